@@ -1,0 +1,67 @@
+#ifndef POSTERN_API_API_H
+#define POSTERN_API_API_H
+
+#include "auth/auth.h"
+#include "base/config.h"
+#include "data/db.h"
+#include "http/request.h"
+#include "http/response.h"
+#include "http/route.h"
+
+/* What handlers share for the life of a worker. */
+struct api {
+	const struct config *cfg;
+	struct db *db;
+	struct auth *auth;
+};
+
+/* One request on its way through a handler. */
+struct call {
+	struct api *api;
+	const struct request *req;
+	struct response *res;
+	struct identity who;
+	struct route_match match;
+	const char *detail;	/* a better sentence for the problem, or NULL */
+	struct buf detail_buf;	/* where detail may live */
+	const char *actor;	/* for app_events: "app", "admin", ... */
+};
+
+/*
+ * Answer a request: the gate's decision or a route, policy first. The body
+ * came as body tells (http/fcgi.h) and is in req->body. res is complete
+ * afterwards; one access line is logged.
+ */
+void api_answer(struct api *api, const struct request *req, int body,
+    struct response *res);
+
+/* Does this request want its body read? Not the gate's. */
+bool api_wants_body(const struct request *req);
+
+/* Handlers, one file a resource; each returns an enum problem. */
+int api_apps_create(struct call *c);
+int api_whoami(struct call *c);
+int api_app_get(struct call *c);
+int api_app_patch(struct call *c);
+int api_app_delete(struct call *c);
+int api_app_rotate(struct call *c);
+int api_app_end_previous(struct call *c);
+int api_users_list(struct call *c);
+int api_users_get(struct call *c);
+int api_users_put(struct call *c);
+int api_users_patch(struct call *c);
+int api_users_delete(struct call *c);
+int api_healthz(struct call *c);
+int api_readyz(struct call *c);
+
+/* The gate's yes: 204, or 200 with Variable- headers for the authorizer. */
+void api_gate_yes(struct call *c);
+
+/* Start a JSON answer; the body is then appended to res->body. */
+void api_json(struct call *c, int status);
+
+/* Parse the body as a checked JSON object, at most the members of known (NULL
+ * = any). An enum problem; *j is the caller's to free. */
+int api_body(struct call *c, const char *const *known, struct json **j);
+
+#endif

@@ -1,0 +1,95 @@
+#ifndef POSTERN_BASE_CONFIG_H
+#define POSTERN_BASE_CONFIG_H
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/seal.h"
+#include "base/secret.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The settings: the environment first, then a KEY=value file (POSTERN_CONFIG,
+ * else /etc/postern/postern.conf, else .postern.conf in the home of the
+ * process's user by getpwuid). One sorted table says name, type, default,
+ * bounds, whether it is secret, and help. Any secret X can come from X_FILE.
+ */
+
+enum registration { REG_TOKEN, REG_OPEN, REG_CLOSED };
+enum { JWT_HS256 = 1, JWT_HS384 = 2, JWT_HS512 = 4 }; /* jwt_algorithms bits */
+
+struct config {
+	struct secret admin_token;	  /* empty: none */
+	char *base_path;		  /* "" or "/api": no trailing slash */
+	char *cors_origins;		  /* space-separated, "" none, "*" any */
+	struct secret database_url;	  /* libpq conninfo or URI */
+	bool goliauth_accept;		  /* POSTERN_GOLIAUTH_ROWS=accept */
+	char *jwt_audience;		  /* "" = not checked */
+	unsigned jwt_algorithms;	  /* JWT_HS256 | ... */
+	int64_t jwt_leeway;		  /* s */
+	int64_t jwt_max_age;		  /* s, 0 = no limit */
+	bool jwt_require_exp;
+	int64_t key_bytes;		  /* 16..64, for new keys */
+	char *listen;			  /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
+	int64_t socket_mode;		  /* of a unix: socket, octal setting, 0660 */
+	enum log_format log_format;
+	enum log_level log_level;
+	enum log_target log_target;
+	struct master_key master_key;
+	int64_t max_body;		  /* bytes */
+	int64_t max_requests;		  /* a worker serves this many, 0 = no end */
+	int64_t query_timeout_ms;	  /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
+	char *realm;			  /* of the challenge: "postern" */
+	enum registration registration;
+	struct secret registration_token; /* empty: none */
+	int64_t request_timeout;	  /* s, the whole request */
+	int64_t workers;		  /* -1 = by the kind of socket */
+};
+
+/*
+ * What the environment held at the start: secrets are copied into guarded
+ * memory and overwritten in the environment itself. Opaque; lives as long as
+ * settings may be re-read.
+ */
+struct config_env;
+
+/* Take all POSTERN_ names out of environ (values of secrets are wiped in
+ * place, all are unset). Call once, before any thread or fork. */
+struct config_env *config_env_take(void);
+void config_env_free(struct config_env *env);
+
+/* Which settings a program can't do without. */
+enum config_need {
+	CONFIG_NEED_NONE = 0,
+	CONFIG_NEED_DATABASE = 1,
+	CONFIG_NEED_MASTER_KEY = 2
+};
+
+/*
+ * Read the settings. On failure: false, and *err has a message that names the
+ * setting (never a secret's value), its source (file:line or environment) and
+ * what would be right. A file below DOCUMENT_ROOT (if that is in the
+ * environment), or one that others can read, is a failure; so is an unknown
+ * POSTERN_ name (POSTERN_URL, _PUBLIC_KEY, _SECRET_KEY, _GATE, _APP_ID,
+ * _APP_NAME, _APP_PUBLIC_KEY and _SUBJECT are ignored: they belong to clients
+ * and to the gate). The caller frees with config_free.
+ */
+bool config_load(struct config *c, const struct config_env *env, unsigned need,
+    struct buf *err) MUST_CHECK;
+void config_free(struct config *c);
+
+/* A line of the settings file, for config_load and the fuzzer: KEY=value with
+ * spaces around, '#' comments, empty lines; value may be in double quotes.
+ * 1 = a setting (borrowed slices), 0 = nothing here, -1 = malformed. */
+int config_parse_line(const char *line, size_t len, const char **key,
+    size_t *keylen, const char **value, size_t *valuelen);
+
+/* The table, for documentation checks: calls fn for each setting in order. */
+struct config_doc {
+	const char *name, *type, *deflt, *help;
+	bool secret;
+};
+void config_each(void (*fn)(const struct config_doc *, void *), void *arg);
+
+#endif

@@ -1,0 +1,68 @@
+#ifndef POSTERN_BASE_PARSE_H
+#define POSTERN_BASE_PARSE_H
+
+#include "base/buf.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Pure parsers over bytes of strangers: no allocation but a buf, no state. */
+
+/* Decimal digits only (no sign, no space), min <= value <= max. */
+bool parse_u64(const char *s, size_t len, uint64_t min, uint64_t max,
+    uint64_t *out);
+
+/* Well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates. */
+bool parse_utf8_valid(const char *s, size_t len);
+
+/* A C0 control character or U+007F anywhere. */
+bool parse_has_control(const char *s, size_t len);
+
+/*
+ * Strict base64url without padding (RFC 7515 section 2): alphabet only, no
+ * length of 1 mod 4, unused bits zero. Appends the bytes to out.
+ */
+bool parse_base64url(const char *s, size_t len, struct buf *out);
+
+/* Append base64url without padding of n bytes. */
+void parse_base64url_add(struct buf *out, const void *p, size_t n);
+
+/*
+ * Percent-decoding, once (RFC 3986 section 2.1); '+' stays. False on a '%'
+ * without two hex digits. Appends to out.
+ */
+bool parse_percent_decode(const char *s, size_t len, struct buf *out);
+
+/* Append s percent-encoded: everything but RFC 3986's unreserved. */
+void parse_percent_encode(struct buf *out, const char *s, size_t len);
+
+/*
+ * A bearer credential (RFC 6750 section 2.1): the scheme in any case, one or
+ * more spaces, one b64token, nothing behind it. *token borrows from value.
+ */
+bool parse_bearer(const char *value, const char **token, size_t *len);
+
+/* Only b64token characters: ALPHA DIGIT - . _ ~ + / and trailing '='. */
+bool parse_is_b64token(const char *s, size_t len);
+
+/* X-Request-Id: [A-Za-z0-9._:-]{1,128}. */
+bool parse_is_request_id(const char *s, size_t len);
+
+/* {user}: 1 to 255 bytes of UTF-8 without control characters (C0, U+007F). */
+bool parse_is_user_id(const char *s, size_t len);
+
+/*
+ * An app's name: 1 to 100 characters (code points) of UTF-8 without
+ * U+0000-001F or U+007F, not only white space (Unicode's White_Space).
+ */
+bool parse_is_app_name(const char *s, size_t len);
+
+/*
+ * The value of query parameter name (as in a=1&b=2), percent-decoded with '+'
+ * as space, appended to out. False if absent; *bad is set when it is there
+ * twice or does not decode.
+ */
+bool parse_query(const char *query, const char *name, struct buf *out,
+    bool *bad);
+
+#endif

@@ -1,0 +1,48 @@
+#ifndef POSTERN_BASE_SEAL_H
+#define POSTERN_BASE_SEAL_H
+
+#include "base/buf.h"
+#include "base/secret.h"
+#include "base/status.h"
+#include <stdbool.h>
+
+/*
+ * Secret keys at rest: AES-GCM under the master key. The text is lowercase
+ * hex of nonce (12), ciphertext, tag (16); the plaintext is the raw key. Ours
+ * bind "postern-v1", the master key's id and the public key as additional
+ * data, so a ciphertext moved to another row does not open. goliauth's format
+ * is the same without additional data.
+ */
+
+enum { SEAL_KEY_ID_LEN = 16 }; /* hex characters of a master key's id */
+
+struct master_key {
+	struct secret key;		/* 16, 24 or 32 raw bytes */
+	char id[SEAL_KEY_ID_LEN + 1];	/* fingerprint, safe to show */
+};
+
+/*
+ * A master key from hex of 32, 48 or 64 characters. False, with *why set to a
+ * sentence, on another length, a character that is not hex, or a key that is
+ * weak or known (all bytes alike, a counting sequence, a sample from a
+ * document). The caller clears mk.
+ */
+bool master_key_init(struct master_key *mk, const char *hex, size_t len,
+    const char **why) MUST_CHECK;
+void master_key_clear(struct master_key *mk);
+
+/* Seal the raw bytes of key for the row of public_key. Appends hex to out. */
+void seal_key(const struct master_key *mk, const char *public_key,
+    const struct secret *raw, struct buf *out);
+
+/*
+ * Open a sealed text. key_id is the row's master_key_id; NULL means goliauth's
+ * format (no additional data), which the caller has to have allowed. ST_OK
+ * with *raw set; ST_KEY_MISSING if key_id is not mk's; ST_BROKEN on text that
+ * is malformed, of a length that is no key's (16 to 64 bytes), or whose tag
+ * does not verify. raw must be { 0 }; the caller clears it.
+ */
+enum status seal_open(const struct master_key *mk, const char *key_id,
+    const char *public_key, const char *sealed, struct secret *raw) MUST_CHECK;
+
+#endif

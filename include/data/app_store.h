@@ -1,0 +1,91 @@
+#ifndef POSTERN_DATA_APP_STORE_H
+#define POSTERN_DATA_APP_STORE_H
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "data/db.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * The table apps. Times are RFC 3339 UTC texts with microseconds, NULL when
+ * null; *_epoch are the same as seconds since the epoch, 0 when null. All
+ * strings are the struct's own.
+ */
+struct app {
+	int64_t id;
+	char *name;
+	char *public_key;
+	char *created_at;
+	char *updated_at;
+	char *disabled_at;
+	char *expires_at;
+	double expires_epoch;
+	char *previous_valid_until;
+	double previous_epoch;
+	char *sealed;		   /* encrypted_secret_key */
+	char *key_id;		   /* master_key_id, NULL = goliauth's format */
+	char *previous_sealed;	   /* NULL = none */
+	char *previous_key_id;
+};
+void app_clear(struct app *a);
+
+/* A new secret's row values, already sealed. */
+struct app_secret_row {
+	const char *sealed;
+	const char *key_id;
+};
+
+/* ST_OK with *a, or ST_NOT_FOUND. a must be { 0 }; the caller clears it. */
+enum status app_store_find(struct db *db, const char *public_key,
+    struct app *a) MUST_CHECK;
+
+/* Insert; *a is the new row. One transaction; ST_OK means committed. */
+enum status app_store_insert(struct db *db, const char *actor,
+    const char *name, const char *public_key,
+    const struct app_secret_row *secret, struct app *a) MUST_CHECK;
+
+/*
+ * The changes below are each one transaction with its audit row. guard is the
+ * row's encrypted_secret_key as the caller read it: ST_CONFLICT when it has
+ * changed since, so that a rotation in between can't be undone or used; NULL
+ * = no guard (admin, tool). ST_NOT_FOUND when there is no such app. a, where
+ * it is there, gets the row after the change (may be NULL).
+ */
+enum status app_store_rename(struct db *db, const char *actor,
+    const char *public_key, const char *guard, const char *name,
+    struct app *a) MUST_CHECK;
+/* grace_seconds 0 ends the old secret at once, otherwise it moves to the
+ * previous slot (an older previous one is dropped). */
+enum status app_store_rotate(struct db *db, const char *actor,
+    const char *public_key, const char *guard,
+    const struct app_secret_row *secret, int64_t grace_seconds,
+    struct app *a) MUST_CHECK;
+enum status app_store_end_previous(struct db *db, const char *actor,
+    const char *public_key, const char *guard) MUST_CHECK;
+enum status app_store_delete(struct db *db, const char *actor,
+    const char *public_key, const char *guard) MUST_CHECK;
+enum status app_store_set_disabled(struct db *db, const char *actor,
+    const char *public_key, bool disabled, struct app *a) MUST_CHECK;
+
+/* A keyset page in order of id: at most limit apps with id > after. *list is
+ * an array of *n apps; the caller clears each and frees the array. */
+enum status app_store_list(struct db *db, int64_t after, int limit,
+    struct app **list, size_t *n) MUST_CHECK;
+
+/* How many rows hang on each master key (key_id NULL = goliauth's format),
+ * previous secrets included. The caller frees each key_id and the array. */
+struct key_use {
+	char *key_id;
+	int64_t rows;
+};
+enum status app_store_key_uses(struct db *db, struct key_use **uses,
+    size_t *n) MUST_CHECK;
+
+/* Append the app object of DESIGN section 2 (no secret). app_json_members
+ * appends its members without the braces, so that a caller can add more. */
+void app_json(struct buf *b, const struct app *a);
+void app_json_members(struct buf *b, const struct app *a);
+
+#endif

@@ -1,0 +1,98 @@
+#ifndef POSTERN_DATA_DB_H
+#define POSTERN_DATA_DB_H
+
+#include "base/status.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/*
+ * One libpq connection of this process (the only use of libpq), opened after
+ * fork, never shared. It connects without blocking, comes back by itself with
+ * backoff and jitter, prepares each statement once a connection, and gives
+ * every query a deadline: after one time-out the connection counts as lost.
+ */
+struct db;
+
+/* A statement, a static constant of a store; prepared at its first use. */
+struct db_stmt {
+	const char *name; /* unique in the program */
+	const char *sql;
+	int nparams;
+};
+
+/* A result: rows and columns of text. Opaque; freed with db_result_free. */
+struct db_result;
+
+/*
+ * conninfo: a libpq conninfo or URI, several hosts allowed; copied by libpq
+ * only. query_timeout_ms bounds each query; min_schema is the lowest
+ * migration that will do (0 = any, the tool's). Starts connecting.
+ */
+struct db *db_new(const char *conninfo, int64_t query_timeout_ms,
+    int min_schema);
+void db_free(struct db *db);
+
+/* The socket to wait for (-1 = none), with which of EPOLLIN/EPOLLOUT, and the
+ * monotonic µs at which db_step wants to be called anyway (INT64_MAX = never).
+ */
+int db_fd(const struct db *db);
+uint32_t db_events(const struct db *db);
+int64_t db_wake_us(const struct db *db);
+
+/* A number that changes with each new socket: descriptors are re-used. */
+uint64_t db_generation(const struct db *db);
+
+/* Go on with connecting, notice a lost connection, take in what came. Never
+ * blocks. */
+void db_step(struct db *db);
+
+/* Wait until the connection is up, at most timeout_ms. */
+bool db_wait(struct db *db, int64_t timeout_ms);
+
+/* Is it up: connected, writable, schema at least min_schema? */
+bool db_is_up(const struct db *db);
+
+/* Why not: a short constant ("connecting", "schema_outdated", "read_only",
+ * "unreachable"); "up" if it is. */
+const char *db_state(const struct db *db);
+
+/* The last error's text, for the operator only; "" if none. */
+const char *db_error(const struct db *db);
+
+/* libpq's socket is closed without a word to the server: for a child that
+ * inherited it. */
+void db_abandon(struct db *db);
+
+/*
+ * Execute a statement with text parameters (NULL = SQL NULL). ST_OK with
+ * *res (which may have no rows), else an error, *res untouched: ST_CONFLICT
+ * for a unique violation, ST_INVALID for values Postgres can't hold,
+ * ST_UNAVAILABLE for all that is not the caller's fault. Outside a
+ * transaction it is one of its own.
+ */
+enum status db_query(struct db *db, const struct db_stmt *stmt,
+    const char *const *params, struct db_result **res) MUST_CHECK;
+
+/*
+ * A transaction. actor (who does it, for app_events) is set for its length as
+ * postern.actor. db_commit's ST_OK means the server said so; anything else
+ * means not done, or not known. db_rollback undoes; it never fails visibly.
+ */
+enum status db_begin(struct db *db, const char *actor) MUST_CHECK;
+enum status db_commit(struct db *db) MUST_CHECK;
+void db_rollback(struct db *db);
+
+/* One or more statements as a simple query, for the tool's migrations: its
+ * deadline is timeout_ms (0 = none). */
+enum status db_script(struct db *db, const char *sql, int64_t timeout_ms)
+    MUST_CHECK;
+
+int db_rows(const struct db_result *res);
+/* Text of a field, "" if null; borrowed. */
+const char *db_text(const struct db_result *res, int row, int col);
+size_t db_len(const struct db_result *res, int row, int col);
+bool db_null(const struct db_result *res, int row, int col);
+void db_result_free(struct db_result *res);
+
+#endif
