@@ -1,0 +1,108 @@
+/*
+ * An app's key pair: drawn from the CSPRNG, sealed before it leaves this file,
+ * opened again for a request.
+ */
+#include "auth/app_keys.h"
+
+#include "base/crypto.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/seal.h"
+
+#include <string.h>
+
+enum { PUBLIC_KEY_BYTES_MAX = 64 };
+
+/* A fresh secret: raw bytes sealed into *sealed, hex characters into *hex. */
+static void
+draw_secret(const struct config *cfg, const char *public_key,
+    struct buf *sealed, struct secret *hex)
+{
+	struct secret raw = { 0 };
+
+	secret_new(&raw, (size_t)cfg->key_bytes);
+	crypto_random(raw.data, raw.len);
+	seal_key(&cfg->master_key, public_key, &raw, sealed);
+	secret_new(hex, 2 * raw.len);
+	hex_encode((const unsigned char *)raw.data, raw.len, hex->data);
+	secret_clear(&raw);
+}
+
+enum status
+app_keys_create(const struct config *cfg, struct db *db, const char *actor,
+    const char *name, struct app *a, struct secret *secret_hex)
+{
+	unsigned char raw[PUBLIC_KEY_BYTES_MAX];
+	char public_key[2 * PUBLIC_KEY_BYTES_MAX + 1];
+	struct buf sealed = { 0 };
+	struct secret hex = { 0 };
+	struct app_secret_row row;
+	enum status st;
+
+	crypto_random(raw, (size_t)cfg->key_bytes);
+	hex_encode(raw, (size_t)cfg->key_bytes, public_key);
+	draw_secret(cfg, public_key, &sealed, &hex);
+	row.sealed = buf_str(&sealed);
+	row.key_id = cfg->master_key.id;
+	st = app_store_insert(db, actor, name, public_key, &row, a);
+	if (st == ST_OK)
+		secret_move(secret_hex, &hex);
+	secret_clear(&hex);
+	buf_free(&sealed);
+	return st;
+}
+
+enum status
+app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
+    const char *public_key, const char *guard, int64_t grace_seconds,
+    struct app *a, struct secret *secret_hex)
+{
+	struct buf sealed = { 0 };
+	struct secret hex = { 0 };
+	struct app_secret_row row;
+	enum status st;
+
+	draw_secret(cfg, public_key, &sealed, &hex);
+	row.sealed = buf_str(&sealed);
+	row.key_id = cfg->master_key.id;
+	st = app_store_rotate(
+	    db, actor, public_key, guard, &row, grace_seconds, a);
+	if (st == ST_OK)
+		secret_move(secret_hex, &hex);
+	secret_clear(&hex);
+	buf_free(&sealed);
+	return st;
+}
+
+enum status
+app_keys_open(const struct config *cfg, const struct app *a, bool previous,
+    struct secret *secret_hex)
+{
+	const char *sealed = previous ? a->previous_sealed : a->sealed;
+	const char *key_id = previous ? a->previous_key_id : a->key_id;
+	struct secret raw = { 0 };
+	enum status st;
+
+	if (key_id == NULL && !cfg->goliauth_accept) {
+		log_warn("goliauth_row_refused",
+		    LOG_S("public_key", a->public_key),
+		    LOG_S("hint", "POSTERN_GOLIAUTH_ROWS=accept opens it"));
+		return ST_BROKEN;
+	}
+	st = seal_open(&cfg->master_key, key_id, a->public_key, sealed, &raw);
+	if (st == ST_KEY_MISSING)
+		log_error("master_key_missing",
+		    LOG_S("public_key", a->public_key),
+		    LOG_S("wanted_key_id", key_id));
+	else if (st != ST_OK)
+		log_error("sealed_key_broken",
+		    LOG_S("public_key", a->public_key),
+		    LOG_S("key_id", key_id));
+	if (st == ST_OK) {
+		secret_new(secret_hex, 2 * raw.len);
+		hex_encode((const unsigned char *)raw.data, raw.len,
+		    secret_hex->data);
+	}
+	secret_clear(&raw);
+	return st;
+}

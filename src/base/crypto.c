@@ -1,0 +1,161 @@
+/*
+ * The use of libcrypto: random bytes, SHA-256, HMAC and AES-GCM. Algorithms
+ * are fetched once; contexts live for one call, so that OpenSSL wipes the keys
+ * that it copied.
+ */
+#include "base/crypto.h"
+
+#include <limits.h>
+#include <openssl/core_names.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+void
+crypto_random(void *p, size_t n)
+{
+	if (n > INT_MAX || RAND_bytes(p, (int)n) != 1)
+		abort();
+}
+
+void
+crypto_sha256(const void *p, size_t n, unsigned char *out)
+{
+	if (EVP_Digest(p, n, out, NULL, EVP_sha256(), NULL) != 1)
+		abort();
+}
+
+size_t
+crypto_mac_len(enum crypto_hash hash)
+{
+	static const size_t lens[] = { 32, 48, 64 };
+
+	return lens[hash];
+}
+
+/* EVP_MAC_fetch walks the providers: once is enough. */
+static EVP_MAC *
+hmac_algorithm(void)
+{
+	static EVP_MAC *mac;
+
+	if (mac == NULL)
+		mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+	return mac;
+}
+
+bool
+crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
+    const void *p, size_t n, unsigned char *out)
+{
+	static const char *const digests[] = { "SHA256", "SHA384", "SHA512" };
+	char digest[8];
+	OSSL_PARAM params[2];
+	EVP_MAC_CTX *ctx = NULL;
+	size_t want = crypto_mac_len(hash), got = 0;
+	bool ok = false;
+
+	if (keylen == 0 || hmac_algorithm() == NULL)
+		goto out;
+	ctx = EVP_MAC_CTX_new(hmac_algorithm());
+	if (ctx == NULL)
+		goto out;
+	memcpy(digest, digests[hash], strlen(digests[hash]) + 1);
+	params[0] = OSSL_PARAM_construct_utf8_string(
+	    OSSL_MAC_PARAM_DIGEST, digest, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	ok = EVP_MAC_init(ctx, key, keylen, params) == 1 &&
+	    EVP_MAC_update(ctx, p, n) == 1 &&
+	    EVP_MAC_final(ctx, out, &got, want) == 1 && got == want;
+out:
+	EVP_MAC_CTX_free(ctx);
+	if (!ok)
+		OPENSSL_cleanse(out, want);
+	return ok;
+}
+
+static const EVP_CIPHER *
+gcm_cipher(size_t keylen)
+{
+	switch (keylen) {
+	case 16:
+		return EVP_aes_128_gcm();
+	case 24:
+		return EVP_aes_192_gcm();
+	case 32:
+		return EVP_aes_256_gcm();
+	default:
+		return NULL;
+	}
+}
+
+bool
+crypto_gcm_seal(const void *key, size_t keylen, const void *nonce,
+    const void *aad, size_t aadlen, const void *p, size_t n, unsigned char *out)
+{
+	const EVP_CIPHER *cipher = gcm_cipher(keylen);
+	EVP_CIPHER_CTX *ctx = NULL;
+	int len = 0, last = 0;
+	bool ok = false;
+
+	if (cipher == NULL || n > INT_MAX / 2 || aadlen > INT_MAX / 2)
+		return false;
+	ctx = EVP_CIPHER_CTX_new();
+	ok = ctx != NULL &&
+	    EVP_EncryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
+	    (aadlen == 0 ||
+	     EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	    EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
+	    (size_t)len == n &&
+	    EVP_EncryptFinal_ex(ctx, out + n, &last) == 1 && last == 0 &&
+	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LEN,
+	        out + n) == 1;
+	EVP_CIPHER_CTX_free(ctx);
+	return ok;
+}
+
+bool
+crypto_gcm_open(const void *key, size_t keylen, const void *nonce,
+    const void *aad, size_t aadlen, const void *c, size_t n, unsigned char *out)
+{
+	const EVP_CIPHER *cipher = gcm_cipher(keylen);
+	unsigned char tag[CRYPTO_TAG_LEN];
+	EVP_CIPHER_CTX *ctx = NULL;
+	int len = 0, last = 0;
+	bool ok = false;
+
+	if (cipher == NULL || n > INT_MAX / 2 || aadlen > INT_MAX / 2)
+		return false;
+	/* Always the whole tag: OpenSSL would verify one of a single byte. */
+	memcpy(tag, (const unsigned char *)c + n, sizeof tag);
+	ctx = EVP_CIPHER_CTX_new();
+	ok = ctx != NULL &&
+	    EVP_DecryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
+	    (aadlen == 0 ||
+	     EVP_DecryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	    EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
+	    (size_t)len == n &&
+	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LEN,
+	        tag) == 1 &&
+	    EVP_DecryptFinal_ex(ctx, out + n, &last) == 1 && last == 0;
+	EVP_CIPHER_CTX_free(ctx);
+	if (!ok)
+		OPENSSL_cleanse(out, n); /* unauthenticated plaintext */
+	return ok;
+}
+
+bool
+crypto_equal(const void *a, const void *b, size_t n)
+{
+	return CRYPTO_memcmp(a, b, n) == 0;
+}
+
+void
+crypto_wipe(void *p, size_t n)
+{
+	if (p != NULL)
+		OPENSSL_cleanse(p, n);
+}

@@ -1,0 +1,164 @@
+/*
+ * Secret keys at rest, and the master key that seals them. A sealed text is
+ * hex of nonce, ciphertext and tag; what binds it to its row is the additional
+ * data, which names format, master key and public key.
+ */
+#include "base/seal.h"
+
+#include "base/crypto.h"
+#include "base/hex.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { KEY_MIN = 16, KEY_MAX = 64 };
+enum { OVERHEAD = CRYPTO_NONCE_LEN + CRYPTO_TAG_LEN };
+enum { SEALED_MAX = KEY_MAX + OVERHEAD };
+
+static const char AAD_PREFIX[] = "postern-v1|";
+
+/*
+ * Keys that stand in documents: goliauth's README, NIST's AES and GCM
+ * examples, the RFCs' counting ones. Prefixes, compared over their length.
+ */
+static const char *const samples[] = {
+	"000102030405060708090a0b0c0d0e0f",
+	"0123456789abcdef0123456789abcdef",
+	"00112233445566778899aabbccddeeff",
+	"deadbeefdeadbeefdeadbeefdeadbeef",
+	"feffe9928665731c6d6a8f9467308308",
+	"2b7e151628aed2a6abf7158809cf4f3c",
+	"8e73b0f7da0e6452c810f32b809079e5",
+	"603deb1015ca71be2b73aef0857d7781",
+};
+
+static bool
+is_sample(const char *hex)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof samples / sizeof samples[0]; i++)
+		if (strncmp(hex, samples[i], strlen(samples[i])) == 0)
+			return true;
+	return false;
+}
+
+/* A key of random bytes has about as many different values as bytes. */
+static bool
+is_weak(const unsigned char *key, size_t n)
+{
+	bool seen[256] = { false };
+	size_t i, distinct = 0;
+	unsigned char step = (unsigned char)(key[1] - key[0]);
+	bool steady = true;
+
+	for (i = 0; i < n; i++) {
+		distinct += !seen[key[i]];
+		seen[key[i]] = true;
+		if (i > 0 && (unsigned char)(key[i] - key[i - 1]) != step)
+			steady = false;
+	}
+	return steady || distinct < n / 2;
+}
+
+/* The id is a hash of the key under a label of its own: it tells which key
+ * opens a row and nothing about the key. */
+static void
+fingerprint(struct master_key *mk)
+{
+	static const char label[] = "postern master key id";
+	unsigned char mac[CRYPTO_MAC_MAX];
+
+	if (!crypto_hmac(CRYPTO_SHA256, mk->key.data, mk->key.len, label,
+	        sizeof label - 1, mac))
+		abort();
+	hex_encode(mac, SEAL_KEY_ID_LEN / 2, mk->id);
+}
+
+bool
+master_key_init(
+    struct master_key *mk, const char *hex, size_t len, const char **why)
+{
+	if (len != 32 && len != 48 && len != 64) {
+		*why = "needs 32, 48 or 64 hex characters";
+		return false;
+	}
+	secret_new(&mk->key, len / 2);
+	if (!hex_decode(hex, len, (unsigned char *)mk->key.data, len / 2)) {
+		*why = "has a character that is not lowercase hex";
+		return false;
+	}
+	if (is_sample(hex)) {
+		*why = "is a sample from a document";
+		return false;
+	}
+	if (is_weak((const unsigned char *)mk->key.data, mk->key.len)) {
+		*why = "is too regular to be random";
+		return false;
+	}
+	fingerprint(mk);
+	return true;
+}
+
+void
+master_key_clear(struct master_key *mk)
+{
+	secret_clear(&mk->key);
+	memset(mk->id, 0, sizeof mk->id);
+}
+
+/* What a ciphertext is bound to: "postern-v1|KEYID|PUBLICKEY". */
+static void
+aad_make(struct buf *b, const char *key_id, const char *public_key)
+{
+	buf_adds(b, AAD_PREFIX);
+	buf_adds(b, key_id);
+	buf_addc(b, '|');
+	buf_adds(b, public_key);
+}
+
+void
+seal_key(const struct master_key *mk, const char *public_key,
+    const struct secret *raw, struct buf *out)
+{
+	unsigned char box[SEALED_MAX];
+	char hex[2 * SEALED_MAX + 1];
+	struct buf aad = { 0 };
+
+	if (raw->len < KEY_MIN || raw->len > KEY_MAX)
+		abort();
+	aad_make(&aad, mk->id, public_key);
+	crypto_random(box, CRYPTO_NONCE_LEN);
+	if (!crypto_gcm_seal(mk->key.data, mk->key.len, box, aad.data, aad.len,
+	        raw->data, raw->len, box + CRYPTO_NONCE_LEN))
+		abort();
+	hex_encode(box, raw->len + OVERHEAD, hex);
+	buf_adds(out, hex);
+	buf_free(&aad);
+}
+
+enum status
+seal_open(const struct master_key *mk, const char *key_id,
+    const char *public_key, const char *sealed, struct secret *raw)
+{
+	unsigned char box[SEALED_MAX];
+	struct buf aad = { 0 };
+	size_t len = strlen(sealed), n;
+	bool ok;
+
+	if (key_id != NULL && strcmp(key_id, mk->id) != 0)
+		return ST_KEY_MISSING;
+	if (len < 2 * (KEY_MIN + OVERHEAD) || len > 2 * SEALED_MAX ||
+	    !hex_decode(sealed, len, box, sizeof box))
+		return ST_BROKEN;
+	n = len / 2 - OVERHEAD;
+	if (key_id != NULL)
+		aad_make(&aad, key_id, public_key);
+	secret_new(raw, n);
+	ok = crypto_gcm_open(mk->key.data, mk->key.len, box, aad.data, aad.len,
+	    box + CRYPTO_NONCE_LEN, n, (unsigned char *)raw->data);
+	if (!ok)
+		secret_clear(raw);
+	buf_free(&aad);
+	return ok ? ST_OK : ST_BROKEN;
+}
