@@ -1,0 +1,358 @@
+/*
+ * Who is asking. Tokens of apps and users, and the operator's registration
+ * and admin tokens, are decided here and nowhere else. Every way to a "no"
+ * for an unknown key, a bad signature or a disabled app does the same work,
+ * on a decoy where there is no app, and gives the same answer.
+ */
+#include "auth/auth.h"
+
+#include "auth/app_keys.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/hex.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/parse.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct auth {
+	const struct config *cfg;
+	struct db *db;
+	struct app decoy; /* sealed like any app; no client has its secret */
+};
+
+struct auth *
+auth_new(const struct config *cfg, struct db *db)
+{
+	struct auth *au = mem_alloc(sizeof *au);
+	unsigned char bytes[32];
+	char hex[2 * sizeof bytes + 1];
+	struct secret raw = { 0 };
+	struct buf sealed = { 0 };
+
+	au->cfg = cfg;
+	au->db = db;
+	crypto_random(bytes, sizeof bytes);
+	hex_encode(bytes, sizeof bytes, hex);
+	au->decoy.public_key = mem_strdup(hex);
+	secret_new(&raw, (size_t)cfg->key_bytes);
+	crypto_random(raw.data, raw.len);
+	seal_key(&cfg->master_key, hex, &raw, &sealed);
+	au->decoy.sealed = mem_strdup(buf_str(&sealed));
+	au->decoy.key_id = mem_strdup(cfg->master_key.id);
+	secret_clear(&raw);
+	buf_free(&sealed);
+	return au;
+}
+
+void
+auth_free(struct auth *au)
+{
+	if (au == NULL)
+		return;
+	app_clear(&au->decoy);
+	free(au);
+}
+
+void
+identity_clear(struct identity *id)
+{
+	app_clear(&id->app);
+	token_claims_clear(&id->claims);
+	memset(id, 0, sizeof *id);
+}
+
+/* A refusal with its reason for the operator's log. */
+static enum problem
+refuse(struct identity *id, enum problem p, const char *reason)
+{
+	id->reason = reason;
+	return p;
+}
+
+/* The bearer credential, or the problem with it. */
+static enum problem
+bearer(const struct request *req, struct identity *id, const char **token,
+    size_t *len)
+{
+	if (req->authorization == NULL)
+		return refuse(id, P_TOKEN_MISSING, "no_authorization");
+	if (req->credential_doubled)
+		return refuse(id, P_INVALID_CREDENTIALS, "credential_doubled");
+	if (!parse_bearer(req->authorization, token, len))
+		return refuse(id, P_INVALID_CREDENTIALS, "not_a_bearer_token");
+	return P_NONE;
+}
+
+/*
+ * The registration token and the admin token. Both are compared, whichever
+ * matches: the time tells nothing.
+ */
+static enum problem
+decide_operator(struct auth *au, bool registrar, const struct request *req,
+    struct identity *id)
+{
+	const struct config *cfg = au->cfg;
+	const char *token;
+	size_t len;
+	enum problem p;
+	bool is_admin, is_registrar;
+
+	p = bearer(req, id, &token, &len);
+	if (p == P_TOKEN_MISSING)
+		return refuse(id, P_CREDENTIALS_MISSING, id->reason);
+	if (p != P_NONE)
+		return p;
+	is_admin = secret_equal(&cfg->admin_token, token, len);
+	is_registrar = secret_equal(&cfg->registration_token, token, len);
+	if (is_admin && cfg->admin_token.len > 0)
+		id->actor_kind = "admin";
+	else if (registrar && is_registrar && cfg->registration_token.len > 0)
+		id->actor_kind = "registration";
+	else
+		return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
+	return P_NONE;
+}
+
+static enum problem
+decide_registrar(
+    struct auth *au, const struct request *req, struct identity *id)
+{
+	switch (au->cfg->registration) {
+	case REG_CLOSED:
+		return refuse(id, P_REGISTRATION_CLOSED, "registration_closed");
+	case REG_OPEN:
+		id->actor_kind = "open";
+		return P_NONE;
+	case REG_TOKEN:
+	default:
+		return decide_operator(au, true, req, id);
+	}
+}
+
+/* Both credentials of an app's request, their shape checked. */
+static enum problem
+credentials(const struct request *req, struct identity *id,
+    struct token_parts *t)
+{
+	const char *token;
+	size_t len;
+	enum problem p;
+
+	if (req->authorization == NULL && req->public_key == NULL)
+		return refuse(id, P_CREDENTIALS_MISSING, "no_credentials");
+	if (req->credential_doubled)
+		return refuse(id, P_INVALID_CREDENTIALS, "credential_doubled");
+	if (req->public_key == NULL)
+		return refuse(id, P_PUBLIC_KEY_MISSING, "no_public_key");
+	p = bearer(req, id, &token, &len);
+	if (p != P_NONE)
+		return p;
+	if (!hex_is_public_key(req->public_key, strlen(req->public_key)))
+		return refuse(id, P_INVALID_CREDENTIALS, "public_key_malformed");
+	if (!token_split(token, len, t))
+		return refuse(id, P_INVALID_CREDENTIALS, "token_malformed");
+	return P_NONE;
+}
+
+/* The keys that may verify this request's token; empty where there is none. */
+struct candidates {
+	struct secret current;
+	struct secret previous;
+	struct secret decoy;
+};
+
+static void
+candidates_clear(struct candidates *k)
+{
+	secret_clear(&k->current);
+	secret_clear(&k->previous);
+	secret_clear(&k->decoy);
+}
+
+/*
+ * Find the app and open its keys. An app that is not there, or must not be
+ * used, leaves current empty and id->reason set; the caller goes on with the
+ * decoy. Only what the caller should try again is a problem.
+ */
+static enum problem
+load(struct auth *au, const char *public_key, struct candidates *k,
+    struct identity *id)
+{
+	struct app *a = &id->app;
+	double now = clock_wall();
+	enum status st;
+
+	if (app_keys_open(au->cfg, &au->decoy, false, &k->decoy) != ST_OK)
+		return refuse(id, P_INTERNAL, "decoy_broken");
+	st = app_store_find(au->db, public_key, a);
+	if (st == ST_NOT_FOUND)
+		return refuse(id, P_NONE, "key_unknown");
+	if (st != ST_OK)
+		return refuse(id, P_UNAVAILABLE, db_state(au->db));
+	if (a->disabled_at != NULL)
+		return refuse(id, P_NONE, "app_disabled");
+	if (a->expires_at != NULL && a->expires_epoch <= now)
+		return refuse(id, P_NONE, "app_expired");
+	st = app_keys_open(au->cfg, a, false, &k->current);
+	if (st == ST_KEY_MISSING)
+		return refuse(id, P_KEY_UNAVAILABLE, "master_key_missing");
+	if (st != ST_OK)
+		return refuse(id, P_NONE, "sealed_key_refused");
+	if (a->previous_sealed != NULL && a->previous_epoch > now &&
+	    app_keys_open(au->cfg, a, true, &k->previous) != ST_OK)
+		secret_clear(&k->previous); /* logged there */
+	return P_NONE;
+}
+
+/* Which key verifies: always two HMACs on the way to a "no". */
+static const struct secret *
+verify(const struct token_parts *t, const struct candidates *k,
+    struct identity *id)
+{
+	const struct secret *cur = k->current.len ? &k->current : &k->decoy;
+	const struct secret *prev = k->previous.len ? &k->previous : &k->decoy;
+
+	if (token_mac_ok(t, cur) && cur != &k->decoy)
+		return cur;
+	if (token_mac_ok(t, prev) && prev != &k->decoy) {
+		id->by_previous = true;
+		return prev;
+	}
+	return NULL;
+}
+
+/*
+ * The classic mistake of clients: the key's hex or base64 decoded before use.
+ * Only looked for when the operator asked for debug lines.
+ */
+static bool
+encoding_suspected(const struct token_parts *t, const struct secret *key)
+{
+	struct secret raw = { 0 };
+	struct buf b64 = { 0 };
+	bool yes = false;
+
+	if (key->len == 0)
+		return false;
+	secret_new(&raw, key->len / 2);
+	if (hex_decode(key->data, key->len, (unsigned char *)raw.data, raw.len))
+		yes = token_mac_ok(t, &raw);
+	if (!yes && parse_base64url(key->data, key->len, &b64)) {
+		secret_set(&raw, b64.data, b64.len);
+		yes = token_mac_ok(t, &raw);
+	}
+	secret_clear(&raw);
+	buf_free(&b64);
+	return yes;
+}
+
+static void
+explain(const struct request *req, const struct token_parts *t,
+    const struct candidates *k, struct identity *id)
+{
+	if (id->reason == NULL)
+		id->reason = "signature_bad";
+	if (log_wants(LOG_LVL_DEBUG) && encoding_suspected(t, &k->current)) {
+		id->reason = "secret_encoding_suspected";
+		log_debug("secret_encoding_suspected",
+		    LOG_S("request_id", req->id),
+		    LOG_S("hint", "the HMAC key is the secret key's characters "
+		                  "as they stand, not decoded"));
+	}
+}
+
+static enum problem
+decide_token(struct auth *au, const struct request *req, struct identity *id)
+{
+	struct candidates k = { 0 };
+	struct token_parts t;
+	const struct secret *key;
+	enum problem p;
+
+	p = credentials(req, id, &t);
+	if (p != P_NONE)
+		return p;
+	p = load(au, req->public_key, &k, id);
+	if (p != P_NONE)
+		goto out;
+	key = verify(&t, &k, id);
+	if (key == NULL) {
+		explain(req, &t, &k, id);
+		p = P_INVALID_CREDENTIALS;
+		goto out;
+	}
+	p = token_judge(&t, key, au->cfg, clock_wall(), &id->claims);
+	if (p != P_NONE)
+		id->reason = problem_code(p);
+	else
+		id->actor_kind = id->claims.has_sub ? "user" : "app";
+out:
+	candidates_clear(&k);
+	return p;
+}
+
+/* What kind of token the route asks for (RFC 8725 section 3.12). */
+static enum problem
+decide_kind(enum need need, const struct buf *user, struct identity *id)
+{
+	const struct buf *sub = &id->claims.sub;
+
+	switch (need) {
+	case NEED_APP_CURRENT:
+		if (id->claims.has_sub)
+			return refuse(id, P_APP_TOKEN_REQUIRED, "user_token");
+		if (id->by_previous)
+			return refuse(id, P_PREVIOUS_SECRET, "previous_secret");
+		return P_NONE;
+	case NEED_APP:
+		if (id->claims.has_sub)
+			return refuse(id, P_APP_TOKEN_REQUIRED, "user_token");
+		return P_NONE;
+	case NEED_APP_OR_SELF:
+		if (!id->claims.has_sub)
+			return P_NONE;
+		/* Bytewise: near-equal subjects are other users. */
+		if (user == NULL || user->len != sub->len ||
+		    memcmp(buf_str(user), buf_str(sub), sub->len) != 0)
+			return refuse(id, P_OTHER_USER, "other_user");
+		return P_NONE;
+	case NEED_USER:
+		if (!id->claims.has_sub)
+			return refuse(id, P_USER_TOKEN_REQUIRED, "app_token");
+		return P_NONE;
+	case NEED_TOKEN:
+		return P_NONE;
+	case NEED_NOBODY:
+	case NEED_REGISTRAR:
+	case NEED_ADMIN:
+	default:
+		return refuse(id, P_INTERNAL, "policy_unknown");
+	}
+}
+
+enum problem
+auth_decide(struct auth *au, enum need need, const struct request *req,
+    const struct buf *user, struct identity *id)
+{
+	enum problem p;
+
+	switch (need) {
+	case NEED_NOBODY:
+		return P_NONE;
+	case NEED_REGISTRAR:
+		return decide_registrar(au, req, id);
+	case NEED_ADMIN:
+		return decide_operator(au, false, req, id);
+	case NEED_TOKEN:
+	case NEED_APP:
+	case NEED_APP_CURRENT:
+	case NEED_APP_OR_SELF:
+	case NEED_USER:
+	default:
+		p = decide_token(au, req, id);
+		return p != P_NONE ? p : decide_kind(need, user, id);
+	}
+}

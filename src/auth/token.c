@@ -1,0 +1,281 @@
+/*
+ * JSON Web Tokens: the shape of the raw bytes, our MAC over them, the one
+ * strict reading of header and payload, and libjwt's verdict. libjwt chooses
+ * the algorithm by the token, compares its name without case, skips characters
+ * that are no base64url and can answer 0 without having verified: so it only
+ * sees tokens that passed all else, and its answer counts only together with
+ * the algorithm that was pinned.
+ */
+#include "auth/token.h"
+
+#include "base/json.h"
+#include "base/parse.h"
+
+#include <jwt.h>
+#include <string.h>
+#include <strings.h>
+
+/* By enum crypto_hash: the JOSE name (RFC 7518 section 3.1), libjwt's, ours. */
+static const struct {
+	const char *name;
+	jwt_alg_t jwt;
+	unsigned bit;
+} algorithms[] = {
+	{ "HS256", JWT_ALG_HS256, JWT_HS256 },
+	{ "HS384", JWT_ALG_HS384, JWT_HS384 },
+	{ "HS512", JWT_ALG_HS512, JWT_HS512 },
+};
+
+/* The hash whose MAC has this length; the length is fixed before any JSON of
+ * the token is read (RFC 8725 section 3.1: the verifier pins). */
+static bool
+hash_by_length(size_t len, enum crypto_hash *hash)
+{
+	unsigned h;
+
+	for (h = CRYPTO_SHA256; h <= CRYPTO_SHA512; h++)
+		if (crypto_mac_len((enum crypto_hash)h) == len) {
+			*hash = (enum crypto_hash)h;
+			return true;
+		}
+	return false;
+}
+
+/* One part: non-empty canonical base64url (RFC 7515 section 2). */
+static bool
+part_ok(const char *p, size_t len, struct buf *out)
+{
+	buf_reset(out);
+	return len > 0 && parse_base64url(p, len, out);
+}
+
+bool
+token_split(const char *text, size_t len, struct token_parts *t)
+{
+	const char *dot1, *dot2, *end = text + len;
+	struct buf part = { 0 };
+	bool ok = false;
+
+	if (len == 0 || len > TOKEN_MAX)
+		return false;
+	dot1 = memchr(text, '.', len);
+	if (dot1 == NULL)
+		return false;
+	dot2 = memchr(dot1 + 1, '.', (size_t)(end - dot1) - 1);
+	/* A third dot is no base64url, so five parts (JWE) end here too. */
+	if (dot2 == NULL || !part_ok(text, (size_t)(dot1 - text), &part) ||
+	    !part_ok(dot1 + 1, (size_t)(dot2 - dot1) - 1, &part) ||
+	    !part_ok(dot2 + 1, (size_t)(end - dot2) - 1, &part) ||
+	    !hash_by_length(part.len, &t->hash))
+		goto out;
+	t->text = text;
+	t->len = len;
+	t->header_len = (size_t)(dot1 - text);
+	t->signed_len = (size_t)(dot2 - text);
+	t->mac_len = part.len;
+	memcpy(t->mac, part.data, part.len);
+	ok = true;
+out:
+	buf_free(&part);
+	return ok;
+}
+
+bool
+token_mac_ok(const struct token_parts *t, const struct secret *key)
+{
+	unsigned char mac[CRYPTO_MAC_MAX];
+	bool ok;
+
+	ok = crypto_hmac(t->hash, key->data, key->len, t->text, t->signed_len,
+	         mac) &&
+	    crypto_equal(mac, t->mac, t->mac_len);
+	crypto_wipe(mac, sizeof mac);
+	return ok;
+}
+
+void
+token_claims_clear(struct token_claims *c)
+{
+	buf_free(&c->payload);
+	buf_free(&c->sub);
+	c->has_sub = false;
+}
+
+/* Decode a part into out and read it strictly; NULL if it is no JSON object. */
+static struct json *
+part_json(const char *p, size_t len, struct buf *out)
+{
+	if (!parse_base64url(p, len, out))
+		return NULL;
+	return json_parse(buf_str(out), out->len);
+}
+
+/* The JOSE header (RFC 7515 section 4). */
+static enum problem
+judge_header(const struct token_parts *t, const struct config *cfg)
+{
+	struct buf text = { 0 };
+	struct json *j = part_json(t->text, t->header_len, &text);
+	const char *s, *alg = algorithms[t->hash].name;
+	enum problem p = P_TOKEN_MALFORMED;
+	size_t len;
+
+	if (j == NULL)
+		goto out;
+	/* RFC 7515 section 4.1.11: we understand no extension. */
+	if (json_member(j, "crit") != JSON_ABSENT)
+		goto out;
+	/* RFC 8725 section 3.11: no other kind of token passes for a JWT. */
+	if (json_member(j, "typ") != JSON_ABSENT &&
+	    (!json_string(j, "typ", &s, &len) || len != 3 ||
+	     strcasecmp(s, "JWT") != 0))
+		goto out;
+	p = P_TOKEN_ALGORITHM;
+	/* RFC 8725 sections 3.1, 3.2: exact bytes, and only what is allowed. */
+	if (!json_string(j, "alg", &s, &len) || len != strlen(alg) ||
+	    memcmp(s, alg, len) != 0 ||
+	    (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
+		goto out;
+	p = P_NONE;
+out:
+	json_free(j);
+	buf_free(&text);
+	return p;
+}
+
+/*
+ * libjwt's verdict. rc 0 alone proves nothing: with an empty key, or when its
+ * copy of the key can't be allocated, it has not verified and says "none".
+ */
+static bool
+libjwt_agrees(const struct token_parts *t, const struct secret *key)
+{
+	struct buf text = { 0 };
+	jwt_t *jwt = NULL;
+	bool ok = false;
+
+	if (key->len == 0)
+		return false;
+	buf_add(&text, t->text, t->len);
+	if (jwt_decode(&jwt, text.data, (const unsigned char *)key->data,
+	        (int)key->len) == 0)
+		ok = jwt_get_alg(jwt) == algorithms[t->hash].jwt;
+	jwt_free(jwt);
+	buf_free(&text);
+	return ok;
+}
+
+/*
+ * A NumericDate (RFC 7519 section 2): absent, or a finite number. False on
+ * any other type.
+ */
+static bool
+numeric_date(const struct json *j, const char *name, bool *there, double *out)
+{
+	*there = json_member(j, name) != JSON_ABSENT;
+	return !*there || json_number(j, name, out);
+}
+
+/* RFC 7519 sections 4.1.4 to 4.1.6, with leeway, and the maximum age. */
+static enum problem
+judge_times(const struct json *j, const struct config *cfg, double now)
+{
+	double exp, nbf, iat, leeway = (double)cfg->jwt_leeway;
+	bool has_exp, has_nbf, has_iat;
+
+	if (!numeric_date(j, "exp", &has_exp, &exp) ||
+	    !numeric_date(j, "nbf", &has_nbf, &nbf) ||
+	    !numeric_date(j, "iat", &has_iat, &iat))
+		return P_TOKEN_MALFORMED;
+	if (!has_exp && cfg->jwt_require_exp)
+		return P_TOKEN_WITHOUT_EXP;
+	if (has_exp && now >= exp + leeway)
+		return P_TOKEN_EXPIRED;
+	if (has_nbf && nbf > now + leeway)
+		return P_TOKEN_NOT_YET_VALID;
+	if (has_iat && iat > now + leeway)
+		return P_TOKEN_NOT_YET_VALID;
+	if (cfg->jwt_max_age > 0) {
+		if (!has_iat)
+			return P_TOKEN_WITHOUT_IAT;
+		if (now > iat + (double)cfg->jwt_max_age + leeway)
+			return P_TOKEN_TOO_OLD;
+	}
+	return P_NONE;
+}
+
+/* sub: absent, or a non-empty string: absence means more power, so it must
+ * never come by accident. */
+static enum problem
+judge_subject(const struct json *j, struct token_claims *claims)
+{
+	const char *s;
+	size_t len;
+
+	if (json_member(j, "sub") == JSON_ABSENT)
+		return P_NONE;
+	if (!json_string(j, "sub", &s, &len) || len == 0)
+		return P_TOKEN_SUBJECT;
+	buf_add(&claims->sub, s, len);
+	claims->has_sub = true;
+	return P_NONE;
+}
+
+enum problem
+token_judge(const struct token_parts *t, const struct secret *key,
+    const struct config *cfg, double now, struct token_claims *claims)
+{
+	struct token_claims c = { 0 };
+	struct json *j = NULL;
+	enum problem p;
+
+	p = judge_header(t, cfg);
+	if (p != P_NONE)
+		goto out;
+	p = P_TOKEN_MALFORMED;
+	j = part_json(t->text + t->header_len + 1,
+	    t->signed_len - t->header_len - 1, &c.payload);
+	if (j == NULL || !libjwt_agrees(t, key))
+		goto out;
+	p = judge_times(j, cfg, now);
+	if (p != P_NONE)
+		goto out;
+	p = P_TOKEN_AUDIENCE; /* RFC 7519 section 4.1.3, RFC 8725 section 3.9 */
+	if (cfg->jwt_audience[0] != '\0' &&
+	    !json_string_or_array_has(j, "aud", cfg->jwt_audience))
+		goto out;
+	p = judge_subject(j, &c);
+	if (p != P_NONE)
+		goto out;
+	*claims = c;
+	memset(&c, 0, sizeof c);
+out:
+	json_free(j);
+	token_claims_clear(&c);
+	return p;
+}
+
+bool
+token_mint(const struct secret *key, const char *claims, struct buf *out)
+{
+	jwt_t *jwt = NULL;
+	char *text = NULL;
+	bool ok = false;
+
+	if (key->len == 0 || json_check(claims, strlen(claims), NULL) != JSON_OK)
+		return false;
+	if (jwt_new(&jwt) != 0)
+		return false;
+	if (jwt_add_grants_json(jwt, claims) == 0 &&
+	    jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)key->data,
+	        (int)key->len) == 0)
+		text = jwt_encode_str(jwt);
+	if (text != NULL) {
+		buf_adds(out, text);
+		crypto_wipe(text, strlen(text));
+		jwt_free_str(text);
+		ok = true;
+	}
+	jwt_free(jwt);
+	return ok;
+}
