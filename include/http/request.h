@@ -56,6 +56,7 @@ struct request {
 	const char *remote_addr;
 	bool params_excess;		/* too many, or too long */
 	struct buf body;
+	struct buf uri;			/* made, where REQUEST_URI is absent */
 	int64_t start_us;		/* clock_mono_us at its beginning */
 };
 

@@ -12,6 +12,7 @@
 #include "base/parse.h"
 
 #include <jwt.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -273,7 +274,7 @@ token_mint(const struct secret *key, const char *claims, struct buf *out)
 	if (text != NULL) {
 		buf_adds(out, text);
 		crypto_wipe(text, strlen(text));
-		jwt_free_str(text);
+		free(text);
 		ok = true;
 	}
 	jwt_free(jwt);

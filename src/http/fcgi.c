@@ -1,0 +1,216 @@
+/*
+ * FastCGI by libfcgi, over connections that the worker accepted itself, and
+ * plain CGI behind the same functions. A stream that ended early looks like a
+ * short success to libfcgi's callers: every read is followed by a look at its
+ * error, and the count of a body must be the one announced.
+ */
+#include "http/fcgi.h"
+
+#include "base/crypto.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcgiapp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A body that is too large is read on for this much, so that the web server
+ * gets to the answer instead of a broken pipe. */
+enum { DRAIN_MAX = 2 << 20 };
+enum { CHUNK = 8192 };
+
+struct fcgi_conn {
+	FCGX_Request r;
+	char **params;
+	bool cgi;
+	bool begun;	/* between fcgi_begin and fcgi_finish */
+	bool body_done; /* STDIN was read to its end */
+};
+
+void
+fcgi_init(void)
+{
+	/* How long closing waits for a peer that doesn't (milliseconds). */
+	setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "500", 0);
+	if (FCGX_Init() != 0)
+		abort();
+}
+
+struct fcgi_conn *
+fcgi_conn_new(int fd)
+{
+	struct fcgi_conn *c = mem_alloc(sizeof *c);
+
+	/* No listening socket: on a bad connection libfcgi would accept
+	 * another one behind our back; accept(-1) fails instead. */
+	FCGX_InitRequest(&c->r, -1, 0);
+	c->r.ipcFd = fd;
+	return c;
+}
+
+struct fcgi_conn *
+fcgi_cgi_new(char **environ_params)
+{
+	struct fcgi_conn *c = mem_alloc(sizeof *c);
+
+	c->cgi = true;
+	c->params = environ_params;
+	c->r.ipcFd = -1;
+	return c;
+}
+
+int
+fcgi_conn_fd(const struct fcgi_conn *c)
+{
+	return c->r.ipcFd;
+}
+
+bool
+fcgi_begin(struct fcgi_conn *c)
+{
+	c->begun = c->body_done = false;
+	if (c->cgi)
+		return c->begun = true;
+	c->r.keepConnection = 1; /* or libfcgi closes it before it reads */
+	if (FCGX_Accept_r(&c->r) != 0)
+		return false;
+	c->begun = true;
+	c->params = c->r.envp;
+	return FCGX_GetError(c->r.in) == 0;
+}
+
+char **
+fcgi_params(const struct fcgi_conn *c)
+{
+	return c->params;
+}
+
+enum fcgi_role
+fcgi_conn_role(const struct fcgi_conn *c)
+{
+	return !c->cgi && c->r.role == FCGI_ROLE_AUTHORIZER_
+	    ? FCGI_ROLE_AUTHORIZER_
+	    : FCGI_ROLE_RESPONDER;
+}
+
+/* Up to n bytes; fewer only at the end or on an error (-1). */
+static ssize_t
+read_some(struct fcgi_conn *c, char *p, size_t n)
+{
+	ssize_t got;
+
+	if (!c->cgi) {
+		got = FCGX_GetStr(p, (int)n, c->r.in);
+		return FCGX_GetError(c->r.in) != 0 ? -1 : got;
+	}
+	do
+		got = read(STDIN_FILENO, p, n);
+	while (got < 0 && errno == EINTR);
+	return got;
+}
+
+enum fcgi_body
+fcgi_read_body(
+    struct fcgi_conn *c, int64_t expected, size_t max, struct buf *out)
+{
+	char chunk[CHUNK];
+	int64_t total = 0;
+	ssize_t got = 0;
+
+	/* RFC 3875 section 4.2: without CONTENT_LENGTH CGI has no body. */
+	if (c->cgi && expected < 0)
+		return FCGI_BODY_OK;
+	while (!(c->cgi && total == expected)) {
+		got = read_some(c, chunk, sizeof chunk);
+		if (got <= 0)
+			break;
+		total += got;
+		if (total <= (int64_t)max)
+			buf_add(out, chunk, (size_t)got);
+		if (total > (int64_t)max + DRAIN_MAX) {
+			got = 1;
+			break;
+		}
+	}
+	crypto_wipe(chunk, sizeof chunk);
+	c->body_done = got == 0;
+	if (got < 0)
+		return FCGI_BODY_BROKEN;
+	if (total > (int64_t)max || expected > (int64_t)max)
+		return FCGI_BODY_TOO_LARGE;
+	if (expected >= 0 && total != expected)
+		return FCGI_BODY_BROKEN;
+	return FCGI_BODY_OK;
+}
+
+/* libfcgi frees params unwiped, and a bearer token is a secret. */
+static void
+wipe_credentials(char **params)
+{
+	static const char *const names[] = { "HTTP_AUTHORIZATION=",
+		"REDIRECT_HTTP_AUTHORIZATION=" };
+	size_t i, n;
+
+	for (; params != NULL && *params != NULL; params++)
+		for (i = 0; i < sizeof names / sizeof names[0]; i++) {
+			n = strlen(names[i]);
+			if (strncmp(*params, names[i], n) == 0)
+				crypto_wipe(*params + n, strlen(*params) - n);
+		}
+}
+
+static bool
+write_all(int fd, const char *p, size_t len)
+{
+	ssize_t n;
+
+	while (len > 0) {
+		n = write(fd, p, len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return false;
+		p += n;
+		len -= (size_t)n;
+	}
+	return true;
+}
+
+bool
+fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
+{
+	bool ok;
+
+	wipe_credentials(c->params);
+	c->begun = false;
+	if (c->cgi)
+		return write_all(STDOUT_FILENO, answer, len);
+	ok = len <= INT32_MAX &&
+	    FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
+	    FCGX_FClose(c->r.out) == 0;
+	/* With all of STDIN read nothing more can come, and closing at once
+	 * spares the wait for the web server's own close. Unread input keeps
+	 * libfcgi's lingering close: a plain one would reset the answer. */
+	if (c->body_done)
+		FCGX_Detach(&c->r);
+	else
+		c->r.keepConnection = 0;
+	if (!ok)
+		c->r.keepConnection = 0;
+	FCGX_Finish_r(&c->r);
+	c->params = NULL;
+	if (c->r.ipcFd >= 0)
+		FCGX_Attach(&c->r);
+	return ok;
+}
+
+void
+fcgi_conn_free(struct fcgi_conn *c)
+{
+	if (c == NULL)
+		return;
+	if (!c->cgi)
+		FCGX_Free(&c->r, c->r.ipcFd >= 0);
+	free(c);
+}

@@ -1,0 +1,351 @@
+/*
+ * A request as the web server's params tell it. The params come from four
+ * servers with as many habits (names twice, empty values, rewritten paths), and
+ * all of their bytes may be a stranger's: one scan, then rules.
+ */
+#include "http/request.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/hex.h"
+#include "base/parse.h"
+
+#include <string.h>
+
+/* The params that matter; the rest are only counted. */
+struct params {
+	const char *request_method;
+	const char *request_uri;
+	const char *query_string;
+	const char *script_name;
+	const char *path_info;
+	const char *content_length;
+	const char *postern_gate;
+	const char *request_id;
+	const char *authorization;
+	const char *redirect_authorization;
+};
+
+/* "NAME=value" is name's: its value, else NULL. */
+static const char *
+value_of(const char *param, const char *name)
+{
+	size_t n = strlen(name);
+
+	if (strncmp(param, name, n) != 0 || param[n] != '=')
+		return NULL;
+	return param + n + 1;
+}
+
+/*
+ * Set *slot to a credential's value. Empty ones count as absent: recipes send
+ * them for headers that the client left out. A second one is a refusal.
+ */
+static void
+set_credential(struct request *req, const char **slot, const char *value)
+{
+	if (*value == '\0')
+		return;
+	if (*slot != NULL)
+		req->credential_doubled = true;
+	*slot = value;
+}
+
+static void
+scan_one(struct request *req, struct params *p, const char *param)
+{
+	const struct {
+		const char *name;
+		const char **slot;
+	} last_wins[] = {
+		{ "REQUEST_METHOD", &p->request_method },
+		{ "REQUEST_URI", &p->request_uri },
+		{ "QUERY_STRING", &p->query_string },
+		{ "SCRIPT_NAME", &p->script_name },
+		{ "PATH_INFO", &p->path_info },
+		{ "CONTENT_LENGTH", &p->content_length },
+		{ "CONTENT_TYPE", &req->content_type },
+		{ "POSTERN_GATE", &p->postern_gate },
+		{ "REMOTE_ADDR", &req->remote_addr },
+		{ "HTTP_X_REQUEST_ID", &p->request_id },
+		{ "HTTP_CONTENT_ENCODING", &req->content_encoding },
+		{ "HTTP_IF_MATCH", &req->if_match },
+		{ "HTTP_IF_NONE_MATCH", &req->if_none_match },
+		{ "HTTP_ORIGIN", &req->origin },
+	};
+	const char *v;
+	size_t i;
+
+	if ((v = value_of(param, "HTTP_AUTHORIZATION")) != NULL)
+		set_credential(req, &p->authorization, v);
+	else if ((v = value_of(param, "REDIRECT_HTTP_AUTHORIZATION")) != NULL)
+		set_credential(req, &p->redirect_authorization, v);
+	else if ((v = value_of(param, "HTTP_X_PUBLIC_KEY")) != NULL)
+		set_credential(req, &req->public_key, v);
+	for (i = 0; i < sizeof last_wins / sizeof last_wins[0]; i++)
+		if ((v = value_of(param, last_wins[i].name)) != NULL)
+			*last_wins[i].slot = v;
+}
+
+static void
+scan(struct request *req, struct params *p, char *const *params)
+{
+	size_t n, bytes = 0;
+
+	for (n = 0; params[n] != NULL; n++) {
+		bytes += strlen(params[n]);
+		scan_one(req, p, params[n]);
+	}
+	req->params_excess =
+	    n > REQUEST_MAX_PARAMS || bytes > REQUEST_MAX_PARAM_BYTES;
+	/* Apache's rewriting renames the header, or sends both. */
+	req->authorization = p->authorization;
+	if (p->authorization == NULL)
+		req->authorization = p->redirect_authorization;
+	else if (p->redirect_authorization != NULL &&
+	    strcmp(p->authorization, p->redirect_authorization) != 0)
+		req->credential_doubled = true;
+}
+
+static enum method
+method_of(const char *name)
+{
+	static const struct {
+		const char *name;
+		enum method method;
+	} names[] = {
+		{ "GET", M_GET },
+		{ "HEAD", M_HEAD },
+		{ "POST", M_POST },
+		{ "PUT", M_PUT },
+		{ "PATCH", M_PATCH },
+		{ "DELETE", M_DELETE },
+		{ "OPTIONS", M_OPTIONS },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strcmp(name, names[i].name) == 0)
+			return names[i].method;
+	return M_OTHER;
+}
+
+/* Is prefix a whole number of leading segments of path[0..len)? */
+static bool
+is_mount(const char *path, size_t len, const char *prefix, size_t n)
+{
+	return n > 0 && n <= len && memcmp(path, prefix, n) == 0 &&
+	    (n == len || path[n] == '/');
+}
+
+static bool
+ends_with(const char *s, size_t len, const char *end)
+{
+	size_t n = strlen(end);
+
+	return len > n && memcmp(s + len - n, end, n) == 0;
+}
+
+/*
+ * How much of the path is the mount point. A script's name only counts with a
+ * PATH_INFO behind it: nginx calls the whole path SCRIPT_NAME, and a user may
+ * be named "x.fcgi".
+ */
+static size_t
+mount_length(const char *path, size_t len, const struct params *p,
+    const char *base)
+{
+	const char *script = p->script_name;
+	size_t n = strlen(base), slash;
+
+	if (is_mount(path, len, base, n))
+		return n;
+	n = strlen(script);
+	if (*p->path_info == '\0' ||
+	    !(ends_with(script, n, ".fcgi") || ends_with(script, n, ".cgi")))
+		return 0;
+	if (is_mount(path, len, script, n))
+		return n;
+	slash = (size_t)(strrchr(script, '/') ? strrchr(script, '/') - script
+	                                      : 0);
+	return is_mount(path, len, script, slash) ? slash : 0;
+}
+
+/* Split at '/'; an empty segment, or too many, is no route. */
+static void
+split(struct request *req, const char *p, const char *end)
+{
+	const char *next;
+
+	req->npath = SIZE_MAX;
+	if (p == end || *p != '/')
+		return;
+	if (p + 1 == end) {
+		req->npath = 0;
+		return;
+	}
+	for (req->npath = 0; p < end; p = next) {
+		p++;
+		next = memchr(p, '/', (size_t)(end - p));
+		if (next == NULL)
+			next = end;
+		if (next == p || req->npath == REQUEST_MAX_SEGMENTS ||
+		    (next + 1 == end && *next == '/')) {
+			req->npath = SIZE_MAX;
+			return;
+		}
+		req->path[req->npath].p = p;
+		req->path[req->npath++].len = (size_t)(next - p);
+	}
+}
+
+/* The path rule: see request_init in the header. */
+static void
+resolve_path(struct request *req, const struct params *p, const char *base)
+{
+	const char *uri = p->request_uri, *end, *authority;
+	size_t len, mount;
+
+	if (*uri != '/' && (authority = strstr(uri, "://")) != NULL) {
+		uri = authority + 3;
+		uri += strcspn(uri, "/?#");
+	}
+	len = strcspn(uri, "?#");
+	end = uri + len;
+	req->query = *end == '?' ? end + 1 : "";
+	mount = mount_length(uri, len, p, base);
+	req->mount = uri;
+	req->mount_len = mount;
+	split(req, uri + mount, end);
+}
+
+/* Without REQUEST_URI (CGI of other servers): script and path, decoded by the
+ * server; '%' in them is a plain character, so it is encoded once more. */
+static void
+resolve_script(struct request *req, struct params *p, const char *base,
+    struct buf *uri)
+{
+	const char *s;
+
+	buf_adds(uri, p->script_name);
+	for (s = p->path_info; *s != '\0'; s++)
+		if (*s == '%' || *s == '?' || *s == '#')
+			buf_addf(uri, "%%%02X", (unsigned)(unsigned char)*s);
+		else
+			buf_addc(uri, *s);
+	p->request_uri = buf_str(uri);
+	resolve_path(req, p, base);
+	req->query = p->query_string;
+}
+
+static void
+set_gate(struct request *req, const struct params *p, bool authorizer)
+{
+	static const char *const auth[] = { "v1", "auth" };
+	bool path = req->npath == 2;
+	size_t i;
+
+	for (i = 0; path && i < 2; i++)
+		path = req->path[i].len == strlen(auth[i]) &&
+		    memcmp(req->path[i].p, auth[i], req->path[i].len) == 0;
+	if (authorizer)
+		req->gate = GATE_AUTHORIZER;
+	else if (strcmp(p->postern_gate, "nginx") == 0)
+		req->gate = GATE_NGINX;
+	else if (*p->postern_gate != '\0' || path)
+		req->gate = GATE_PLAIN; /* an unknown value decides as well */
+	else
+		req->gate = GATE_NO;
+}
+
+/* Absent, empty and Caddy's -1 are unknown; all else must be a number. */
+static void
+set_content_length(struct request *req, const char *text)
+{
+	uint64_t n;
+
+	req->content_length = -1;
+	if (*text == '\0' || strcmp(text, "-1") == 0)
+		return;
+	if (parse_u64(text, strlen(text), 0, INT64_MAX, &n))
+		req->content_length = (int64_t)n;
+	else
+		req->content_length_bad = true;
+}
+
+static void
+set_id(struct request *req, const char *theirs)
+{
+	unsigned char random[16];
+
+	if (parse_is_request_id(theirs, strlen(theirs))) {
+		memcpy(req->id, theirs, strlen(theirs) + 1);
+		return;
+	}
+	crypto_random(random, sizeof random);
+	hex_encode(random, sizeof random, req->id);
+}
+
+void
+request_init(struct request *req, char *const *params, bool authorizer,
+    const char *base)
+{
+	struct params p = { "", "", "", "", "", "", "", "", NULL, NULL };
+
+	req->start_us = clock_mono_us();
+	req->content_type = req->content_encoding = req->origin =
+	    req->remote_addr = "";
+	scan(req, &p, params);
+	req->method_name = p.request_method;
+	req->method = method_of(p.request_method);
+	if (*p.request_uri != '\0')
+		resolve_path(req, &p, base);
+	else
+		resolve_script(req, &p, base, &req->uri);
+	set_gate(req, &p, authorizer);
+	set_content_length(req, p.content_length);
+	set_id(req, p.request_id);
+}
+
+void
+request_clear(struct request *req)
+{
+	buf_free(&req->body);
+	buf_free(&req->uri);
+	memset(req, 0, sizeof *req);
+}
+
+/* One entity-tag at *list, past leading space and commas; false at the end or
+ * on what is none (RFC 9110 section 8.8.3). */
+static bool
+next_etag(const char **list, const char **tag, size_t *len, bool *weak)
+{
+	const char *p = *list + strspn(*list, " \t,"), *end;
+
+	*weak = p[0] == 'W' && p[1] == '/';
+	if (*weak)
+		p += 2;
+	if (*p != '"' || (end = strchr(p + 1, '"')) == NULL)
+		return false;
+	*tag = p;
+	*len = (size_t)(end - p) + 1;
+	*list = end + 1;
+	return true;
+}
+
+bool
+request_etag_listed(const char *list, const char *etag, bool weak)
+{
+	const char *tag;
+	size_t len;
+	bool is_weak;
+
+	list += strspn(list, " \t");
+	if (*list == '*')
+		return list[1 + strspn(list + 1, " \t")] == '\0';
+	while (next_etag(&list, &tag, &len, &is_weak))
+		if ((weak || !is_weak) && len == strlen(etag) &&
+		    memcmp(tag, etag, len) == 0)
+			return true;
+	return false;
+}

@@ -1,0 +1,77 @@
+/*
+ * Answers in the making and their rendering as a CGI response (RFC 3875
+ * section 6). Nothing leaves before the whole answer is known.
+ */
+#include "http/response.h"
+
+#include <stddef.h>
+#include <string.h>
+
+void
+response_header(struct response *res, const char *name, const char *value)
+{
+	const char *p;
+
+	buf_adds(&res->headers, name);
+	buf_adds(&res->headers, ": ");
+	for (p = value; *p != '\0'; p++)
+		if (*p != '\r' && *p != '\n')
+			buf_addc(&res->headers, *p);
+	buf_adds(&res->headers, "\r\n");
+}
+
+const char *
+response_reason(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} reasons[] = {
+		{ 200, "OK" },
+		{ 201, "Created" },
+		{ 204, "No Content" },
+		{ 304, "Not Modified" },
+		{ 400, "Bad Request" },
+		{ 401, "Unauthorized" },
+		{ 403, "Forbidden" },
+		{ 404, "Not Found" },
+		{ 405, "Method Not Allowed" },
+		{ 409, "Conflict" },
+		{ 412, "Precondition Failed" },
+		{ 413, "Content Too Large" },
+		{ 415, "Unsupported Media Type" },
+		{ 429, "Too Many Requests" },
+		{ 500, "Internal Server Error" },
+		{ 503, "Service Unavailable" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof reasons / sizeof reasons[0]; i++)
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	return "Unknown";
+}
+
+void
+response_render(const struct response *res, bool head, struct buf *out)
+{
+	buf_addf(out, "Status: %d %s\r\n", res->status,
+	    response_reason(res->status));
+	buf_add(out, buf_str(&res->headers), res->headers.len);
+	if (res->content_type != NULL)
+		buf_addf(out, "Content-Type: %s\r\n", res->content_type);
+	/* RFC 9110 section 8.6: none in 204 and 304. */
+	if (res->status != 204 && res->status != 304)
+		buf_addf(out, "Content-Length: %zu\r\n", res->body.len);
+	buf_adds(out, "\r\n");
+	if (!head && res->status != 204 && res->status != 304)
+		buf_add(out, buf_str(&res->body), res->body.len);
+}
+
+void
+response_clear(struct response *res)
+{
+	buf_free(&res->headers);
+	buf_free(&res->body);
+	memset(res, 0, sizeof *res);
+}

@@ -1,0 +1,105 @@
+/*
+ * Matching of a request's path and method against a table of routes.
+ */
+#include "http/route.h"
+
+#include "base/parse.h"
+
+#include <string.h>
+
+static const struct {
+	enum method method;
+	const char *name;
+} methods[] = {
+	{ M_GET, "GET" },
+	{ M_HEAD, "HEAD" },
+	{ M_POST, "POST" },
+	{ M_PUT, "PUT" },
+	{ M_PATCH, "PATCH" },
+	{ M_DELETE, "DELETE" },
+	{ M_OPTIONS, "OPTIONS" },
+};
+
+/* Does a raw segment, decoded, equal the literal p[0..len)? */
+static bool
+literal_is(const struct segment *seg, const char *p, size_t len)
+{
+	struct buf b = { 0 };
+	bool yes;
+
+	if (memchr(seg->p, '%', seg->len) == NULL)
+		return seg->len == len && memcmp(seg->p, p, len) == 0;
+	yes = parse_percent_decode(seg->p, seg->len, &b) && b.len == len &&
+	    memcmp(b.data, p, len) == 0;
+	buf_free(&b);
+	return yes;
+}
+
+/* Match a pattern; *param gets the segment that {…} stands for. */
+static bool
+pattern_is(const char *pattern, const struct request *req,
+    const struct segment **param)
+{
+	const char *p = pattern;
+	size_t i, len;
+
+	*param = NULL;
+	for (i = 0; i < req->npath; i++) {
+		if (*p++ != '/')
+			return false;
+		len = strcspn(p, "/");
+		if (*p == '{')
+			*param = &req->path[i];
+		else if (!literal_is(&req->path[i], p, len))
+			return false;
+		p += len;
+	}
+	return *p == '\0';
+}
+
+static void
+take_param(struct route_match *m, const struct segment *seg)
+{
+	buf_reset(&m->param);
+	m->param_bad = !parse_percent_decode(seg->p, seg->len, &m->param) ||
+	    !parse_is_user_id(buf_str(&m->param), m->param.len) ||
+	    strcmp(buf_str(&m->param), ".") == 0 ||
+	    strcmp(buf_str(&m->param), "..") == 0;
+}
+
+void
+route_find(const struct route *table, size_t n, const struct request *req,
+    struct route_match *m)
+{
+	enum method wanted = req->method == M_HEAD ? M_GET : req->method;
+	const struct segment *param;
+	size_t i;
+
+	memset(m, 0, sizeof *m);
+	if (req->npath == 0 || req->npath > REQUEST_MAX_SEGMENTS)
+		return;
+	for (i = 0; i < n; i++) {
+		if (!pattern_is(table[i].pattern, req, &param))
+			continue;
+		m->allowed |= table[i].method;
+		if (table[i].method != wanted)
+			continue;
+		m->route = &table[i];
+		if (param != NULL)
+			take_param(m, param);
+	}
+}
+
+void
+route_allow(unsigned allowed, struct buf *out)
+{
+	size_t i;
+
+	if (allowed & M_GET)
+		allowed |= M_HEAD;
+	allowed |= M_OPTIONS;
+	for (i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (allowed & methods[i].method)
+			buf_addf(out, "%s%s", out->len ? ", " : "",
+			    methods[i].name);
+}
