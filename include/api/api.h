@@ -3,8 +3,10 @@
 
 #include "auth/auth.h"
 #include "base/config.h"
+#include "base/json.h"
 #include "data/db.h"
 #include "http/request.h"
+#include "http/fcgi.h"
 #include "http/response.h"
 #include "http/route.h"
 
@@ -24,7 +26,7 @@ struct call {
 	struct route_match match;
 	const char *detail;	/* a better sentence for the problem, or NULL */
 	struct buf detail_buf;	/* where detail may live */
-	const char *actor;	/* for app_events: "app", "admin", ... */
+	bool no_store;		/* the answer holds a secret */
 };
 
 /*
@@ -32,27 +34,42 @@ struct call {
  * came as body tells (http/fcgi.h) and is in req->body. res is complete
  * afterwards; one access line is logged.
  */
-void api_answer(struct api *api, const struct request *req, int body,
-    struct response *res);
+void api_answer(struct api *api, const struct request *req,
+    enum fcgi_body body, struct response *res);
 
 /* Does this request want its body read? Not the gate's. */
 bool api_wants_body(const struct request *req);
 
-/* Handlers, one file a resource; each returns an enum problem. */
-int api_apps_create(struct call *c);
-int api_whoami(struct call *c);
-int api_app_get(struct call *c);
-int api_app_patch(struct call *c);
-int api_app_delete(struct call *c);
-int api_app_rotate(struct call *c);
-int api_app_end_previous(struct call *c);
-int api_users_list(struct call *c);
-int api_users_get(struct call *c);
-int api_users_put(struct call *c);
-int api_users_patch(struct call *c);
-int api_users_delete(struct call *c);
-int api_healthz(struct call *c);
-int api_readyz(struct call *c);
+/* Handlers, one file a resource; each returns P_NONE with c->res made, or a
+ * refusal, c->detail telling more where the table's sentence is too little. */
+enum problem api_apps_create(struct call *c);
+enum problem api_whoami(struct call *c);
+enum problem api_app_get(struct call *c);
+enum problem api_app_patch(struct call *c);
+enum problem api_app_delete(struct call *c);
+enum problem api_app_rotate(struct call *c);
+enum problem api_app_end_previous(struct call *c);
+enum problem api_users_list(struct call *c);
+enum problem api_users_get(struct call *c);
+enum problem api_users_put(struct call *c);
+enum problem api_users_patch(struct call *c);
+enum problem api_users_delete(struct call *c);
+enum problem api_healthz(struct call *c);
+enum problem api_readyz(struct call *c);
+
+/* The query's limit (1 to 200, default 50). */
+enum problem api_limit(struct call *c, int *limit) MUST_CHECK;
+
+/* The body of a registration or renaming: {"name":…}. The caller frees. */
+enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
+
+/* The app with its new secret, never to be stored by what is in between. */
+void api_app_secret(struct call *c, int status, const struct app *a,
+    const struct secret *secret);
+
+/* A refusal with a sentence of its own. */
+enum problem api_refuse(struct call *c, enum problem p, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The gate's yes: 204, or 200 with Variable- headers for the authorizer. */
 void api_gate_yes(struct call *c);
@@ -61,7 +78,8 @@ void api_gate_yes(struct call *c);
 void api_json(struct call *c, int status);
 
 /* Parse the body as a checked JSON object, at most the members of known (NULL
- * = any). An enum problem; *j is the caller's to free. */
-int api_body(struct call *c, const char *const *known, struct json **j);
+ * = any). *j is the caller's to free. */
+enum problem api_body(struct call *c, const char *const *known,
+    struct json **j) MUST_CHECK;
 
 #endif

@@ -20,6 +20,10 @@ int schema_required(void);
 /* The database's version: 0 when it has none of our migrations. */
 enum status schema_version(struct db *db, int *version) MUST_CHECK;
 
+/* A query of its own: does the server answer, can it write, and is its schema
+ * at least schema_required()? Else ST_UNAVAILABLE. */
+enum status schema_ready(struct db *db) MUST_CHECK;
+
 /*
  * Apply what is missing, each in one transaction under an advisory lock,
  * calling done (may be NULL) after each. role (may be NULL) is granted what

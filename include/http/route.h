@@ -2,6 +2,7 @@
 #define POSTERN_HTTP_ROUTE_H
 
 #include "base/buf.h"
+#include "http/problem.h"
 #include "http/request.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -28,7 +29,7 @@ struct route {
 	const char *pattern; /* "/v1/users/{user}"; one parameter at most */
 	enum need need;
 	enum body_kind body;
-	int (*handler)(struct call *); /* returns an enum problem */
+	enum problem (*handler)(struct call *);
 };
 
 /* What matching came to. param is decoded, bad when it did not decode. */

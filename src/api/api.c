@@ -1,0 +1,328 @@
+/*
+ * The way of a request: the gate's decision before all routing, else the
+ * route, its policy, its body, its handler. The table below is the policy of
+ * the whole server.
+ */
+#include "api/api.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/parse.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static const struct route routes[] = {
+	{ M_POST, "/v1/apps", NEED_REGISTRAR, BODY_JSON, api_apps_create },
+	{ M_GET, "/v1/whoami", NEED_TOKEN, BODY_NONE, api_whoami },
+	{ M_GET, "/v1/app", NEED_APP, BODY_NONE, api_app_get },
+	{ M_PATCH, "/v1/app", NEED_APP_CURRENT, BODY_MERGE_PATCH,
+	    api_app_patch },
+	{ M_DELETE, "/v1/app", NEED_APP_CURRENT, BODY_NONE, api_app_delete },
+	{ M_POST, "/v1/app/rotate", NEED_APP_CURRENT, BODY_JSON_OPTIONAL,
+	    api_app_rotate },
+	{ M_DELETE, "/v1/app/previous-secret", NEED_APP_CURRENT, BODY_NONE,
+	    api_app_end_previous },
+	{ M_GET, "/v1/users", NEED_APP, BODY_NONE, api_users_list },
+	{ M_GET, "/v1/users/{user}", NEED_APP_OR_SELF, BODY_NONE,
+	    api_users_get },
+	{ M_PUT, "/v1/users/{user}", NEED_APP_OR_SELF, BODY_JSON,
+	    api_users_put },
+	{ M_PATCH, "/v1/users/{user}", NEED_APP_OR_SELF, BODY_MERGE_PATCH,
+	    api_users_patch },
+	{ M_DELETE, "/v1/users/{user}", NEED_APP_OR_SELF, BODY_NONE,
+	    api_users_delete },
+	{ M_GET, "/v1/me", NEED_USER, BODY_NONE, api_users_get },
+	{ M_PUT, "/v1/me", NEED_USER, BODY_JSON, api_users_put },
+	{ M_PATCH, "/v1/me", NEED_USER, BODY_MERGE_PATCH, api_users_patch },
+	{ M_DELETE, "/v1/me", NEED_USER, BODY_NONE, api_users_delete },
+	{ M_GET, "/healthz", NEED_NOBODY, BODY_NONE, api_healthz },
+	{ M_GET, "/readyz", NEED_NOBODY, BODY_NONE, api_readyz },
+};
+
+enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+enum problem
+api_refuse(struct call *c, enum problem p, const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	buf_reset(&c->detail_buf);
+	buf_adds(&c->detail_buf, text);
+	c->detail = buf_str(&c->detail_buf);
+	return p;
+}
+
+void
+api_json(struct call *c, int status)
+{
+	c->res->status = status;
+	c->res->content_type = "application/json";
+}
+
+enum problem
+api_limit(struct call *c, int *limit)
+{
+	struct buf text = { 0 };
+	bool bad = false, there;
+	uint64_t n = 50;
+
+	there = parse_query(c->req->query, "limit", &text, &bad);
+	if (there && !bad)
+		bad = !parse_u64(buf_str(&text), text.len, 1, 200, &n);
+	buf_free(&text);
+	if (bad)
+		return api_refuse(
+		    c, P_VALUE_INVALID, "limit must be 1 to 200.");
+	*limit = (int)n;
+	return P_NONE;
+}
+
+enum problem
+api_body(struct call *c, const char *const *known, struct json **j)
+{
+	const struct buf *body = &c->req->body;
+	const char *unknown;
+	enum json_fault fault;
+
+	fault = json_check(buf_str(body), body->len, NULL);
+	if (fault != JSON_OK)
+		return api_refuse(
+		    c, P_JSON_INVALID, "%s", json_fault_text(fault));
+	*j = json_parse(buf_str(body), body->len);
+	if (*j == NULL)
+		return P_JSON_INVALID;
+	unknown = known != NULL ? json_unknown_member(*j, known) : NULL;
+	if (unknown == NULL)
+		return P_NONE;
+	json_free(*j);
+	*j = NULL;
+	return api_refuse(c, P_VALUE_INVALID,
+	    "The body has a member that is not known here.");
+}
+
+bool
+api_wants_body(const struct request *req)
+{
+	return req->gate == GATE_NO;
+}
+
+/* application/json, a merge patch (RFC 7396 section 4) where that is meant;
+ * charset, if any, UTF-8. */
+static bool
+media_type_ok(const char *type, enum body_kind kind)
+{
+	static const char json[] = "application/json";
+	static const char patch[] = "application/merge-patch+json";
+	size_t n = strcspn(type, "; \t");
+	const char *param = type + n;
+
+	if (!(n == sizeof json - 1 && strncasecmp(type, json, n) == 0) &&
+	    !(kind == BODY_MERGE_PATCH && n == sizeof patch - 1 &&
+	      strncasecmp(type, patch, n) == 0))
+		return false;
+	param += strspn(param, "; \t");
+	if (*param == '\0')
+		return true;
+	return strcasecmp(param, "charset=utf-8") == 0 ||
+	    strcasecmp(param, "charset=\"utf-8\"") == 0;
+}
+
+/* 413, 415, 400, in this order. */
+static enum problem
+check_body(const struct request *req, enum body_kind kind, enum fcgi_body body)
+{
+	if (req->content_length_bad)
+		return P_BAD_REQUEST;
+	if (body == FCGI_BODY_TOO_LARGE && kind != BODY_NONE)
+		return P_BODY_TOO_LARGE;
+	if (body == FCGI_BODY_BROKEN)
+		return P_BODY_INCOMPLETE;
+	if (kind == BODY_NONE)
+		return P_NONE;
+	if (req->body.len == 0)
+		return kind == BODY_JSON_OPTIONAL ? P_NONE : P_BODY_REQUIRED;
+	if (!media_type_ok(req->content_type, kind) ||
+	    (*req->content_encoding != '\0' &&
+	     strcasecmp(req->content_encoding, "identity") != 0))
+		return P_MEDIA_TYPE;
+	return P_NONE;
+}
+
+static void
+add_allow(struct call *c)
+{
+	struct buf allow = { 0 };
+
+	route_allow(c->match.allowed, &allow);
+	response_header(c->res, "Allow", buf_str(&allow));
+	buf_free(&allow);
+}
+
+/* Is origin one of the space-separated list? "*" allows any. */
+static bool
+origin_allowed(const char *list, const char *origin)
+{
+	size_t n;
+
+	if (*origin == '\0' || parse_has_control(origin, strlen(origin)))
+		return false;
+	for (; *list != '\0'; list += n + strspn(list + n, " ,")) {
+		n = strcspn(list, " ,");
+		if ((n == 1 && *list == '*') ||
+		    (n == strlen(origin) && strncmp(list, origin, n) == 0))
+			return true;
+	}
+	return false;
+}
+
+/* The Fetch standard's CORS headers; credentials are headers, never cookies,
+ * so Access-Control-Allow-Credentials is not among them. */
+static void
+add_cors(struct call *c)
+{
+	const struct request *req = c->req;
+	struct buf allow = { 0 };
+
+	if (*c->api->cfg->cors_origins == '\0' || req->gate != GATE_NO)
+		return;
+	response_header(c->res, "Vary", "Origin");
+	if (!origin_allowed(c->api->cfg->cors_origins, req->origin))
+		return;
+	response_header(c->res, "Access-Control-Allow-Origin", req->origin);
+	response_header(c->res, "Access-Control-Expose-Headers",
+	    "ETag, Location, Retry-After, WWW-Authenticate, X-Request-Id");
+	if (req->method != M_OPTIONS || c->match.allowed == 0)
+		return;
+	route_allow(c->match.allowed, &allow);
+	response_header(
+	    c->res, "Access-Control-Allow-Methods", buf_str(&allow));
+	response_header(c->res, "Access-Control-Allow-Headers",
+	    "Authorization, Content-Type, If-Match, If-None-Match, "
+	    "X-Public-Key, X-Request-Id");
+	response_header(c->res, "Access-Control-Max-Age", "600");
+	buf_free(&allow);
+}
+
+static enum problem
+run_route(struct call *c, enum fcgi_body body)
+{
+	const struct route *r;
+	enum problem p;
+
+	route_find(routes, ROUTES, c->req, &c->match);
+	r = c->match.route;
+	if (c->match.allowed == 0)
+		return P_NO_ROUTE;
+	if (c->req->method == M_OPTIONS) {
+		c->res->status = 204;
+		add_allow(c);
+		return P_NONE;
+	}
+	if (r == NULL)
+		return P_METHOD_NOT_ALLOWED;
+	p = auth_decide(
+	    c->api->auth, r->need, c->req, &c->match.param, &c->who);
+	if (p != P_NONE)
+		return p;
+	if (c->req->params_excess)
+		return P_BAD_REQUEST;
+	p = check_body(c->req, r->body, body);
+	if (p != P_NONE)
+		return p;
+	if (c->match.param_bad)
+		return api_refuse(c, P_VALUE_INVALID,
+		    "A user is 1 to 255 bytes of UTF-8 without control "
+		    "characters.");
+	return r->handler(c);
+}
+
+/* Path, method and body are not looked at: only a verified token is a yes. */
+static enum problem
+run_gate(struct call *c)
+{
+	enum problem p;
+
+	p = auth_decide(c->api->auth, NEED_TOKEN, c->req, NULL, &c->who);
+	if (p == P_NONE && c->req->params_excess)
+		p = P_BAD_REQUEST;
+	if (p == P_NONE)
+		api_gate_yes(c);
+	return p;
+}
+
+static void
+render_problem(struct call *c, enum problem p)
+{
+	struct response *res = c->res;
+	char status[16];
+
+	problem_render(res, p, c->detail, c->req, c->api->cfg->realm);
+	if (p == P_METHOD_NOT_ALLOWED)
+		add_allow(c);
+	if (p == P_MEDIA_TYPE && c->req->method == M_PATCH)
+		response_header(res, "Accept-Patch",
+		    "application/merge-patch+json, application/json");
+	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. */
+	if (c->req->gate == GATE_NGINX && res->status != 401 &&
+	    res->status != 403) {
+		snprintf(status, sizeof status, "%d", res->status);
+		response_header(res, "X-Postern-Status", status);
+		res->status = 403;
+	}
+}
+
+static void
+add_common(struct call *c, enum problem p)
+{
+	const char *cache = "private, no-cache";
+
+	if (c->no_store || c->who.actor_kind == NULL ||
+	    (p != P_NONE && c->who.app.id == 0))
+		cache = "no-store";
+	response_header(c->res, "Cache-Control", cache);
+	response_header(c->res, "X-Request-Id", c->req->id);
+	add_cors(c);
+}
+
+static void
+log_access(const struct call *c, enum problem p)
+{
+	static const char *const gates[] = { "", "gate", "gate_nginx",
+		"authorizer" };
+	const struct route *r = c->match.route;
+	const char *route = r != NULL ? r->pattern : gates[c->req->gate];
+	const char *reason = c->who.reason;
+
+	if (p != P_NONE && reason == NULL)
+		reason = problem_code(p);
+	log_info("request", LOG_S("request_id", c->req->id),
+	    LOG_S("method", c->req->method_name), LOG_S("route", route),
+	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app.id),
+	    LOG_S("reason", p != P_NONE ? reason : ""),
+	    LOG_S("remote", c->req->remote_addr),
+	    LOG_N("us", clock_mono_us() - c->req->start_us));
+}
+
+void
+api_answer(struct api *api, const struct request *req, enum fcgi_body body,
+    struct response *res)
+{
+	struct call c = { .api = api, .req = req, .res = res };
+	enum problem p;
+
+	p = req->gate != GATE_NO ? run_gate(&c) : run_route(&c, body);
+	if (p != P_NONE)
+		render_problem(&c, p);
+	add_common(&c, p);
+	log_access(&c, p);
+	identity_clear(&c.who);
+	buf_free(&c.match.param);
+	buf_free(&c.detail_buf);
+}

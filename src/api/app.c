@@ -1,0 +1,144 @@
+/*
+ * /v1/app: the calling app itself, and /v1/whoami. What changes the app is
+ * guarded by the sealed key that verified the request: a rotation in between
+ * makes it a conflict, so an old secret never wins a race.
+ */
+#include "api/api.h"
+#include "auth/app_keys.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
+
+static void
+add_member(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, ",\"%s\":", name);
+	json_add_string(b, value, strlen(value));
+}
+
+static void
+add_brief(struct buf *b, const struct app *a)
+{
+	buf_addf(b, "{\"id\":%" PRId64, a->id);
+	add_member(b, "name", a->name);
+	add_member(b, "public_key", a->public_key);
+	add_member(b, "created_at", a->created_at);
+	add_member(b, "updated_at", a->updated_at);
+	buf_addc(b, '}');
+}
+
+enum problem
+api_whoami(struct call *c)
+{
+	const struct app *a = &c->who.app;
+	struct buf *b = &c->res->body;
+
+	api_json(c, 200);
+	buf_adds(b, "{\"app\":");
+	add_brief(b, a);
+	/* The verified bytes themselves: they are one JSON object. */
+	buf_adds(b, ",\"claims\":");
+	buf_add(b, buf_str(&c->who.claims.payload), c->who.claims.payload.len);
+	buf_adds(b, "}\n");
+	return P_NONE;
+}
+
+static enum problem
+answer_app(struct call *c, const struct app *a)
+{
+	api_json(c, 200);
+	app_json(&c->res->body, a);
+	buf_addc(&c->res->body, '\n');
+	return P_NONE;
+}
+
+enum problem
+api_app_get(struct call *c)
+{
+	return answer_app(c, &c->who.app);
+}
+
+enum problem
+api_app_patch(struct call *c)
+{
+	const struct app *me = &c->who.app;
+	struct app a = { 0 };
+	char *name = NULL;
+	enum problem p;
+
+	p = api_app_name(c, &name);
+	if (p == P_NONE)
+		p = problem_from_status(app_store_rename(c->api->db, "app",
+		    me->public_key, me->sealed, name, &a));
+	if (p == P_NONE)
+		p = answer_app(c, &a);
+	free(name);
+	app_clear(&a);
+	return p;
+}
+
+enum problem
+api_app_delete(struct call *c)
+{
+	const struct app *me = &c->who.app;
+
+	c->res->status = 204;
+	return problem_from_status(app_store_delete(
+	    c->api->db, "app", me->public_key, me->sealed));
+}
+
+enum problem
+api_app_end_previous(struct call *c)
+{
+	const struct app *me = &c->who.app;
+
+	c->res->status = 204;
+	return problem_from_status(app_store_end_previous(
+	    c->api->db, "app", me->public_key, me->sealed));
+}
+
+/* {"grace_seconds":N}; no body is {}. */
+static enum problem
+take_grace(struct call *c, int64_t *grace)
+{
+	static const char *const known[] = { "grace_seconds", NULL };
+	struct json *j = NULL;
+	enum problem p;
+
+	*grace = GRACE_DEFAULT;
+	if (c->req->body.len == 0)
+		return P_NONE;
+	p = api_body(c, known, &j);
+	if (p == P_NONE && json_member(j, "grace_seconds") != JSON_ABSENT &&
+	    (!json_int(j, "grace_seconds", grace) || *grace < 0 ||
+	     *grace > GRACE_MAX))
+		p = api_refuse(c, P_VALUE_INVALID,
+		    "grace_seconds must be an integer from 0 to %d.",
+		    GRACE_MAX);
+	json_free(j);
+	return p;
+}
+
+enum problem
+api_app_rotate(struct call *c)
+{
+	const struct app *me = &c->who.app;
+	struct app a = { 0 };
+	struct secret secret = { 0 };
+	int64_t grace;
+	enum problem p;
+
+	p = take_grace(c, &grace);
+	if (p == P_NONE)
+		p = problem_from_status(
+		    app_keys_rotate(c->api->cfg, c->api->db, "app",
+		        me->public_key, me->sealed, grace, &a, &secret));
+	if (p == P_NONE)
+		api_app_secret(c, 200, &a, &secret);
+	secret_clear(&secret);
+	app_clear(&a);
+	return p;
+}

@@ -1,0 +1,25 @@
+/*
+ * /healthz and /readyz: for load balancers and operators.
+ */
+#include "api/api.h"
+#include "data/schema.h"
+
+enum problem
+api_healthz(struct call *c)
+{
+	api_json(c, 200);
+	buf_adds(&c->res->body, "{\"status\":\"ok\"}\n");
+	return P_NONE;
+}
+
+/* A query of its own: a demoted primary still answers SELECT 1. */
+enum problem
+api_readyz(struct call *c)
+{
+	if (schema_ready(c->api->db) != ST_OK)
+		return api_refuse(c, P_UNAVAILABLE,
+		    "Not ready: the database is %s.", db_state(c->api->db));
+	api_json(c, 200);
+	buf_adds(&c->res->body, "{\"status\":\"ready\"}\n");
+	return P_NONE;
+}

@@ -1,0 +1,173 @@
+/*
+ * /v1/users and /v1/me: the users' information. The document is the body, both
+ * ways; it goes to Postgres as the bytes received.
+ */
+#include "api/api.h"
+#include "base/json.h"
+#include "base/parse.h"
+#include "data/user_store.h"
+
+#include <string.h>
+
+/*
+ * jsonb prints a space behind each comma and colon and writes exponents out,
+ * so a document may come back longer than it went in; this bounds by how much.
+ */
+enum { GROWTH = 2 };
+
+/* Whose document: {user}, or the token's subject for /v1/me. */
+static enum problem
+take_key(struct call *c, struct user_key *k)
+{
+	const struct buf *user = &c->match.param;
+
+	if (user->len == 0)
+		user = &c->who.claims.sub;
+	if (!parse_is_user_id(buf_str(user), user->len))
+		return api_refuse(c, P_VALUE_INVALID,
+		    "A user is 1 to 255 bytes of UTF-8 without control "
+		    "characters.");
+	k->app_id = c->who.app.id;
+	k->user = buf_str(user);
+	k->if_match = c->req->if_match;
+	k->if_none_match = c->req->if_none_match;
+	return P_NONE;
+}
+
+static enum problem
+check_document(struct call *c)
+{
+	const struct buf *body = &c->req->body;
+	struct json_facts facts = { 0 };
+	enum json_fault fault;
+
+	fault = json_check(buf_str(body), body->len, &facts);
+	if (fault != JSON_OK)
+		return api_refuse(
+		    c, P_JSON_INVALID, "%s", json_fault_text(fault));
+	if (body->len + facts.expansion >
+	    GROWTH * (size_t)c->api->cfg->max_body)
+		return api_refuse(c, P_BODY_TOO_LARGE,
+		    "Written out in full, the document's numbers are larger "
+		    "than this server takes.");
+	return P_NONE;
+}
+
+static enum problem
+answer_document(struct call *c, const struct user_doc *d, int status)
+{
+	api_json(c, status);
+	response_header(c->res, "ETag", d->etag);
+	buf_add(&c->res->body, buf_str(&d->json), d->json.len);
+	return P_NONE;
+}
+
+/* RFC 9110 section 13.2.2 for a read. */
+static enum problem
+read_conditions(struct call *c, const struct user_doc *d)
+{
+	const struct request *req = c->req;
+
+	if (req->if_match != NULL &&
+	    !request_etag_listed(req->if_match, d->etag, false))
+		return P_PRECONDITION_FAILED;
+	if (req->if_none_match == NULL ||
+	    !request_etag_listed(req->if_none_match, d->etag, true))
+		return answer_document(c, d, 200);
+	c->res->status = 304;
+	response_header(c->res, "ETag", d->etag);
+	return P_NONE;
+}
+
+enum problem
+api_users_get(struct call *c)
+{
+	struct user_key k;
+	struct user_doc d = { 0 };
+	enum problem p;
+
+	p = take_key(c, &k);
+	if (p == P_NONE)
+		p = problem_from_status(user_store_get(c->api->db, &k, &d));
+	if (p == P_NONE)
+		p = read_conditions(c, &d);
+	user_doc_clear(&d);
+	return p;
+}
+
+enum problem
+api_users_put(struct call *c)
+{
+	struct user_key k;
+	struct user_doc d = { 0 };
+	enum problem p;
+
+	p = take_key(c, &k);
+	if (p == P_NONE)
+		p = check_document(c);
+	if (p == P_NONE)
+		p = problem_from_status(user_store_put(
+		    c->api->db, &k, buf_str(&c->req->body), &d));
+	if (p == P_NONE)
+		p = answer_document(c, &d, d.created ? 201 : 200);
+	user_doc_clear(&d);
+	return p;
+}
+
+enum problem
+api_users_patch(struct call *c)
+{
+	size_t max = GROWTH * (size_t)c->api->cfg->max_body;
+	struct user_key k;
+	struct user_doc d = { 0 };
+	enum problem p;
+
+	p = take_key(c, &k);
+	if (p == P_NONE)
+		p = check_document(c);
+	if (p == P_NONE)
+		p = problem_from_status(user_store_patch(
+		    c->api->db, &k, buf_str(&c->req->body), max, &d));
+	if (p == P_NONE)
+		p = answer_document(c, &d, 200);
+	user_doc_clear(&d);
+	return p;
+}
+
+enum problem
+api_users_delete(struct call *c)
+{
+	struct user_key k;
+	enum problem p;
+
+	p = take_key(c, &k);
+	if (p != P_NONE)
+		return p;
+	c->res->status = 204;
+	return problem_from_status(user_store_delete(c->api->db, &k));
+}
+
+enum problem
+api_users_list(struct call *c)
+{
+	struct buf after = { 0 };
+	bool bad = false, there;
+	int limit;
+	enum problem p;
+
+	p = api_limit(c, &limit);
+	if (p != P_NONE)
+		goto out;
+	there = parse_query(c->req->query, "after", &after, &bad);
+	if (bad || (there && !parse_is_user_id(buf_str(&after), after.len))) {
+		p = api_refuse(c, P_VALUE_INVALID,
+		    "after must be the next of the page before.");
+		goto out;
+	}
+	api_json(c, 200);
+	p = problem_from_status(user_store_list(c->api->db, c->who.app.id,
+	    buf_str(&after), limit, &c->res->body));
+out:
+	buf_free(&after);
+	return p;
+}

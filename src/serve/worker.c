@@ -1,0 +1,344 @@
+/*
+ * A worker: waits in one epoll set for the listening socket (exclusively, so
+ * that one connection wakes one worker), its database, its signals and its
+ * kept connections; then serves one request at a time.
+ *
+ * libfcgi reads and writes without time-outs, so a watchdog tick looks once a
+ * second whether the request at hand is over its deadline, and shuts its
+ * socket down: the read or write in progress then ends. Termination signals
+ * are never delivered to a handler, they are read from a descriptor between
+ * requests: no body is cut short by one.
+ */
+#include "serve/worker.h"
+
+#include "api/api.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "data/schema.h"
+#include "http/fcgi.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+enum { KEPT_MAX = 64, EVENTS = 16, FIRST_CONNECT_MS = 1000 };
+
+struct worker {
+	const struct config *cfg;
+	struct db *db;
+	struct auth *auth;
+	struct api api;
+	int epoll_fd;
+	int listen_fd;
+	int signal_fd;
+	int db_fd;		 /* as registered, -1 = not */
+	uint32_t db_events;
+	uint64_t db_generation;
+	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
+	size_t nkept;
+	int64_t served;
+	bool stop;
+};
+
+/* What the watchdog looks at; written only between requests. */
+static volatile int watched_fd = -1;
+static volatile int64_t watched_until;
+
+static void
+watchdog(int sig)
+{
+	int saved = errno;
+
+	(void)sig;
+	if (watched_fd >= 0 && clock_mono_us() > watched_until)
+		shutdown(watched_fd, SHUT_RDWR);
+	errno = saved;
+}
+
+static void
+watch(int fd, int64_t seconds)
+{
+	watched_fd = -1;
+	if (fd < 0)
+		return;
+	watched_until = clock_mono_us() + seconds * 1000000;
+	watched_fd = fd;
+}
+
+static void
+start_watchdog(void)
+{
+	struct sigaction sa = { .sa_handler = watchdog, .sa_flags = SA_RESTART };
+	struct itimerval tick = { { 1, 0 }, { 1, 0 } };
+
+	sigaction(SIGALRM, &sa, NULL);
+	setitimer(ITIMER_REAL, &tick, NULL);
+}
+
+/* Read the request and answer it; what was read is wiped. */
+static void
+serve(struct worker *w, struct fcgi_conn *c)
+{
+	struct request req = { 0 };
+	struct response res = { 0 };
+	struct buf answer = { 0 };
+	enum fcgi_body body = FCGI_BODY_OK;
+
+	request_init(&req, fcgi_params(c),
+	    fcgi_conn_role(c) == FCGI_ROLE_AUTHORIZER_, w->cfg->base_path);
+	if (api_wants_body(&req) && !req.content_length_bad)
+		body = fcgi_read_body(c, req.content_length,
+		    (size_t)w->cfg->max_body, &req.body);
+	db_step(w->db);
+	api_answer(&w->api, &req, body, &res);
+	response_render(&res,
+	    req.method == M_HEAD && req.gate == GATE_NO, &answer);
+	if (!fcgi_finish(c, buf_str(&answer), answer.len))
+		log_info("client_gone", LOG_S("request_id", req.id));
+	buf_free(&answer);
+	response_clear(&res);
+	request_clear(&req);
+}
+
+static int
+add_event(struct worker *w, int fd, uint32_t events, void *tag)
+{
+	struct epoll_event ev = { .events = events, .data = { .ptr = tag } };
+
+	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static void
+forget_kept(struct worker *w, const struct fcgi_conn *c)
+{
+	size_t i;
+
+	for (i = 0; i < w->nkept; i++)
+		if (w->kept[i] == c) {
+			memmove(&w->kept[i], &w->kept[i + 1],
+			    (w->nkept - i - 1) * sizeof w->kept[0]);
+			w->nkept--;
+			return;
+		}
+}
+
+/* Put a connection that its web server keeps back into the epoll set; the
+ * oldest makes room. */
+static void
+keep(struct worker *w, struct fcgi_conn *c)
+{
+	if (w->nkept == KEPT_MAX) {
+		fcgi_conn_free(w->kept[0]);
+		forget_kept(w, w->kept[0]);
+	}
+	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
+	        c) != 0) {
+		fcgi_conn_free(c);
+		return;
+	}
+	w->kept[w->nkept++] = c;
+}
+
+/* One request of a connection, new or kept. */
+static void
+serve_conn(struct worker *w, struct fcgi_conn *c)
+{
+	watch(fcgi_conn_fd(c), w->cfg->request_timeout);
+	if (fcgi_begin(c)) {
+		serve(w, c);
+		w->served++;
+	}
+	watch(-1, 0);
+	if (fcgi_conn_fd(c) >= 0 && !w->stop)
+		keep(w, c);
+	else
+		fcgi_conn_free(c);
+	if (w->cfg->max_requests > 0 && w->served >= w->cfg->max_requests)
+		w->stop = true;
+}
+
+static void
+serve_kept(struct worker *w, struct fcgi_conn *c)
+{
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fcgi_conn_fd(c), NULL);
+	forget_kept(w, c);
+	serve_conn(w, c);
+}
+
+static void
+accept_one(struct worker *w)
+{
+	int fd;
+
+	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		serve_conn(w, fcgi_conn_new(fd));
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+}
+
+/* Follow the database's socket: libpq changes it while it connects. */
+static void
+watch_db(struct worker *w)
+{
+	int fd = db_fd(w->db);
+	uint32_t events = fd >= 0 ? db_events(w->db) : 0;
+	struct epoll_event ev = { .events = events,
+		.data = { .ptr = &w->db_fd } };
+
+	if (fd == w->db_fd && w->db_generation == db_generation(w->db) &&
+	    events == w->db_events)
+		return;
+	if (w->db_fd >= 0 && (fd != w->db_fd ||
+	                         w->db_generation != db_generation(w->db)))
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->db_fd, NULL);
+	if (fd >= 0 && epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
+		epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, fd, &ev);
+	w->db_fd = fd;
+	w->db_events = events;
+	w->db_generation = db_generation(w->db);
+}
+
+static int
+timeout_ms(const struct worker *w)
+{
+	int64_t wake = db_wake_us(w->db), now = clock_mono_us();
+
+	if (wake == INT64_MAX)
+		return -1;
+	if (wake <= now)
+		return 0;
+	return (int)((wake - now) / 1000 < 60000 ? (wake - now) / 1000 + 1
+	                                         : 60000);
+}
+
+/* Wait once and do what is ready: signals and database first. */
+static void
+turn(struct worker *w)
+{
+	struct epoll_event ev[EVENTS];
+	bool incoming = false;
+	int i, n;
+
+	watch_db(w);
+	n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout_ms(w));
+	for (i = 0; i < n; i++)
+		if (ev[i].data.ptr == &w->signal_fd)
+			w->stop = true;
+	db_step(w->db);
+	for (i = 0; i < n; i++) {
+		if (ev[i].data.ptr == &w->listen_fd)
+			incoming = true;
+		else if (ev[i].data.ptr != &w->signal_fd &&
+		    ev[i].data.ptr != &w->db_fd)
+			serve_kept(w, ev[i].data.ptr);
+	}
+	if (incoming && !w->stop)
+		accept_one(w);
+}
+
+static bool
+set_up(struct worker *w)
+{
+	sigset_t mask;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&mask);
+	sigaddset(&mask, SIGTERM);
+	sigaddset(&mask, SIGINT);
+	sigaddset(&mask, SIGUSR1);
+	sigaddset(&mask, SIGHUP);
+	sigprocmask(SIG_SETMASK, &mask, NULL);
+	w->signal_fd = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
+	w->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->signal_fd < 0 || w->epoll_fd < 0 ||
+	    add_event(w, w->signal_fd, EPOLLIN, &w->signal_fd) != 0 ||
+	    add_event(w, w->listen_fd, EPOLLIN | EPOLLEXCLUSIVE,
+	        &w->listen_fd) != 0) {
+		log_error("worker_setup", LOG_S("error", strerror(errno)));
+		return false;
+	}
+	return true;
+}
+
+static void
+open_stores(struct worker *w)
+{
+	w->db_fd = -1;
+	w->db = db_new(w->cfg->database_url.data, w->cfg->query_timeout_ms,
+	    schema_required());
+	w->auth = auth_new(w->cfg, w->db);
+	w->api = (struct api){ w->cfg, w->db, w->auth };
+}
+
+/* A kept connection may have just been given a request: serve what is there,
+ * then close. */
+static void
+close_kept(struct worker *w)
+{
+	char byte;
+
+	while (w->nkept > 0) {
+		struct fcgi_conn *c = w->kept[0];
+
+		if (recv(fcgi_conn_fd(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >
+		    0) {
+			serve_kept(w, c);
+			continue;
+		}
+		forget_kept(w, c);
+		fcgi_conn_free(c);
+	}
+}
+
+int
+worker_run(const struct config *cfg, int listen_fd, int ready_fd)
+{
+	struct worker w = { .cfg = cfg, .listen_fd = listen_fd };
+
+	if (!set_up(&w))
+		return 1;
+	fcgi_init();
+	start_watchdog();
+	open_stores(&w);
+	/* A fresh worker would rather be late than answer 503. */
+	(void)db_wait(w.db, FIRST_CONNECT_MS);
+	if (ready_fd >= 0) {
+		if (write(ready_fd, "", 1) != 1)
+			return 1; /* the master is gone */
+		close(ready_fd);
+	}
+	while (!w.stop)
+		turn(&w);
+	close_kept(&w);
+	auth_free(w.auth);
+	db_free(w.db);
+	close(w.epoll_fd);
+	close(w.signal_fd);
+	return 0;
+}
+
+int
+worker_cgi(const struct config *cfg, char **params)
+{
+	struct worker w = { .cfg = cfg };
+	struct fcgi_conn *c = fcgi_cgi_new(params);
+
+	signal(SIGPIPE, SIG_IGN);
+	open_stores(&w);
+	(void)db_wait(w.db, cfg->query_timeout_ms);
+	alarm((unsigned)cfg->request_timeout);
+	if (fcgi_begin(c))
+		serve(&w, c);
+	fcgi_conn_free(c);
+	auth_free(w.auth);
+	db_free(w.db);
+	return 0;
+}
