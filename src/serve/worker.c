@@ -115,7 +115,8 @@ add_event(struct worker *w, int fd, uint32_t events, void *tag)
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-static void
+/* False when it is no longer kept: it made room while its event waited. */
+static bool
 forget_kept(struct worker *w, const struct fcgi_conn *c)
 {
 	size_t i;
@@ -125,8 +126,9 @@ forget_kept(struct worker *w, const struct fcgi_conn *c)
 			memmove(&w->kept[i], &w->kept[i + 1],
 			    (w->nkept - i - 1) * sizeof w->kept[0]);
 			w->nkept--;
-			return;
+			return true;
 		}
+	return false;
 }
 
 /* Put a connection that its web server keeps back into the epoll set; the
@@ -134,9 +136,11 @@ forget_kept(struct worker *w, const struct fcgi_conn *c)
 static void
 keep(struct worker *w, struct fcgi_conn *c)
 {
+	struct fcgi_conn *oldest = w->kept[0];
+
 	if (w->nkept == KEPT_MAX) {
-		fcgi_conn_free(w->kept[0]);
-		forget_kept(w, w->kept[0]);
+		(void)forget_kept(w, oldest);
+		fcgi_conn_free(oldest);
 	}
 	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
 	        c) != 0) {
@@ -167,8 +171,9 @@ serve_conn(struct worker *w, struct fcgi_conn *c)
 static void
 serve_kept(struct worker *w, struct fcgi_conn *c)
 {
+	if (!forget_kept(w, c))
+		return;
 	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fcgi_conn_fd(c), NULL);
-	forget_kept(w, c);
 	serve_conn(w, c);
 }
 
@@ -293,7 +298,7 @@ close_kept(struct worker *w)
 			serve_kept(w, c);
 			continue;
 		}
-		forget_kept(w, c);
+		(void)forget_kept(w, c);
 		fcgi_conn_free(c);
 	}
 }
