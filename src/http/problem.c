@@ -153,7 +153,6 @@ problem_render(struct response *res, enum problem p, const char *detail,
 	add_challenge(res, p, realm);
 	if (res->status == 503)
 		response_header(res, "Retry-After", "1");
-	response_header(res, "Cache-Control", "no-store");
 	buf_addc(b, '{');
 	add_member(b, "type", "about:blank");
 	add_member(b, "title", response_reason(res->status));

@@ -95,7 +95,7 @@ spawn(struct master *m)
 		m->spawn_at_us = clock_mono_us() + BACKOFF_MAX_US;
 		return;
 	}
-	*	*c = (struct child){ .generation = m->generation,
+	*c = (struct child){ .generation = m->generation,
 		.ready_fd = fds[0],
 		.started_us = clock_mono_us() };
 	c->pid = fork();
