@@ -1,0 +1,175 @@
+/*
+ * The arena of secrets: one mapping with a guard page at each end, handed out
+ * in runs of 64-byte blocks. The map of the blocks lies outside it, so that
+ * an overrun inside the arena can't forge a run.
+ */
+
+#include "base/secret.h"
+
+#include "base/crypto.h"
+
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+	ARENA_SIZE = 256 * 1024,
+	BLOCK = 64,
+	BLOCKS = ARENA_SIZE / BLOCK
+};
+
+/* What a block is; a run ends with its BLOCK_LAST. */
+enum { BLOCK_FREE = 0, BLOCK_USED, BLOCK_LAST };
+
+static struct {
+	char *base; /* the first usable byte */
+	unsigned char map[BLOCKS];
+} arena;
+
+static void
+arena_make(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+	char *p;
+
+	p = mmap(NULL, ARENA_SIZE + 2 * page, PROT_NONE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p == MAP_FAILED)
+		abort();
+	if (mprotect(p + page, ARENA_SIZE, PROT_READ | PROT_WRITE) == -1)
+		abort();
+	arena.base = p + page;
+	/* Old kernels may refuse the advice; cores are off as well. */
+	(void)madvise(arena.base, ARENA_SIZE, MADV_DONTDUMP);
+}
+
+bool
+secret_init(void)
+{
+	if (arena.base == NULL)
+		arena_make();
+	return mlock(arena.base, ARENA_SIZE) == 0;
+}
+
+void
+secret_harden_process(void)
+{
+	static const struct rlimit none = { 0, 0 };
+	int fd;
+
+	/* Of use where core_pattern is a pipe, which RLIMIT_CORE 0 does not
+	 * stop on every kernel. Not possible once we are undumpable. */
+	fd = open("/proc/self/coredump_filter", O_WRONLY | O_CLOEXEC);
+	if (fd != -1) {
+		if (write(fd, "0", 1) == -1) {
+			/* the two calls below do the work */
+		}
+		close(fd);
+	}
+	(void)setrlimit(RLIMIT_CORE, &none);
+	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+}
+
+/* The first of n free blocks in a row; aborts if there are none. */
+static size_t
+arena_find(size_t n)
+{
+	size_t i, run = 0;
+
+	for (i = 0; i < BLOCKS; i++) {
+		run = arena.map[i] == BLOCK_FREE ? run + 1 : 0;
+		if (run == n)
+			return i + 1 - n;
+	}
+	abort();
+}
+
+void
+secret_new(struct secret *s, size_t len)
+{
+	size_t at, n;
+
+	secret_clear(s);
+	if (arena.base == NULL)
+		(void)secret_init();
+	if (len >= ARENA_SIZE)
+		abort();
+	n = len / BLOCK + 1; /* the NUL included */
+	at = arena_find(n);
+	memset(arena.map + at, BLOCK_USED, n);
+	arena.map[at + n - 1] = BLOCK_LAST;
+	s->data = arena.base + at * BLOCK; /* zeroed: released blocks are wiped */
+	s->len = len;
+}
+
+void
+secret_set(struct secret *s, const void *p, size_t len)
+{
+	struct secret copy = { 0 };
+
+	/* p may point into s. */
+	secret_new(&copy, len);
+	if (len > 0)
+		memcpy(copy.data, p, len);
+	secret_move(s, &copy);
+}
+
+/* The block that data starts; aborts if it is not the start of a run. */
+static size_t
+arena_index(const char *data)
+{
+	uintptr_t off = (uintptr_t)data - (uintptr_t)arena.base;
+	size_t at = off / BLOCK;
+
+	if (arena.base == NULL || off >= ARENA_SIZE || off % BLOCK != 0 ||
+	    arena.map[at] == BLOCK_FREE ||
+	    (at > 0 && arena.map[at - 1] == BLOCK_USED))
+		abort();
+	return at;
+}
+
+void
+secret_clear(struct secret *s)
+{
+	size_t at, end;
+
+	if (s->data != NULL) {
+		at = arena_index(s->data);
+		for (end = at; arena.map[end] != BLOCK_LAST; end++)
+			;
+		explicit_bzero(s->data, (end + 1 - at) * BLOCK);
+		memset(arena.map + at, BLOCK_FREE, end + 1 - at);
+	}
+	s->data = NULL;
+	s->len = 0;
+}
+
+void
+secret_move(struct secret *to, struct secret *from)
+{
+	if (to == from)
+		return;
+	secret_clear(to);
+	*to = *from;
+	from->data = NULL;
+	from->len = 0;
+}
+
+bool
+secret_equal(const struct secret *s, const void *p, size_t len)
+{
+	unsigned char a[CRYPTO_SHA256_LEN], b[CRYPTO_SHA256_LEN];
+	bool same;
+
+	crypto_sha256(s->len > 0 ? s->data : "", s->len, a);
+	crypto_sha256(len > 0 ? p : "", len, b);
+	same = crypto_equal(a, b, sizeof(a));
+	explicit_bzero(a, sizeof(a));
+	explicit_bzero(b, sizeof(b));
+	return same && s->len > 0; /* a token that is not set matches none */
+}
