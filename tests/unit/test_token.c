@@ -1,0 +1,482 @@
+/* token: the shape of the raw bytes, what a good MAC does not excuse, and an
+ * allocator that fails: never a yes for a forged token. */
+#include "auth/token.h"
+#include "base/buf.h"
+#include "base/crypto.h"
+#include "base/parse.h"
+#include "base/secret.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define NOW 1700000000.0
+#define HS256 "{\"alg\":\"HS256\",\"typ\":\"JWT\"}"
+#define EXP "\"exp\":1700000100"
+
+static char no_audience[] = "";
+static char audience[] = "https://api.example";
+
+static struct config cfg = {
+	.jwt_algorithms = JWT_HS256,
+	.jwt_leeway = 30,
+	.jwt_require_exp = true,
+	.jwt_audience = no_audience,
+};
+
+static struct secret key;
+
+/* Sign any bytes as header and payload, as a client with the key can. */
+static void
+sign(const char *header, const char *payload, enum crypto_hash hash,
+    struct buf *out)
+{
+	unsigned char mac[CRYPTO_MAC_MAX];
+
+	buf_reset(out);
+	parse_base64url_add(out, header, strlen(header));
+	buf_addc(out, '.');
+	parse_base64url_add(out, payload, strlen(payload));
+	assert_true(
+	    crypto_hmac(hash, key.data, key.len, out->data, out->len, mac));
+	buf_addc(out, '.');
+	parse_base64url_add(out, mac, crypto_mac_len(hash));
+}
+
+static enum problem
+judge_at(const char *header, const char *payload, enum crypto_hash hash,
+    const struct config *c, double now)
+{
+	struct token_claims claims = { 0 };
+	struct token_parts t;
+	struct buf text = { 0 };
+	enum problem p;
+
+	sign(header, payload, hash, &text);
+	assert_true(token_split(text.data, text.len, &t));
+	assert_true(token_mac_ok(&t, &key));
+	p = token_judge(&t, &key, c, now, &claims);
+	if (p != P_NONE)
+		assert_null(claims.payload.data);
+	token_claims_clear(&claims);
+	buf_free(&text);
+	return p;
+}
+
+static enum problem
+judge(const char *header, const char *payload)
+{
+	return judge_at(header, payload, CRYPTO_SHA256, &cfg, NOW);
+}
+
+static void
+shape(void **state)
+{
+	/* 43 characters; the last one has its four unused bits zero. */
+	static const char mac[] = "0123456789012345678901234567890123456789012";
+	static const char *const bad[] = {
+		"", ".", "..", "...", "e30", "e30.e30", "e30.e30.",
+		"e30..%s", ".e30.%s", "e30.e30.%s.", "e30.e30.%s.e30",
+		"e30.e30.e30.e30.%s", "e30=.e30.%s", "e30.e30.%s=",
+		"e3 0.e30.%s", "e30.e30.%s ", " e30.e30.%s", "e30.e3+.%s",
+		"e30.e3/.%s", "e30.e30.%s\n", "e.e30.%s", "e30.e30ab.%s",
+		"e31.e30.%s", "e30.e30.A%s", "e30.e30.e30", "e30.{}.%s",
+	};
+	struct token_parts t;
+	char text[256];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		/* Formats of the table above, with at most one %s. */
+		const char *at = strstr(bad[i], "%s");
+
+		if (at == NULL)
+			snprintf(text, sizeof text, "%s", bad[i]);
+		else
+			snprintf(text, sizeof text, "%.*s%s%s",
+			    (int)(at - bad[i]), bad[i], mac, at + 2);
+		if (token_split(text, strlen(text), &t))
+			fail_msg("taken: %s", text);
+	}
+	snprintf(text, sizeof text, "e30.e30.%s", mac);
+	assert_false(token_split(text, strlen(text), &t)); /* not canonical */
+	text[strlen(text) - 1] = 'A';
+	assert_true(token_split(text, strlen(text), &t));
+	text[2] = '\0';
+	assert_false(token_split(text, 51, &t)); /* a NUL inside */
+}
+
+static void
+longest(void **state)
+{
+	struct token_parts t;
+	struct buf b = { 0 };
+	size_t i;
+
+	(void)state;
+	buf_adds(&b, "e30.");
+	for (i = 0; b.len < TOKEN_MAX - 44; i++)
+		buf_addc(&b, 'A');
+	buf_adds(&b, ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+	assert_int_equal(b.len, TOKEN_MAX);
+	assert_true(token_split(b.data, b.len, &t));
+	buf_addc(&b, 'A');
+	assert_false(token_split(b.data, b.len, &t));
+	buf_free(&b);
+}
+
+static void
+headers(void **state)
+{
+	static const struct {
+		const char *header;
+		enum problem p;
+	} rows[] = {
+		{ HS256, P_NONE },
+		{ "{\"alg\":\"HS256\"}", P_NONE },
+		{ "{\"typ\":\"jwt\",\"alg\":\"HS256\"}", P_NONE },
+		{ "{\"alg\":\"HS256\",\"kid\":\"../../etc\"}", P_NONE },
+		{ "{\"alg\":\"hs256\"}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":\"none\"}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":\"HS384\"}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":\"RS256\"}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":\"HS256\\u0000\"}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":null}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":256}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":[\"HS256\"]}", P_TOKEN_ALGORITHM },
+		{ "{}", P_TOKEN_ALGORITHM },
+		{ "{\"alg\":\"HS256\",\"alg\":\"HS256\"}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"none\",\"alg\":\"HS256\"}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"\\u0061lg\":\"none\"}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"crit\":[\"exp\"]}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"crit\":[]}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"crit\":null}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":\"JWE\"}",
+		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":1}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":null}", P_TOKEN_MALFORMED },
+		{ "[]", P_TOKEN_MALFORMED },
+		{ "\"HS256\"", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\"", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\"} x", P_TOKEN_MALFORMED },
+		{ "\xef\xbb\xbf{\"alg\":\"HS256\"}", P_TOKEN_MALFORMED },
+		{ "{'alg':'HS256'}", P_TOKEN_MALFORMED },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (judge(rows[i].header, "{" EXP "}") != rows[i].p)
+			fail_msg("header %s", rows[i].header);
+}
+
+static void
+claims(void **state)
+{
+	static const struct {
+		const char *payload;
+		enum problem p;
+	} rows[] = {
+		{ "{" EXP "}", P_NONE },
+		{ "{" EXP ",\"sub\":\"u\"}", P_NONE },
+		{ "{\"exp\":1700000000.5}", P_NONE },
+		{ "{\"exp\":1699999971}", P_NONE }, /* within the leeway */
+		{ "{\"exp\":1699999970}", P_TOKEN_EXPIRED },
+		{ "{\"exp\":0}", P_TOKEN_EXPIRED },
+		{ "{\"exp\":-1}", P_TOKEN_EXPIRED },
+		{ "{\"exp\":1e300}", P_NONE },
+		{ "{}", P_TOKEN_WITHOUT_EXP },
+		{ "{\"exp\":null}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":\"1700000100\"}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":true}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":[1700000100]}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":{}}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":NaN}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":Infinity}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":1e999}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"nbf\":1700000030}", P_NONE },
+		{ "{" EXP ",\"nbf\":1700000031}", P_TOKEN_NOT_YET_VALID },
+		{ "{" EXP ",\"nbf\":\"0\"}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"iat\":1700000031}", P_TOKEN_NOT_YET_VALID },
+		{ "{" EXP ",\"iat\":1}", P_NONE },
+		{ "{" EXP ",\"iat\":\"1\"}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"sub\":\"\"}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":null}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":0}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":1.5}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":false}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":[]}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":[\"u\"]}", P_TOKEN_SUBJECT },
+		{ "{" EXP ",\"sub\":{}}", P_TOKEN_SUBJECT },
+		{ "{" EXP "," EXP "}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"a\":{\"b\":1,\"b\":2}}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"a\":\"\xc0\xaf\"}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"a\":\"\xed\xa0\x80\"}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"a\":\"\\ud800\"}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",\"a\":\"\\u0000\"}", P_TOKEN_MALFORMED },
+		{ "[]", P_TOKEN_MALFORMED },
+		{ "[1,2]", P_TOKEN_MALFORMED },
+		{ "null", P_TOKEN_MALFORMED },
+		{ "1", P_TOKEN_MALFORMED },
+		{ "{" EXP "}{}", P_TOKEN_MALFORMED },
+		{ "{" EXP ",}", P_TOKEN_MALFORMED },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		if (judge(HS256, rows[i].payload) != rows[i].p)
+			fail_msg("payload %s: %s", rows[i].payload,
+			    problem_code(judge(HS256, rows[i].payload)));
+}
+
+static void
+settings(void **state)
+{
+	struct config c = cfg;
+
+	(void)state;
+	c.jwt_require_exp = false;
+	assert_int_equal(
+	    judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW), P_NONE);
+	assert_int_equal(judge_at(HS256, "{\"exp\":1}", CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_EXPIRED);
+	c.jwt_max_age = 60;
+	assert_int_equal(judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_WITHOUT_IAT);
+	assert_int_equal(
+	    judge_at(HS256, "{\"iat\":1699999911}", CRYPTO_SHA256, &c, NOW),
+	    P_NONE);
+	assert_int_equal(
+	    judge_at(HS256, "{\"iat\":1699999909}", CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_TOO_OLD);
+	c = cfg;
+	c.jwt_audience = audience;
+	assert_int_equal(judge_at(HS256, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_AUDIENCE);
+	assert_int_equal(
+	    judge_at(HS256, "{" EXP ",\"aud\":[\"x\",\"https://api.example\"]}",
+	        CRYPTO_SHA256, &c, NOW),
+	    P_NONE);
+	assert_int_equal(
+	    judge_at(HS256, "{" EXP ",\"aud\":\"https://api.example/\"}",
+	        CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_AUDIENCE);
+}
+
+static void
+algorithms(void **state)
+{
+	static const char hs512[] = "{\"alg\":\"HS512\"}";
+	static const char hs384[] = "{\"alg\":\"HS384\"}";
+	struct config c = cfg;
+
+	(void)state;
+	assert_int_equal(
+	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW),
+	    P_TOKEN_ALGORITHM);
+	c.jwt_algorithms = JWT_HS256 | JWT_HS512;
+	assert_int_equal(
+	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW), P_NONE);
+	assert_int_equal(
+	    judge_at(hs384, "{" EXP "}", CRYPTO_SHA384, &c, NOW),
+	    P_TOKEN_ALGORITHM);
+	/* The MAC's length and the name must be one algorithm. */
+	assert_int_equal(
+	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
+	    P_TOKEN_ALGORITHM);
+}
+
+static void
+empty_key(void **state)
+{
+	struct secret none = { 0 };
+	struct token_claims c = { 0 };
+	struct token_parts t;
+	struct buf text = { 0 };
+
+	(void)state;
+	sign(HS256, "{" EXP "}", CRYPTO_SHA256, &text);
+	assert_true(token_split(text.data, text.len, &t));
+	assert_false(token_mac_ok(&t, &none));
+	assert_int_not_equal(token_judge(&t, &none, &cfg, NOW, &c), P_NONE);
+	buf_free(&text);
+}
+
+/* Each bit of a good token changed once: none verifies. */
+static void
+every_bit(void **state)
+{
+	struct token_parts t;
+	struct buf text = { 0 };
+	size_t i;
+	int bit;
+
+	(void)state;
+	sign(HS256, "{" EXP "}", CRYPTO_SHA256, &text);
+	for (i = 0; i < text.len; i++)
+		for (bit = 0; bit < 8; bit++) {
+			text.data[i] = (char)(text.data[i] ^ (1 << bit));
+			if (token_split(text.data, text.len, &t))
+				assert_false(token_mac_ok(&t, &key));
+			text.data[i] = (char)(text.data[i] ^ (1 << bit));
+		}
+	buf_free(&text);
+}
+
+static void
+minted(void **state)
+{
+	struct token_claims c = { 0 };
+	struct token_parts t;
+	struct buf text = { 0 };
+
+	(void)state;
+	assert_true(token_mint(&key, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
+	assert_true(token_split(text.data, text.len, &t));
+	assert_true(token_mac_ok(&t, &key));
+	assert_int_equal(token_judge(&t, &key, &cfg, NOW, &c), P_NONE);
+	assert_true(c.has_sub);
+	assert_string_equal(buf_str(&c.sub), "J\xc3\xbcrgen");
+	token_claims_clear(&c);
+	buf_reset(&text);
+	assert_false(token_mint(&key, "[]", &text));
+	buf_free(&text);
+}
+
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SANITIZED 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define SANITIZED 1
+#endif
+
+#ifndef SANITIZED /* which has an allocator of its own */
+/* An allocator that fails the nth time, for this program and all libraries. */
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+static volatile long fail_at; /* 0 = never */
+
+static int
+fails(void)
+{
+	return fail_at > 0 && --fail_at == 0;
+}
+
+void *
+malloc(size_t n)
+{
+	return fails() ? NULL : __libc_malloc(n);
+}
+
+void *
+calloc(size_t a, size_t b)
+{
+	return fails() ? NULL : __libc_calloc(a, b);
+}
+
+void *
+realloc(void *p, size_t n)
+{
+	return fails() ? NULL : __libc_realloc(p, n);
+}
+
+enum { YES = 0, NO = 1, UNTOUCHED = 2, DIED = -1 };
+
+/*
+ * In a child: judge a token while the nth allocation fails; out of memory may
+ * end the process. UNTOUCHED is a yes with fewer than n allocations. Without
+ * the MAC check libjwt alone has to see the forgery.
+ */
+static int
+judge_starved(const struct buf *text, bool check_mac, long nth)
+{
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0) {
+		struct token_claims c = { 0 };
+		struct token_parts t;
+		bool yes;
+
+		fail_at = nth;
+		yes = token_split(text->data, text->len, &t) &&
+		    (!check_mac || token_mac_ok(&t, &key)) &&
+		    token_judge(&t, &key, &cfg, NOW, &c) == P_NONE;
+		_exit(!yes ? NO : fail_at == 0 ? YES : UNTOUCHED);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : DIED;
+}
+
+static void
+starved(void **state)
+{
+	struct buf good = { 0 }, forged = { 0 };
+	long n;
+	int rc;
+
+	(void)state;
+	sign(HS256, "{" EXP "}", CRYPTO_SHA256, &good);
+	buf_add(&forged, good.data, good.len);
+	forged.data[forged.len - 2] =
+	    forged.data[forged.len - 2] == 'A' ? 'B' : 'A';
+	for (n = 1; n < 1000; n++) {
+		rc = judge_starved(&forged, true, n);
+		assert_true(rc == NO || rc == DIED);
+		rc = judge_starved(&forged, false, n);
+		assert_true(rc == NO || rc == DIED);
+		if (judge_starved(&good, true, n) == UNTOUCHED)
+			break;
+	}
+	assert_in_range(n, 10, 999);
+	buf_free(&good);
+	buf_free(&forged);
+}
+#endif
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(shape),
+		cmocka_unit_test(longest),
+		cmocka_unit_test(headers),
+		cmocka_unit_test(claims),
+		cmocka_unit_test(settings),
+		cmocka_unit_test(algorithms),
+		cmocka_unit_test(empty_key),
+		cmocka_unit_test(every_bit),
+		cmocka_unit_test(minted),
+#ifndef SANITIZED
+		cmocka_unit_test(starved),
+#endif
+	};
+	int rc;
+
+	secret_init();
+	secret_set(&key,
+	    "6f0c0e5f7be2a3b1c4d5968778695a4b3c2d1e0f112233445566778899aabbcc",
+	    64);
+	rc = cmocka_run_group_tests_name("token", tests, NULL, NULL);
+	secret_clear(&key);
+	return rc;
+}
