@@ -1,37 +1,107 @@
 #ifndef POSTERN_CLI_CLI_H
 #define POSTERN_CLI_CLI_H
 
+#include "base/buf.h"
 #include "base/config.h"
+#include "base/status.h"
 #include "data/db.h"
+#include <getopt.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* Exit statuses of every command. */
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
 
-/* One command of the tool. argv[0] is its name; optind is 1. */
+/*
+ * One command of the tool, or of a command that has commands of its own. run
+ * gets its own entry, for messages; argv[0] is its name. It returns an exit
+ * status.
+ */
 struct command {
 	const char *name;
-	const char *help;	/* one line */
-	const char *usage;	/* the synopsis behind "postern " */
-	int (*run)(int argc, char **argv, const struct config_env *env);
+	const char *synopsis; /* behind "postern " */
+	const char *help;     /* one line */
+	const char *details;  /* the options, a line each; "" if none */
+	int (*run)(const struct command *self, int argc, char **argv,
+	    const struct config_env *env);
 };
 
-int cli_master_key(int argc, char **argv, const struct config_env *env);
-int cli_migrate(int argc, char **argv, const struct config_env *env);
-int cli_app(int argc, char **argv, const struct config_env *env);
-int cli_token(int argc, char **argv, const struct config_env *env);
-int cli_check(int argc, char **argv, const struct config_env *env);
+int cli_master_key(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_migrate(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_app(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_token(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_check(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
 
-/* Print the usage of a command to stderr with what was wrong; CLI_USAGE. */
-int cli_usage(const char *command, const char *fmt, ...)
+/*
+ * Run the command of a table (ends with a NULL name) that argv[1] names; help,
+ * a missing name and an unknown one are dealt with here.
+ */
+int cli_dispatch(const struct command *table, const char *prefix, int argc,
+    char **argv, const struct config_env *env);
+
+/*
+ * The next option, as getopt_long would say, all of them long. CLI_OPT_END
+ * behind the last; CLI_OPT_STOP after having printed the help or what is wrong:
+ * the command then returns *rc.
+ */
+enum { CLI_OPT_END = -1, CLI_OPT_STOP = -2, CLI_OPT_HELP = 'h' };
+int cli_option(const struct command *self, int argc, char **argv,
+    const struct option *options, int *rc);
+
+/* Every command's options end with these. */
+#define CLI_OPTIONS_END                                                        \
+	{ "help", no_argument, NULL, CLI_OPT_HELP }, { NULL, 0, NULL, 0 }
+
+/* The one operand that a command takes; NULL after having said what is wrong,
+ * *rc being the exit status. what names it in messages. */
+const char *cli_operand(const struct command *self, int argc, char **argv,
+    const char *what, int *rc);
+
+/* False after having complained about operands that nobody asked for. */
+bool cli_no_operands(const struct command *self, int argc, char **argv);
+
+/* Print what was wrong and the synopsis to stderr; CLI_USAGE. */
+int cli_usage(const struct command *self, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
 
 /* Print an error to stderr; CLI_FAILURE. */
 int cli_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
-/* Load the settings and connect, waiting at most some seconds. NULL after
- * having said why. min_schema as in db_new. */
+/* Print a note to stderr. */
+void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Write out to stdout past stdio, whose buffers nobody wipes, and wipe it.
+ * CLI_OK, or CLI_FAILURE after having said so.
+ */
+int cli_write(struct buf *out);
+
+/* Append a text of strangers for a terminal: what could steer it is shown as
+ * \xNN, byte by byte. */
+void cli_add_text(struct buf *out, const char *s);
+
+/*
+ * Load the settings and connect, waiting at most some seconds. NULL after
+ * having said why and what to do. min_schema as in db_new. cfg must be { 0 };
+ * the caller frees both, whatever the outcome.
+ */
 struct db *cli_open(struct config *cfg, const struct config_env *env,
     unsigned need, int min_schema);
+
+/* Wait for the connection: at most some seconds, and no longer than until the
+ * first answer. */
+bool cli_connect(struct db *db);
+
+/* Why the database isn't there, and what to do: a sentence, appended. */
+void cli_add_db_fault(struct buf *out, const struct db *db);
+
+/* Say what became of an operation on the app of public_key (may be NULL);
+ * CLI_FAILURE. */
+int cli_status(const struct db *db, enum status st, const char *public_key);
 
 #endif

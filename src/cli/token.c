@@ -1,0 +1,306 @@
+/*
+ * postern token: mints a JWT with an app's secret key, to try things out.
+ */
+#include "auth/token.h"
+
+#include "auth/app_keys.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/hex.h"
+#include "base/json.h"
+#include "base/parse.h"
+#include "cli/cli.h"
+#include "data/app_store.h"
+#include "data/schema.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <string.h>
+#include <termios.h>
+#include <unistd.h>
+
+enum { EXPIRES_DEFAULT = 300, EXPIRES_MAX = 366 * 86400 };
+enum { CLAIMS_MAX = 64, KEY_CHARS_MAX = 128, JTI_BYTES = 16 };
+
+static const struct option options[] = {
+	{ "app", no_argument, NULL, 'a' },
+	{ "claim", required_argument, NULL, 'c' },
+	{ "expires", required_argument, NULL, 'e' },
+	{ "user", required_argument, NULL, 'u' },
+	CLI_OPTIONS_END,
+};
+
+/* What was asked for. */
+struct wish {
+	const struct command *self;
+	bool app;
+	const char *user;
+	const char *public_key; /* NULL: the secret comes from stdin */
+	uint64_t expires;
+	const char *claims[CLAIMS_MAX]; /* NAME=VALUE */
+	size_t nclaims;
+};
+
+static size_t
+name_len(const char *claim)
+{
+	return (size_t)(strchr(claim, '=') - claim);
+}
+
+static bool
+is_named(const char *claim, const char *name)
+{
+	return name_len(claim) == strlen(name) &&
+	    strncmp(claim, name, strlen(name)) == 0;
+}
+
+static int
+take_claim(struct wish *w, const char *claim)
+{
+	static const char *const ours[] = { "exp", "iat", "nbf", "sub" };
+	const char *equals = strchr(claim, '=');
+	size_t i;
+
+	if (equals == NULL || equals == claim ||
+	    !parse_utf8_valid(claim, strlen(claim)))
+		return cli_usage(w->self, "--claim is NAME=VALUE in UTF-8");
+	for (i = 0; i < sizeof ours / sizeof ours[0]; i++)
+		if (is_named(claim, ours[i]))
+			return cli_usage(w->self, "--claim can't set '%s'; "
+			    "--user and --expires are there for it", ours[i]);
+	for (i = 0; i < w->nclaims; i++)
+		if (name_len(w->claims[i]) == name_len(claim) &&
+		    strncmp(w->claims[i], claim, name_len(claim)) == 0)
+			return cli_usage(w->self, "--claim names '%.*s' twice",
+			    (int)name_len(claim), claim);
+	if (w->nclaims == CLAIMS_MAX)
+		return cli_usage(w->self, "more than %d claims", CLAIMS_MAX);
+	w->claims[w->nclaims++] = claim;
+	return CLI_OK;
+}
+
+static int
+take_option(struct wish *w, int c)
+{
+	if (c == 'c')
+		return take_claim(w, optarg);
+	if (c == 'a')
+		w->app = true;
+	if (c == 'u' && w->user != NULL)
+		return cli_usage(w->self, "more than one --user");
+	if (c == 'u' && !parse_is_user_id(optarg, strlen(optarg)))
+		return cli_usage(w->self, "a user is 1 to 255 bytes of UTF-8 "
+		    "without control characters");
+	if (c == 'u')
+		w->user = optarg;
+	if (c == 'e' && !parse_u64(optarg, strlen(optarg), 1, EXPIRES_MAX,
+	    &w->expires))
+		return cli_usage(w->self, "--expires is 1 to %d seconds, not "
+		    "'%s'", EXPIRES_MAX, optarg);
+	return CLI_OK;
+}
+
+/* Absence of sub means more power, so neither is the default. */
+static int
+take_operand(struct wish *w, int argc, char **argv)
+{
+	int rc = CLI_OK;
+
+	if (w->app == (w->user != NULL))
+		return cli_usage(w->self, "say either --app or --user USER");
+	if (optind == argc)
+		return CLI_OK;
+	w->public_key = cli_operand(w->self, argc, argv, "PUBLIC_KEY", &rc);
+	if (w->public_key == NULL)
+		return rc;
+	if (!hex_is_public_key(w->public_key, strlen(w->public_key)))
+		return cli_usage(w->self, "a public key is an even number of "
+		    "32 to 128 lowercase hex digits");
+	return CLI_OK;
+}
+
+static int
+open_app_key(
+    const struct config *cfg, struct db *db, const struct wish *w,
+    struct secret *key)
+{
+	struct app a = { 0 };
+	enum status st;
+	int rc = CLI_OK;
+
+	st = app_store_find(db, w->public_key, &a);
+	if (st == ST_OK && a.disabled_at != NULL)
+		rc = cli_fail("the app is disabled, its tokens are refused: "
+		    "postern app enable %s", w->public_key);
+	else if (st == ST_OK && a.expires_at != NULL &&
+	    a.expires_epoch <= clock_wall())
+		rc = cli_fail("the app expired at %s, its tokens are refused",
+		    a.expires_at);
+	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)
+		rc = cli_fail("the app's secret is in goliauth's format: "
+		    "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
+	else if (st == ST_OK)
+		st = app_keys_open(cfg, &a, false, key);
+	if (rc == CLI_OK)
+		rc = cli_status(db, st, w->public_key);
+	app_clear(&a);
+	return rc;
+}
+
+static int
+fetch_key(const struct wish *w, const struct config_env *env,
+    struct secret *key)
+{
+	struct config cfg = { 0 };
+	struct db *db;
+	int rc = CLI_FAILURE;
+
+	db = cli_open(&cfg, env,
+	    CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY, schema_required());
+	if (db != NULL)
+		rc = open_app_key(&cfg, db, w, key);
+	db_free(db);
+	config_free(&cfg);
+	return rc;
+}
+
+/* One line from stdin, without its end; false if it is cut short by a signal
+ * or longer than any key. */
+static bool
+read_line(struct secret *line)
+{
+	size_t n = 0;
+	ssize_t got;
+	char c = '\0';
+
+	secret_new(line, KEY_CHARS_MAX + 1);
+	while ((got = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') {
+		if (n == line->len)
+			return false;
+		line->data[n++] = c;
+	}
+	if (got < 0)
+		return false;
+	if (n > 0 && line->data[n - 1] == '\r')
+		line->data[--n] = '\0';
+	line->len = n;
+	return true;
+}
+
+static void
+wake(int sig)
+{
+	(void)sig; /* read() returns, and the terminal gets its echo back */
+}
+
+static bool
+read_hidden(struct secret *line)
+{
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	struct sigaction sa = { .sa_handler = wake }, old[4];
+	struct termios shown, hidden;
+	size_t i;
+	bool ok;
+
+	if (tcgetattr(STDIN_FILENO, &shown) != 0)
+		return read_line(line);
+	cli_note("secret key (not shown): ");
+	for (i = 0; i < 4; i++)
+		sigaction(signals[i], &sa, &old[i]);
+	hidden = shown;
+	hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
+	ok = read_line(line);
+	tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
+	for (i = 0; i < 4; i++)
+		sigaction(signals[i], &old[i], NULL);
+	return ok;
+}
+
+static int
+read_key(struct secret *key)
+{
+	/* A secret key has the same shape as a public one. */
+	if (!read_hidden(key) || !hex_is_public_key(key->data, key->len))
+		return cli_fail("standard input has no secret key: one line, "
+		    "an even number of 32 to 128 lowercase hex digits");
+	return CLI_OK;
+}
+
+static void
+add_claims(const struct wish *w, struct buf *out)
+{
+	unsigned char raw[JTI_BYTES];
+	char jti[2 * JTI_BYTES + 1];
+	int64_t now = (int64_t)clock_wall();
+	bool own_jti = false;
+	const char *value;
+	size_t i;
+
+	buf_addf(out, "{\"iat\":%" PRId64 ",\"exp\":%" PRId64, now,
+	    now + (int64_t)w->expires);
+	if (w->user != NULL) {
+		buf_adds(out, ",\"sub\":");
+		json_add_string(out, w->user, strlen(w->user));
+	}
+	for (i = 0; i < w->nclaims; i++) {
+		own_jti = own_jti || is_named(w->claims[i], "jti");
+		value = w->claims[i] + name_len(w->claims[i]) + 1;
+		buf_addc(out, ',');
+		json_add_string(out, w->claims[i], name_len(w->claims[i]));
+		buf_addc(out, ':');
+		json_add_string(out, value, strlen(value));
+	}
+	if (!own_jti) {
+		crypto_random(raw, sizeof raw);
+		hex_encode(raw, sizeof raw, jti);
+		buf_addf(out, ",\"jti\":\"%s\"", jti);
+	}
+	buf_addc(out, '}');
+}
+
+static int
+mint(const struct wish *w, const struct secret *key)
+{
+	struct buf claims = { 0 }, out = { 0 };
+	int rc;
+
+	add_claims(w, &claims);
+	if (!token_mint(key, buf_str(&claims), &out))
+		rc = cli_fail("the token could not be made");
+	else if (out.len > TOKEN_MAX)
+		rc = cli_fail("the token would be %zu bytes, more than %d: use "
+		    "fewer or shorter claims", out.len, TOKEN_MAX);
+	else {
+		buf_addc(&out, '\n');
+		rc = cli_write(&out);
+	}
+	buf_free(&out);
+	buf_free(&claims);
+	return rc;
+}
+
+int
+cli_token(const struct command *self, int argc, char **argv,
+    const struct config_env *env)
+{
+	struct wish w = { .self = self, .expires = EXPIRES_DEFAULT };
+	struct secret key = { 0 };
+	int c, rc = CLI_OK;
+
+	while ((c = cli_option(self, argc, argv, options, &rc)) != CLI_OPT_END) {
+		if (c != CLI_OPT_STOP)
+			rc = take_option(&w, c);
+		if (c == CLI_OPT_STOP || rc != CLI_OK)
+			return rc;
+	}
+	rc = take_operand(&w, argc, argv);
+	if (rc != CLI_OK)
+		return rc;
+	rc = w.public_key != NULL ? fetch_key(&w, env, &key) : read_key(&key);
+	if (rc == CLI_OK)
+		rc = mint(&w, &key);
+	secret_clear(&key);
+	return rc;
+}
