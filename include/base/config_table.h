@@ -1,0 +1,61 @@
+#ifndef POSTERN_BASE_CONFIG_TABLE_H
+#define POSTERN_BASE_CONFIG_TABLE_H
+
+#include "base/buf.h"
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* The settings' table, for base/config*.c only; others see base/config.h. */
+
+enum setting_type {
+	SETTING_INT,
+	SETTING_AUTO, /* an integer, or "auto" for -1 */
+	SETTING_MS,   /* given in whole seconds, stored in milliseconds */
+	SETTING_OCTAL,
+	SETTING_ENUM, /* the index of the word, as unsigned */
+	SETTING_BOOL, /* the second of two words is true */
+	SETTING_ALGORITHMS,
+	SETTING_STRING,
+	SETTING_SECRET,
+	SETTING_MASTER_KEY
+};
+
+/* Whether s is a good value; else *why says what it needs. */
+typedef bool config_check(const char *s, size_t len, const char **why);
+
+struct setting {
+	const char *name;
+	enum setting_type type;
+	size_t offset; /* in struct config */
+	const char *deflt;
+	int64_t min, max;
+	const char *words; /* "a|b|c" */
+	config_check *check;
+	const char *help;
+};
+
+enum { SETTINGS = 25 };
+
+/* The setting of index i < SETTINGS, in the order of their names. */
+const struct setting *setting_at(size_t i);
+bool setting_is_secret(const struct setting *s);
+
+/* What a name is. */
+enum setting_kind { NAME_UNKNOWN, NAME_SETTING, NAME_FILE, NAME_IGNORED };
+
+/* Look a name up; *index is the setting's for NAME_SETTING and NAME_FILE. */
+enum setting_kind setting_find(const char *name, size_t len, size_t *index);
+
+/* Append "NAME (origin): no such setting", and the name that was meant. */
+void setting_unknown(const char *name, size_t len, const char *origin,
+    struct buf *err);
+
+/* What a setting takes, as in "a whole number from 1 to 3600". */
+void setting_describe(const struct setting *s, struct buf *out);
+
+config_check config_check_base_path, config_check_cors, config_check_database,
+    config_check_listen, config_check_realm, config_check_text,
+    config_check_token;
+
+#endif

@@ -1,0 +1,422 @@
+/*
+ * Where settings come from: the environment, the settings file, and the files
+ * that hold one secret each. What can hold a secret is read only if it is a
+ * regular file, closed to others and outside of the document root.
+ */
+
+#include "base/config_source.h"
+
+#include "base/mem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { LINE_LIMIT = 65536, FILE_LIMIT = 1024 * 1024 };
+
+static const char PREFIX[] = "POSTERN_";
+static const char SYSTEM_FILE[] = "/etc/postern/postern.conf";
+
+static void
+value_clear(struct config_value *v)
+{
+	if (v->plain != NULL)
+		explicit_bzero(v->plain, strlen(v->plain));
+	free(v->plain);
+	free(v->origin);
+	secret_clear(&v->guarded);
+	v->plain = v->origin = NULL;
+}
+
+const char *
+config_value_str(const struct config_value *v)
+{
+	if (v->plain != NULL)
+		return v->plain;
+	return v->guarded.data != NULL ? v->guarded.data : "";
+}
+
+void
+config_values_clear(struct config_values *values)
+{
+	size_t i;
+
+	for (i = 0; i < SETTINGS; i++) {
+		value_clear(&values->value[i]);
+		value_clear(&values->file[i]);
+	}
+}
+
+/* Note that name is set to s at origin. False with *err. */
+static bool
+values_add(struct config_values *values, const char *name, size_t namelen,
+    const char *s, size_t len, const char *origin, struct buf *err)
+{
+	enum setting_kind kind;
+	struct config_value *v;
+	size_t i;
+
+	kind = setting_find(name, namelen, &i);
+	if (kind == NAME_IGNORED)
+		return true;
+	if (kind == NAME_UNKNOWN) {
+		setting_unknown(name, namelen, origin, err);
+		return false;
+	}
+	v = kind == NAME_FILE ? &values->file[i] : &values->value[i];
+	if (v->origin != NULL) {
+		buf_addf(err, "%.*s (%s): set already (%s)", (int)namelen, name,
+		    origin, v->origin);
+		return false;
+	}
+	if (!setting_is_secret(setting_at(i)) || kind == NAME_FILE) {
+		v->plain = mem_strndup(s, len);
+	} else if (len <= CONFIG_SECRET_MAX) {
+		secret_set(&v->guarded, s, len);
+	} else {
+		buf_addf(err, "%.*s (%s): %zu bytes, may have %d", (int)namelen,
+		    name, origin, len, CONFIG_SECRET_MAX);
+		return false;
+	}
+	v->origin = mem_strdup(origin);
+	return true;
+}
+
+/* Take one NAME=value of the environment, and overwrite the value there. */
+static void
+env_take(struct config_env *env, const char *name, size_t namelen, char *value)
+{
+	struct buf err = { 0 };
+
+	if (strncmp(name, "POSTERN_CONFIG=", namelen + 1) == 0) {
+		free(env->path);
+		env->path = *value != '\0' ? mem_strdup(value) : NULL;
+	} else if (!values_add(&env->values, name, namelen, value,
+		       strlen(value), "environment", &err) &&
+	    env->complaint.len == 0) {
+		buf_adds(&env->complaint, buf_str(&err));
+	}
+	explicit_bzero(value, strlen(value));
+	buf_free(&err);
+}
+
+/*
+ * The clients' and the gate's names stay where they are (a CGI request is
+ * asked as a gate by POSTERN_GATE), but not a client's secret.
+ */
+static bool
+env_keeps(const char *name, size_t len)
+{
+	size_t i;
+
+	return setting_find(name, len, &i) == NAME_IGNORED &&
+	    strncmp(name, "POSTERN_SECRET_KEY", len) != 0;
+}
+
+struct config_env *
+config_env_take(void)
+{
+	struct config_env *env = mem_alloc(sizeof(*env));
+	char **from, **to;
+	size_t len;
+
+	if (environ == NULL)
+		return env;
+	for (from = to = environ; *from != NULL; from++) {
+		len = strcspn(*from, "=");
+		if (strncmp(*from, PREFIX, sizeof(PREFIX) - 1) != 0 ||
+		    (*from)[len] == '\0' || env_keeps(*from, len))
+			*to++ = *from;
+		else
+			env_take(env, *from, len, *from + len + 1);
+	}
+	*to = NULL;
+	return env;
+}
+
+void
+config_env_free(struct config_env *env)
+{
+	if (env == NULL)
+		return;
+	config_values_clear(&env->values);
+	free(env->path);
+	buf_free(&env->complaint);
+	free(env);
+}
+
+static bool
+is_space(char c)
+{
+	return c == ' ' || c == '\t' || c == '\r';
+}
+
+/* Cut white space off both ends of a slice. */
+static void
+trim(const char **s, size_t *len)
+{
+	while (*len > 0 && is_space(**s)) {
+		(*s)++;
+		(*len)--;
+	}
+	while (*len > 0 && is_space((*s)[*len - 1]))
+		(*len)--;
+}
+
+static bool
+is_key(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++) {
+		if (!(s[i] >= 'A' && s[i] <= 'Z') && s[i] != '_' &&
+		    !(i > 0 && s[i] >= '0' && s[i] <= '9'))
+			return false;
+	}
+	return len > 0;
+}
+
+int
+config_parse_line(const char *line, size_t len, const char **key,
+    size_t *keylen, const char **value, size_t *valuelen)
+{
+	const char *eq, *k, *v;
+	size_t klen, vlen;
+
+	if (len > LINE_LIMIT || (len > 0 && memchr(line, '\0', len) != NULL))
+		return -1;
+	trim(&line, &len);
+	if (len == 0 || *line == '#')
+		return 0;
+	eq = memchr(line, '=', len);
+	if (eq == NULL)
+		return -1;
+	k = line;
+	klen = (size_t)(eq - line);
+	v = eq + 1;
+	vlen = len - klen - 1;
+	trim(&k, &klen);
+	trim(&v, &vlen);
+	if (!is_key(k, klen))
+		return -1;
+	if (vlen > 0 && *v == '"') {
+		if (vlen < 2 || memchr(v + 1, '"', vlen - 1) != v + vlen - 1)
+			return -1;
+		v++;
+		vlen -= 2;
+	}
+	*key = k;
+	*keylen = klen;
+	*value = v;
+	*valuelen = vlen;
+	return 1;
+}
+
+/* Is path, an existing file, below the web server's document root? */
+static bool
+below_document_root(const char *path)
+{
+	const char *root = getenv("DOCUMENT_ROOT");
+	char *dir, *file;
+	size_t n;
+	bool below = false;
+
+	if (root == NULL || *root == '\0')
+		return false;
+	dir = realpath(root, NULL);
+	file = realpath(path, NULL);
+	if (dir != NULL && file != NULL) {
+		n = strlen(dir);
+		n -= dir[n - 1] == '/'; /* the root of the file system */
+		below = strncmp(dir, file, n) == 0 && file[n] == '/';
+	}
+	free(dir);
+	free(file);
+	return below;
+}
+
+/* Whether the open file may hold secrets; else the reason, in *err. */
+static bool
+check_private(int fd, const char *path, size_t max, struct buf *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) == -1)
+		buf_addf(err, "%s: %s", path, strerror(errno));
+	else if (!S_ISREG(st.st_mode))
+		buf_addf(err, "%s is not a regular file", path);
+	else if ((st.st_mode & 007) != 0)
+		buf_addf(err, "%s is open to others (mode %04o); run: "
+		    "chmod o= '%s'", path, (unsigned)(st.st_mode & 07777),
+		    path);
+	else if (below_document_root(path))
+		buf_addf(err, "%s lies below the document root (%s); move it "
+		    "to where no web server looks", path,
+		    getenv("DOCUMENT_ROOT"));
+	else if (st.st_size > (off_t)max)
+		buf_addf(err, "%s has %lld bytes, may have %zu", path,
+		    (long long)st.st_size, max);
+	else
+		return true;
+	return false;
+}
+
+/* Append a private file of at most max bytes to out. False with *err. */
+static bool
+read_private(int fd, const char *path, size_t max, struct buf *out,
+    struct buf *err)
+{
+	ssize_t n;
+
+	if (!check_private(fd, path, max, err))
+		return false;
+	do {
+		buf_reserve(out, max + 1 - out->len);
+		n = read(fd, out->data + out->len, max + 1 - out->len);
+		if (n > 0)
+			out->len += (size_t)n;
+	} while ((n > 0 && out->len <= max) || (n == -1 && errno == EINTR));
+	if (n == -1) {
+		buf_addf(err, "%s: %s", path, strerror(errno));
+		return false;
+	}
+	if (out->len > max) {
+		buf_addf(err, "%s has more than %zu bytes", path, max);
+		return false;
+	}
+	buf_reserve(out, 0);
+	out->data[out->len] = '\0';
+	return true;
+}
+
+bool
+config_secret_file(const struct setting *s, const struct config_value *v,
+    struct secret *out, struct buf *err)
+{
+	struct buf content = { 0 };
+	bool ok = false;
+	int fd;
+
+	buf_addf(err, "%s_FILE (%s): ", s->name, v->origin);
+	/* O_NONBLOCK: a FIFO must not hold us up. */
+	fd = open(v->plain, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd == -1) {
+		buf_addf(err, "%s: %s", v->plain, strerror(errno));
+		return false;
+	}
+	if (!read_private(fd, v->plain, CONFIG_SECRET_MAX, &content, err))
+		goto out;
+	while (content.len > 0 && (content.data[content.len - 1] == '\n' ||
+	    content.data[content.len - 1] == '\r'))
+		content.len--;
+	if (content.len == 0) {
+		buf_addf(err, "%s is empty", v->plain);
+		goto out;
+	}
+	if (memchr(content.data, '\0', content.len) != NULL) {
+		buf_addf(err, "%s has a NUL byte", v->plain);
+		goto out;
+	}
+	secret_set(out, content.data, content.len);
+	buf_reset(err);
+	ok = true;
+out:
+	close(fd);
+	buf_free(&content);
+	return ok;
+}
+
+/* Read the lines of the file at path. */
+static bool
+parse_lines(const char *path, const struct buf *text,
+    struct config_values *values, struct buf *err)
+{
+	const char *key, *value, *p = buf_str(text), *end = p + text->len, *nl;
+	struct buf origin = { 0 };
+	size_t keylen, valuelen, line = 0;
+	bool ok = true;
+	int rc;
+
+	for (; ok && p < end; p = nl + 1) {
+		nl = memchr(p, '\n', (size_t)(end - p));
+		if (nl == NULL)
+			nl = end;
+		buf_reset(&origin);
+		buf_addf(&origin, "%s:%zu", path, ++line);
+		rc = config_parse_line(p, (size_t)(nl - p), &key, &keylen,
+		    &value, &valuelen);
+		if (rc == -1) {
+			buf_addf(err, "%s: not a line of the form KEY=value",
+			    buf_str(&origin));
+			ok = false;
+		} else if (rc == 1) {
+			ok = values_add(values, key, keylen, value, valuelen,
+			    buf_str(&origin), err);
+		}
+	}
+	buf_free(&origin);
+	return ok;
+}
+
+/*
+ * Open the settings file, of which *path is the name. -1 with *path NULL if
+ * there is none, and with *err if there should be one.
+ */
+static int
+open_settings(const struct config_env *env, char **path, struct buf *err)
+{
+	const int flags = O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+	struct passwd *pw;
+	struct buf home = { 0 };
+	const char *places[2] = { SYSTEM_FILE, NULL };
+	size_t i, n = 1;
+	int fd = -1;
+
+	*path = NULL;
+	if (env != NULL && env->path != NULL) {
+		places[0] = env->path;
+		buf_adds(err, "POSTERN_CONFIG (environment): ");
+	} else if ((pw = getpwuid(geteuid())) != NULL) {
+		buf_addf(&home, "%s/.postern.conf", pw->pw_dir);
+		places[n++] = buf_str(&home);
+	}
+	for (i = 0; i < n && fd == -1; i++) {
+		fd = open(places[i], flags);
+		if (fd != -1) {
+			*path = mem_strdup(places[i]);
+		} else if (err->len > 0 || (errno != ENOENT && errno != ENOTDIR)) {
+			buf_addf(err, "%s: %s", places[i], strerror(errno));
+			break;
+		}
+	}
+	buf_free(&home);
+	return fd;
+}
+
+bool
+config_file_read(const struct config_env *env, struct config_values *values,
+    struct buf *err)
+{
+	struct buf text = { 0 };
+	char *path;
+	bool ok;
+	int fd;
+
+	fd = open_settings(env, &path, err);
+	if (fd == -1)
+		return err->len == 0;
+	ok = read_private(fd, path, FILE_LIMIT, &text, err);
+	close(fd);
+	if (ok) {
+		buf_reset(err);
+		ok = parse_lines(path, &text, values, err);
+	}
+	buf_free(&text);
+	free(path);
+	return ok;
+}

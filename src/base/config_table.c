@@ -1,0 +1,237 @@
+/*
+ * The settings: what there is, what each takes, and which one a misspelt name
+ * meant. In the order of the names.
+ */
+
+#include "base/config_table.h"
+
+#include "base/config.h"
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#define AT(field) offsetof(struct config, field)
+
+static const struct setting settings[SETTINGS] = {
+	{ "POSTERN_ADMIN_TOKEN", SETTING_SECRET, AT(admin_token), "", 0, 0,
+	    NULL, config_check_token,
+	    "Bearer token of the operator's routes; without one they answer "
+	    "401." },
+	{ "POSTERN_BASE_PATH", SETTING_STRING, AT(base_path), "", 0, 0, NULL,
+	    config_check_base_path,
+	    "Path under which the web server mounts the API, such as /api." },
+	{ "POSTERN_CORS_ORIGINS", SETTING_STRING, AT(cors_origins), "", 0, 0,
+	    NULL, config_check_cors,
+	    "Origins whose pages may call the API, separated by spaces; * is "
+	    "any." },
+	{ "POSTERN_DATABASE_URL", SETTING_SECRET, AT(database_url), "", 0, 0,
+	    NULL, config_check_database,
+	    "Where Postgres is: a libpq conninfo or URI." },
+	{ "POSTERN_GOLIAUTH_ROWS", SETTING_BOOL, AT(goliauth_accept), "refuse",
+	    0, 0, "refuse|accept", NULL,
+	    "Whether keys sealed by goliauth, not bound to their row, open." },
+	{ "POSTERN_JWT_ALGORITHMS", SETTING_ALGORITHMS, AT(jwt_algorithms),
+	    "HS256", 0, 0, NULL, NULL,
+	    "Algorithms that a token may be signed with." },
+	{ "POSTERN_JWT_AUDIENCE", SETTING_STRING, AT(jwt_audience), "", 0, 0,
+	    NULL, config_check_text,
+	    "What a token's aud has to hold; empty: not checked." },
+	{ "POSTERN_JWT_LEEWAY", SETTING_INT, AT(jwt_leeway), "30", 0, 300,
+	    NULL, NULL,
+	    "Seconds by which clocks may differ when exp, nbf and iat are "
+	    "checked." },
+	{ "POSTERN_JWT_MAX_AGE", SETTING_INT, AT(jwt_max_age), "0", 0,
+	    31536000, NULL, NULL,
+	    "Seconds after its iat for which a token is good; 0: no limit." },
+	{ "POSTERN_JWT_REQUIRE_EXP", SETTING_BOOL, AT(jwt_require_exp), "on",
+	    0, 0, "off|on", NULL, "Whether a token without exp is refused." },
+	{ "POSTERN_KEY_BYTES", SETTING_INT, AT(key_bytes), "32", 16, 64, NULL,
+	    NULL, "Length of new public and secret keys, in bytes." },
+	{ "POSTERN_LISTEN", SETTING_STRING, AT(listen), "", 0, 0, NULL,
+	    config_check_listen,
+	    "Where to listen: fd:0, unix:PATH or HOST:PORT; empty: the socket "
+	    "handed over by systemd or by the web server." },
+	{ "POSTERN_LOG_FORMAT", SETTING_ENUM, AT(log_format), "logfmt", 0, 0,
+	    "logfmt|json", NULL, "How log lines look." },
+	{ "POSTERN_LOG_LEVEL", SETTING_ENUM, AT(log_level), "info", 0, 0,
+	    "error|warn|info|debug", NULL, "The least urgent lines to log." },
+	{ "POSTERN_LOG_TARGET", SETTING_ENUM, AT(log_target), "stderr", 0, 0,
+	    "stderr|syslog", NULL, "Where log lines go." },
+	{ "POSTERN_MASTER_KEY", SETTING_MASTER_KEY, AT(master_key), "", 0, 0,
+	    NULL, NULL,
+	    "The key that seals apps' secret keys: 32, 48 or 64 hex "
+	    "characters." },
+	{ "POSTERN_MAX_BODY", SETTING_INT, AT(max_body), "65536", 1024,
+	    16777216, NULL, NULL, "Bytes that a request's body may have." },
+	{ "POSTERN_MAX_REQUESTS", SETTING_INT, AT(max_requests), "0", 0,
+	    INT32_MAX, NULL, NULL,
+	    "Requests after which a worker makes way for a fresh one; 0: "
+	    "never." },
+	{ "POSTERN_QUERY_TIMEOUT", SETTING_MS, AT(query_timeout_ms), "2", 1,
+	    60, NULL, NULL, "Seconds that one query may take." },
+	{ "POSTERN_REALM", SETTING_STRING, AT(realm), "postern", 0, 0, NULL,
+	    config_check_realm, "The realm of the 401 challenge." },
+	{ "POSTERN_REGISTRATION", SETTING_ENUM, AT(registration), "token", 0,
+	    0, "token|open|closed", NULL,
+	    "Who may register an app: holders of a token, anyone, no one." },
+	{ "POSTERN_REGISTRATION_TOKEN", SETTING_SECRET, AT(registration_token),
+	    "", 0, 0, NULL, config_check_token,
+	    "Bearer token that lets its holder register apps." },
+	{ "POSTERN_REQUEST_TIMEOUT", SETTING_INT, AT(request_timeout), "30", 1,
+	    3600, NULL, NULL, "Seconds that a whole request may take." },
+	{ "POSTERN_SOCKET_MODE", SETTING_OCTAL, AT(socket_mode), "0660", 0,
+	    0777, NULL, NULL, "Mode of a unix: socket, in octal." },
+	{ "POSTERN_WORKERS", SETTING_AUTO, AT(workers), "auto", 0, 1024, NULL,
+	    NULL,
+	    "Worker processes; 0: serve in this one; auto: by the kind of "
+	    "socket." },
+};
+
+/* Names of the clients, and of what the gate tells the application. */
+static const char *const ignored[] = { "POSTERN_APP_ID", "POSTERN_APP_NAME",
+	"POSTERN_APP_PUBLIC_KEY", "POSTERN_GATE", "POSTERN_PUBLIC_KEY",
+	"POSTERN_SECRET_KEY", "POSTERN_SUBJECT", "POSTERN_URL" };
+
+const struct setting *
+setting_at(size_t i)
+{
+	return &settings[i];
+}
+
+bool
+setting_is_secret(const struct setting *s)
+{
+	return s->type == SETTING_SECRET || s->type == SETTING_MASTER_KEY;
+}
+
+static bool
+same(const char *name, const char *s, size_t len)
+{
+	return strlen(name) == len && memcmp(name, s, len) == 0;
+}
+
+enum setting_kind
+setting_find(const char *name, size_t len, size_t *index)
+{
+	static const char suffix[] = "_FILE";
+	size_t i, n = sizeof(suffix) - 1;
+	bool file = len > n && memcmp(name + len - n, suffix, n) == 0;
+
+	for (i = 0; i < SETTINGS; i++) {
+		*index = i;
+		if (same(settings[i].name, name, len))
+			return NAME_SETTING;
+		if (file && setting_is_secret(&settings[i]) &&
+		    same(settings[i].name, name, len - n))
+			return NAME_FILE;
+	}
+	for (i = 0; i < sizeof(ignored) / sizeof(ignored[0]); i++) {
+		if (same(ignored[i], name, len))
+			return NAME_IGNORED;
+	}
+	return NAME_UNKNOWN;
+}
+
+enum { NAME_LEN_MAX = 48, DISTANCE_MAX = 3 };
+
+/* Levenshtein distance; both are at most NAME_LEN_MAX bytes. */
+static size_t
+distance(const char *a, size_t alen, const char *b, size_t blen)
+{
+	size_t row[NAME_LEN_MAX + 1], i, j, diagonal, up, best;
+
+	for (j = 0; j <= blen; j++)
+		row[j] = j;
+	for (i = 1; i <= alen; i++) {
+		diagonal = row[0];
+		row[0] = i;
+		for (j = 1; j <= blen; j++) {
+			up = row[j];
+			best = diagonal + (a[i - 1] != b[j - 1]);
+			if (up + 1 < best)
+				best = up + 1;
+			if (row[j - 1] + 1 < best)
+				best = row[j - 1] + 1;
+			row[j] = best;
+			diagonal = up;
+		}
+	}
+	return row[blen];
+}
+
+void
+setting_unknown(const char *name, size_t len, const char *origin,
+    struct buf *err)
+{
+	size_t i, d, best = DISTANCE_MAX + 1;
+	const char *meant = NULL;
+
+	if (len > NAME_LEN_MAX)
+		len = NAME_LEN_MAX;
+	for (i = 0; i < SETTINGS; i++) {
+		d = distance(name, len, settings[i].name,
+		    strlen(settings[i].name));
+		if (d < best) {
+			best = d;
+			meant = settings[i].name;
+		}
+	}
+	buf_addf(err, "%.*s (%s): no such setting", (int)len, name, origin);
+	if (meant != NULL)
+		buf_addf(err, "; did you mean %s?", meant);
+}
+
+void
+setting_describe(const struct setting *s, struct buf *out)
+{
+	switch (s->type) {
+	case SETTING_AUTO:
+		buf_adds(out, "auto or ");
+		/* FALLTHROUGH */
+	case SETTING_INT:
+	case SETTING_MS:
+		buf_addf(out, "a whole number from %" PRId64 " to %" PRId64,
+		    s->min, s->max);
+		break;
+	case SETTING_OCTAL:
+		buf_adds(out, "an octal mode such as 0660");
+		break;
+	case SETTING_ENUM:
+	case SETTING_BOOL:
+		buf_adds(out, s->words);
+		break;
+	case SETTING_ALGORITHMS:
+		buf_adds(out, "one or more of HS256 HS384 HS512");
+		break;
+	case SETTING_STRING:
+		buf_adds(out, "text");
+		break;
+	case SETTING_SECRET:
+		buf_adds(out, "secret text");
+		break;
+	case SETTING_MASTER_KEY:
+		buf_adds(out, "32, 48 or 64 hex characters");
+		break;
+	}
+}
+
+void
+config_each(void (*fn)(const struct config_doc *, void *), void *arg)
+{
+	struct config_doc doc;
+	struct buf type = { 0 };
+	size_t i;
+
+	for (i = 0; i < SETTINGS; i++) {
+		buf_reset(&type);
+		setting_describe(&settings[i], &type);
+		doc.name = settings[i].name;
+		doc.type = buf_str(&type);
+		doc.deflt = settings[i].deflt;
+		doc.help = settings[i].help;
+		doc.secret = setting_is_secret(&settings[i]);
+		fn(&doc, arg);
+	}
+	buf_free(&type);
+}
