@@ -118,8 +118,8 @@ print_app(const struct call *k, const struct app *a, const struct secret *key)
 		add_app_text(&out, a, key);
 	if (cli_write(&out) != CLI_OK) {
 		if (key != NULL)
-			cli_note("The secret key is lost; make another: postern "
-			    "app rotate %s --grace 0", a->public_key);
+			cli_note("The secret key is lost; make another: "
+			    "postern app rotate %s --grace 0", a->public_key);
 		return CLI_FAILURE;
 	}
 	if (key != NULL)
@@ -136,7 +136,8 @@ run_create(struct call *k, struct app *a)
 
 	st = app_keys_create(
 	    &k->cfg, k->db, k->actor, k->operand, a, &key);
-	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
+	rc = st == ST_OK ? print_app(k, a, &key) :
+			   cli_status(k->db, st, NULL);
 	secret_clear(&key);
 	return rc;
 }
@@ -377,8 +378,10 @@ take_operand(struct call *k, enum operand kind, int argc, char **argv)
 {
 	int rc = CLI_OK;
 
+	if (kind == OPERAND_NONE && !cli_no_operands(k->self, argc, argv))
+		return CLI_USAGE;
 	if (kind == OPERAND_NONE)
-		return cli_no_operands(k->self, argc, argv) ? CLI_OK : CLI_USAGE;
+		return CLI_OK;
 	k->operand = cli_operand(k->self, argc, argv,
 	    kind == OPERAND_NAME ? "NAME" : "PUBLIC_KEY", &rc);
 	if (k->operand == NULL)

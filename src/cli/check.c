@@ -16,7 +16,7 @@
 
 enum { DETAIL_MAX = 1024 };
 
-static const struct option options[] = {
+static const struct option opts[] = {
 	{ "json", no_argument, NULL, 'j' },
 	CLI_OPTIONS_END,
 };
@@ -102,7 +102,8 @@ check_schema(struct report *r, struct db *db)
 	if (version < need)
 		return answer(r, false, "schema", "version %d, this program "
 		    "needs %d: run 'postern migrate'", version, need);
-	return answer(r, true, "schema", "version %d, needed %d", version, need);
+	return answer(r, true, "schema", "version %d, needed %d",
+	    version, need);
 }
 
 static void
@@ -111,11 +112,11 @@ check_key_use(
 {
 	if (use->key_id == NULL)
 		answer(r, cfg->goliauth_accept, "rows",
-		    "%" PRId64 " in goliauth's format; POSTERN_GOLIAUTH_ROWS=%s",
-		    use->rows,
-		    cfg->goliauth_accept ? "accept opens them" :
-					   "refuse, so they are "
-					   "refused: accept opens them");
+		    "%" PRId64 " in goliauth's format, which "
+		    "POSTERN_GOLIAUTH_ROWS=%s", use->rows,
+		    cfg->goliauth_accept ? "accept opens" :
+					   "refuse shuts out; 'accept' opens "
+					   "them");
 	else if (cfg->master_key.key.len > 0 &&
 	    strcmp(use->key_id, cfg->master_key.id) == 0)
 		answer(r, true, "rows", "%" PRId64 " under this master key",
@@ -177,7 +178,7 @@ cli_check(const struct command *self, int argc, char **argv,
 	struct report r = { 0 };
 	int c, rc;
 
-	while ((c = cli_option(self, argc, argv, options, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		r.json = true;

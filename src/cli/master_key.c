@@ -8,7 +8,7 @@
 
 #include <string.h>
 
-static const struct option options[] = {
+static const struct option opts[] = {
 	{ "bits", required_argument, NULL, 'b' },
 	CLI_OPTIONS_END,
 };
@@ -54,7 +54,7 @@ cli_master_key(const struct command *self, int argc, char **argv,
 	int c, rc;
 
 	(void)env;
-	while ((c = cli_option(self, argc, argv, options, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		n = key_bytes(optarg);

@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const struct option options[] = {
+static const struct option opts[] = {
 	{ "grant", required_argument, NULL, 'g' },
 	{ "json", no_argument, NULL, 'j' },
 	CLI_OPTIONS_END,
@@ -89,7 +89,7 @@ cli_migrate(const struct command *self, int argc, char **argv,
 	const char *role = NULL;
 	int c, rc;
 
-	while ((c = cli_option(self, argc, argv, options, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		if (c == 'j')

@@ -23,7 +23,7 @@
 enum { EXPIRES_DEFAULT = 300, EXPIRES_MAX = 366 * 86400 };
 enum { CLAIMS_MAX = 64, KEY_CHARS_MAX = 128, JTI_BYTES = 16 };
 
-static const struct option options[] = {
+static const struct option opts[] = {
 	{ "app", no_argument, NULL, 'a' },
 	{ "claim", required_argument, NULL, 'c' },
 	{ "expires", required_argument, NULL, 'e' },
@@ -289,7 +289,7 @@ cli_token(const struct command *self, int argc, char **argv,
 	struct secret key = { 0 };
 	int c, rc = CLI_OK;
 
-	while ((c = cli_option(self, argc, argv, options, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			rc = take_option(&w, c);
 		if (c == CLI_OPT_STOP || rc != CLI_OK)
