@@ -86,7 +86,7 @@ check_database(struct report *r, struct db *db)
 	if (!ok)
 		cli_add_db_fault(&why, db);
 	answer(r, ok, "database", "%s",
-	    ok ? "reachable and writable" : buf_str(&why));
+	    ok ? "reachable" : buf_str(&why));
 	buf_free(&why);
 	return ok;
 }
@@ -102,8 +102,11 @@ check_schema(struct report *r, struct db *db)
 	if (version < need)
 		return answer(r, false, "schema", "version %d, this program "
 		    "needs %d: run 'postern migrate'", version, need);
-	return answer(r, true, "schema", "version %d, needed %d",
-	    version, need);
+	answer(r, true, "schema", "version %d, needed %d", version, need);
+	if (schema_ready(db) != ST_OK)
+		return answer(r, false, "writable", "it is read-only: name "
+		    "the primary in POSTERN_DATABASE_URL");
+	return answer(r, true, "writable", "yes");
 }
 
 static void

@@ -250,16 +250,10 @@ cli_connect(struct db *db)
 {
 	int64_t end = clock_mono_us() + CONNECT_TIMEOUT_MS * INT64_C(1000);
 
-	while (!db_wait(db, CONNECT_SLICE_MS)) {
-		if (clock_mono_us() >= end)
+	/* A server keeps trying; a tool's user wants to know what is wrong. */
+	while (!db_wait(db, CONNECT_SLICE_MS))
+		if (db_error(db)[0] != '\0' || clock_mono_us() >= end)
 			return false;
-		if (strcmp(db_state(db), "connecting") != 0 &&
-		    db_error(db)[0] != '\0')
-			return false;
-		if (strcmp(db_state(db), "schema_outdated") == 0 ||
-		    strcmp(db_state(db), "read_only") == 0)
-			return false;
-	}
 	return true;
 }
 
@@ -271,6 +265,8 @@ cli_add_db_fault(struct buf *out, const struct db *db)
 	} faults[] = {
 		{ "schema_outdated", "its schema is older than this program "
 				     "needs: run 'postern migrate'" },
+		{ "schema_missing", "it has no tables of ours: run "
+				    "'postern migrate'" },
 		{ "read_only", "it can't be written to: name the primary in "
 			       "POSTERN_DATABASE_URL" },
 		{ "connecting", "no answer: is POSTERN_DATABASE_URL right?" },

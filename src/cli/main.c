@@ -79,7 +79,8 @@ main(int argc, char **argv)
 		return cli_fail("this is the operator's tool and does not run "
 		    "under a web server; let it run postern.fcgi");
 	env = config_env_take();
-	log_init("postern", LOG_LVL_WARN, LOG_FMT_LOGFMT, LOG_TO_STDERR);
+	/* Each command says itself what went wrong; the log has the rest. */
+	log_init("postern", LOG_LVL_ERROR, LOG_FMT_LOGFMT, LOG_TO_STDERR);
 	if (!secret_init())
 		log_debug("secrets_not_locked",
 		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
