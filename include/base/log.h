@@ -19,7 +19,10 @@ struct log_field {
 	int64_t n;
 };
 
-#define LOG_S(k, v) { (k), (v) ? (v) : "", 0 }
+/* s, or "" for NULL: what LOG_S takes may be either. */
+const char *log_str(const char *s);
+
+#define LOG_S(k, v) { (k), log_str(v), 0 }
 #define LOG_N(k, v) { (k), NULL, (int64_t)(v) }
 
 /* Set up; program is the syslog identity and the "program" of every line. */

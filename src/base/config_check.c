@@ -128,7 +128,7 @@ config_check_listen(const char *s, size_t len, const char **why)
 	if (strncmp(s, "unix:", 5) == 0)
 		return len > 5 && !parse_has_control(s, len) &&
 		    len - 5 < sizeof(((struct sockaddr_un *)0)->sun_path);
-	return is_authority(s, len, true);
+	return strncmp(s, "fd:", 3) != 0 && is_authority(s, len, true);
 }
 
 bool

@@ -61,6 +61,12 @@ log_init(const char *program, enum log_level level, enum log_format format,
 		openlog(logger.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
 }
 
+const char *
+log_str(const char *s)
+{
+	return s != NULL ? s : "";
+}
+
 int
 log_wants(enum log_level level)
 {
