@@ -193,8 +193,8 @@ apply(struct config *c, const struct setting *s, const char *text,
 
 /* Set field i from the first of the sources that names it. */
 static bool
-apply_setting(struct config *c, size_t i, const struct config_values *sources[2],
-    struct buf *err)
+apply_setting(struct config *c, size_t i,
+    const struct config_values *sources[2], struct buf *err)
 {
 	const struct setting *s = setting_at(i);
 	const struct config_value *value, *file;

@@ -9,8 +9,8 @@
 
 enum { TOKEN_MIN = 32, TEXT_MAX = 1024, HOST_MAX = 255 };
 
-static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-			    "0123456789";
+static const char alnum[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			    "abcdefghijklmnopqrstuvwxyz0123456789";
 
 /* All bytes are letters, digits or in more. */
 static bool

@@ -389,7 +389,8 @@ open_settings(const struct config_env *env, char **path, struct buf *err)
 		fd = open(places[i], flags);
 		if (fd != -1) {
 			*path = mem_strdup(places[i]);
-		} else if (err->len > 0 || (errno != ENOENT && errno != ENOTDIR)) {
+		} else if (err->len > 0 ||
+		    (errno != ENOENT && errno != ENOTDIR)) {
 			buf_addf(err, "%s: %s", places[i], strerror(errno));
 			break;
 		}
