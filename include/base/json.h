@@ -53,7 +53,7 @@ struct json;
 struct json *json_parse(const char *text, size_t len);
 void json_free(struct json *j);
 
-enum json_type {
+enum json_kind {
 	JSON_ABSENT = 0,
 	JSON_NULL,
 	JSON_BOOL,
@@ -65,7 +65,7 @@ enum json_type {
 };
 
 /* The type of member name of the object, JSON_ABSENT if it has none. */
-enum json_type json_member(const struct json *j, const char *name);
+enum json_kind json_member(const struct json *j, const char *name);
 
 /* A string member: borrowed bytes, which may hold any UTF-8 but NUL. */
 bool json_string(const struct json *j, const char *name, const char **s,

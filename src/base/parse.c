@@ -1,0 +1,327 @@
+/*
+ * Pure parsers over bytes of strangers.
+ */
+#include "base/parse.h"
+
+#include <string.h>
+#include <strings.h>
+
+enum { REQUEST_ID_MAX = 128, USER_ID_MAX = 255, NAME_MAX_CHARS = 100 };
+
+bool
+parse_u64(
+    const char *s, size_t len, uint64_t min, uint64_t max, uint64_t *out)
+{
+	uint64_t n = 0;
+	size_t i;
+
+	if (len == 0)
+		return false;
+	for (i = 0; i < len; i++) {
+		if (s[i] < '0' || s[i] > '9' ||
+		    n > (UINT64_MAX - (uint64_t)(s[i] - '0')) / 10)
+			return false;
+		n = 10 * n + (uint64_t)(s[i] - '0');
+	}
+	if (n < min || n > max)
+		return false;
+	*out = n;
+	return true;
+}
+
+/*
+ * One code point of RFC 3629's grammar: its length in bytes, 0 if there is
+ * none at s.
+ */
+static size_t
+utf8_next(const unsigned char *s, size_t len, uint32_t *cp)
+{
+	static const uint32_t least[] = { 0, 0, 0x80, 0x800, 0x10000 };
+	size_t n, i;
+	uint32_t c;
+
+	if (len == 0)
+		return 0;
+	c = s[0];
+	n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3
+	    : c < 0xf5                                 ? 4
+	                                               : 0;
+	if (n == 0 || n > len)
+		return 0;
+	if (n > 1)
+		c &= 0x7fu >> n;
+	for (i = 1; i < n; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	if (c < least[n] || c > 0x10ffff || (c >= 0xd800 && c <= 0xdfff))
+		return 0;
+	*cp = c;
+	return n;
+}
+
+bool
+parse_utf8_valid(const char *s, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	uint32_t cp;
+	size_t n;
+
+	for (; len > 0; p += n, len -= n)
+		if ((n = utf8_next(p, len, &cp)) == 0)
+			return false;
+	return true;
+}
+
+bool
+parse_has_control(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
+			return true;
+	return false;
+}
+
+static int
+base64url_value(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '-' ? 62 : c == '_' ? 63 : -1;
+}
+
+bool
+parse_base64url(const char *s, size_t len, struct buf *out)
+{
+	uint32_t bits = 0;
+	size_t i, start = out->len;
+	int v, have = 0;
+
+	if (len % 4 == 1)
+		return false;
+	buf_reserve(out, len / 4 * 3 + 2);
+	for (i = 0; i < len; i++) {
+		v = base64url_value(s[i]);
+		if (v < 0)
+			goto bad;
+		bits = bits << 6 | (uint32_t)v;
+		have += 6;
+		if (have >= 8) {
+			have -= 8;
+			buf_addc(out, (char)(bits >> have & 0xff));
+		}
+	}
+	/* What is left over must be zero, or two texts mean the same bytes. */
+	if ((bits & ((1u << have) - 1)) == 0)
+		return true;
+bad:
+	out->len = start;
+	if (out->data != NULL)
+		out->data[start] = '\0';
+	return false;
+}
+
+void
+parse_base64url_add(struct buf *out, const void *p, size_t n)
+{
+	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+	                               "abcdefghijklmnopqrstuvwxyz0123456789-_";
+	const unsigned char *s = p;
+	uint32_t bits = 0;
+	size_t i;
+	int have = 0;
+
+	for (i = 0; i < n; i++) {
+		bits = bits << 8 | s[i];
+		for (have += 8; have >= 6;) {
+			have -= 6;
+			buf_addc(out, alphabet[bits >> have & 63]);
+		}
+	}
+	if (have > 0)
+		buf_addc(out, alphabet[bits << (6 - have) & 63]);
+}
+
+static int
+hex_value(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	if (c >= 'a' && c <= 'f')
+		return c - 'a' + 10;
+	if (c >= 'A' && c <= 'F')
+		return c - 'A' + 10;
+	return -1;
+}
+
+bool
+parse_percent_decode(const char *s, size_t len, struct buf *out)
+{
+	size_t i;
+	int hi, lo;
+
+	for (i = 0; i < len; i++) {
+		if (s[i] != '%') {
+			buf_addc(out, s[i]);
+			continue;
+		}
+		if (len - i < 3 || (hi = hex_value(s[i + 1])) < 0 ||
+		    (lo = hex_value(s[i + 2])) < 0)
+			return false;
+		buf_addc(out, (char)(hi << 4 | lo));
+		i += 2;
+	}
+	return true;
+}
+
+static bool
+is_alnum(char c)
+{
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+	    (c >= '0' && c <= '9');
+}
+
+void
+parse_percent_encode(struct buf *out, const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (is_alnum(s[i]) ||
+		    (s[i] != '\0' && strchr("-._~", s[i]) != NULL))
+			buf_addc(out, s[i]);
+		else
+			buf_addf(out, "%%%02X", (unsigned)(unsigned char)s[i]);
+}
+
+bool
+parse_is_b64token(const char *s, size_t len)
+{
+	size_t i = 0;
+
+	while (i < len && s[i] != '\0' &&
+	    (is_alnum(s[i]) || strchr("-._~+/", s[i]) != NULL))
+		i++;
+	if (i == 0)
+		return false;
+	while (i < len && s[i] == '=')
+		i++;
+	return i == len;
+}
+
+bool
+parse_bearer(const char *value, const char **token, size_t *len)
+{
+	if (strncasecmp(value, "Bearer", 6) != 0 || value[6] != ' ')
+		return false;
+	value += 6 + strspn(value + 6, " ");
+	*token = value;
+	*len = strlen(value);
+	return parse_is_b64token(value, *len);
+}
+
+bool
+parse_is_request_id(const char *s, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		if (s[i] == '\0' ||
+		    (!is_alnum(s[i]) && strchr("._:-", s[i]) == NULL))
+			return false;
+	return len >= 1 && len <= REQUEST_ID_MAX;
+}
+
+bool
+parse_is_user_id(const char *s, size_t len)
+{
+	return len >= 1 && len <= USER_ID_MAX && parse_utf8_valid(s, len) &&
+	    !parse_has_control(s, len);
+}
+
+/* Unicode's property White_Space. */
+static bool
+is_white_space(uint32_t cp)
+{
+	return (cp >= 0x09 && cp <= 0x0d) || cp == 0x20 || cp == 0x85 ||
+	    cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) ||
+	    cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
+	    cp == 0x3000;
+}
+
+bool
+parse_is_app_name(const char *s, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t n, chars = 0;
+	bool blank = true;
+	uint32_t cp;
+
+	if (parse_has_control(s, len))
+		return false;
+	for (; len > 0; p += n, len -= n) {
+		n = utf8_next(p, len, &cp);
+		if (n == 0 || ++chars > NAME_MAX_CHARS)
+			return false;
+		blank = blank && is_white_space(cp);
+	}
+	return !blank;
+}
+
+/* application/x-www-form-urlencoded: '+' is a space. */
+static bool
+form_decode(const char *s, size_t len, struct buf *out)
+{
+	size_t i, start = out->len;
+	bool ok;
+
+	buf_reserve(out, len);
+	for (i = 0; i < len; i++)
+		if (s[i] == '+')
+			buf_addc(out, ' ');
+		else if (s[i] != '%')
+			buf_addc(out, s[i]);
+		else if (len - i >= 3 && parse_percent_decode(s + i, 3, out))
+			i += 2;
+		else
+			break;
+	ok = i == len;
+	if (!ok)
+		out->len = start;
+	return ok;
+}
+
+bool
+parse_query(
+    const char *query, const char *name, struct buf *out, bool *bad)
+{
+	const char *p, *end, *eq;
+	struct buf key = { 0 };
+	bool found = false;
+
+	*bad = false;
+	for (p = query; *p != '\0'; p = *end != '\0' ? end + 1 : end) {
+		end = p + strcspn(p, "&");
+		eq = memchr(p, '=', (size_t)(end - p));
+		buf_reset(&key);
+		if (!form_decode(p, (size_t)((eq ? eq : end) - p), &key) ||
+		    key.len != strlen(name) ||
+		    memcmp(buf_str(&key), name, key.len) != 0)
+			continue;
+		if (found)
+			*bad = true;
+		found = true;
+		if (eq != NULL &&
+		    !form_decode(eq + 1, (size_t)(end - eq) - 1, out))
+			*bad = true;
+	}
+	buf_free(&key);
+	return found;
+}
