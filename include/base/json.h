@@ -65,21 +65,21 @@ enum json_kind {
 };
 
 /* The type of member name of the object, JSON_ABSENT if it has none. */
-enum json_kind json_member(const struct json *j, const char *name);
+enum json_kind json_member_kind(const struct json *j, const char *name);
 
 /* A string member: borrowed bytes, which may hold any UTF-8 but NUL. */
-bool json_string(const struct json *j, const char *name, const char **s,
+bool json_member_string(const struct json *j, const char *name, const char **s,
     size_t *len);
 
 /* A number member as double (finite), whatever its spelling. */
-bool json_number(const struct json *j, const char *name, double *out);
+bool json_member_number(const struct json *j, const char *name, double *out);
 
 /* An integer member within int64; false for reals and larger values. */
-bool json_int(const struct json *j, const char *name, int64_t *out);
+bool json_member_int(const struct json *j, const char *name, int64_t *out);
 
 /* True if member name is the string s or an array with the string s in it,
  * every element being a string. */
-bool json_string_or_array_has(const struct json *j, const char *name,
+bool json_member_has(const struct json *j, const char *name,
     const char *s);
 
 /* The number of members, and the name of the first that is not in the

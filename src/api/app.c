@@ -112,8 +112,8 @@ take_grace(struct call *c, int64_t *grace)
 	if (c->req->body.len == 0)
 		return P_NONE;
 	p = api_body(c, known, &j);
-	if (p == P_NONE && json_member(j, "grace_seconds") != JSON_ABSENT &&
-	    (!json_int(j, "grace_seconds", grace) || *grace < 0 ||
+	if (p == P_NONE && json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
+	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
 	     *grace > GRACE_MAX))
 		p = api_refuse(c, P_VALUE_INVALID,
 		    "grace_seconds must be an integer from 0 to %d.",

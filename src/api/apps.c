@@ -15,7 +15,7 @@ take_name(struct call *c, const struct json *j, const char **name)
 {
 	size_t len;
 
-	if (!json_string(j, "name", name, &len) || strlen(*name) != len ||
+	if (!json_member_string(j, "name", name, &len) || strlen(*name) != len ||
 	    !parse_is_app_name(*name, len))
 		return api_refuse(c, P_VALUE_INVALID,
 		    "name must be a string of 1 to 100 characters, without "

@@ -124,16 +124,16 @@ judge_header(const struct token_parts *t, const struct config *cfg)
 	if (j == NULL)
 		goto out;
 	/* RFC 7515 section 4.1.11: we understand no extension. */
-	if (json_member(j, "crit") != JSON_ABSENT)
+	if (json_member_kind(j, "crit") != JSON_ABSENT)
 		goto out;
 	/* RFC 8725 section 3.11: no other kind of token passes for a JWT. */
-	if (json_member(j, "typ") != JSON_ABSENT &&
-	    (!json_string(j, "typ", &s, &len) || len != 3 ||
+	if (json_member_kind(j, "typ") != JSON_ABSENT &&
+	    (!json_member_string(j, "typ", &s, &len) || len != 3 ||
 	     strcasecmp(s, "JWT") != 0))
 		goto out;
 	p = P_TOKEN_ALGORITHM;
 	/* RFC 8725 sections 3.1, 3.2: exact bytes, and only what is allowed. */
-	if (!json_string(j, "alg", &s, &len) || len != strlen(alg) ||
+	if (!json_member_string(j, "alg", &s, &len) || len != strlen(alg) ||
 	    memcmp(s, alg, len) != 0 ||
 	    (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
 		goto out;
@@ -173,8 +173,8 @@ libjwt_agrees(const struct token_parts *t, const struct secret *key)
 static bool
 numeric_date(const struct json *j, const char *name, bool *there, double *out)
 {
-	*there = json_member(j, name) != JSON_ABSENT;
-	return !*there || json_number(j, name, out);
+	*there = json_member_kind(j, name) != JSON_ABSENT;
+	return !*there || json_member_number(j, name, out);
 }
 
 /* RFC 7519 sections 4.1.4 to 4.1.6, with leeway, and the maximum age. */
@@ -213,9 +213,9 @@ judge_subject(const struct json *j, struct token_claims *claims)
 	const char *s;
 	size_t len;
 
-	if (json_member(j, "sub") == JSON_ABSENT)
+	if (json_member_kind(j, "sub") == JSON_ABSENT)
 		return P_NONE;
-	if (!json_string(j, "sub", &s, &len) || len == 0)
+	if (!json_member_string(j, "sub", &s, &len) || len == 0)
 		return P_TOKEN_SUBJECT;
 	buf_add(&claims->sub, s, len);
 	claims->has_sub = true;
@@ -243,7 +243,7 @@ token_judge(const struct token_parts *t, const struct secret *key,
 		goto out;
 	p = P_TOKEN_AUDIENCE; /* RFC 7519 section 4.1.3, RFC 8725 section 3.9 */
 	if (cfg->jwt_audience[0] != '\0' &&
-	    !json_string_or_array_has(j, "aud", cfg->jwt_audience))
+	    !json_member_has(j, "aud", cfg->jwt_audience))
 		goto out;
 	p = judge_subject(j, &c);
 	if (p != P_NONE)

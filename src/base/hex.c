@@ -25,7 +25,9 @@ static unsigned
 digit(unsigned char c, unsigned *bad)
 {
 	unsigned num = c - (unsigned)'0', alpha = c - (unsigned)'a';
-	unsigned is_num = (num - 10) >> 31, is_alpha = (alpha - 6) >> 31;
+	/* The top bit of x - n, and not of x, is set only for 0 <= x < n. */
+	unsigned is_num = ((num - 10) & ~num) >> 31;
+	unsigned is_alpha = ((alpha - 6) & ~alpha) >> 31;
 
 	*bad |= !(is_num | is_alpha);
 	return (num & (0u - is_num)) | ((alpha + 10) & (0u - is_alpha));

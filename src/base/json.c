@@ -467,7 +467,7 @@ json_free(struct json *j)
 }
 
 enum json_kind
-json_member(const struct json *j, const char *name)
+json_member_kind(const struct json *j, const char *name)
 {
 	struct json_object *v;
 
@@ -493,11 +493,11 @@ json_member(const struct json *j, const char *name)
 }
 
 bool
-json_string(const struct json *j, const char *name, const char **s, size_t *len)
+json_member_string(const struct json *j, const char *name, const char **s, size_t *len)
 {
 	struct json_object *v;
 
-	if (json_member(j, name) != JSON_STRING)
+	if (json_member_kind(j, name) != JSON_STRING)
 		return false;
 	json_object_object_get_ex(raw(j), name, &v);
 	*s = json_object_get_string(v);
@@ -506,9 +506,9 @@ json_string(const struct json *j, const char *name, const char **s, size_t *len)
 }
 
 bool
-json_number(const struct json *j, const char *name, double *out)
+json_member_number(const struct json *j, const char *name, double *out)
 {
-	enum json_kind t = json_member(j, name);
+	enum json_kind t = json_member_kind(j, name);
 	struct json_object *v;
 
 	if (t != JSON_NUMBER_INT && t != JSON_NUMBER_REAL)
@@ -521,12 +521,12 @@ json_number(const struct json *j, const char *name, double *out)
 /* json-c clamps what is too large for its 64 bits, so the ends of both ranges
  * are not believed. */
 bool
-json_int(const struct json *j, const char *name, int64_t *out)
+json_member_int(const struct json *j, const char *name, int64_t *out)
 {
 	struct json_object *v;
 	int64_t n;
 
-	if (json_member(j, name) != JSON_NUMBER_INT)
+	if (json_member_kind(j, name) != JSON_NUMBER_INT)
 		return false;
 	json_object_object_get_ex(raw(j), name, &v);
 	n = json_object_get_int64(v);
@@ -547,7 +547,7 @@ string_is(const struct json_object *v, const char *s)
 }
 
 bool
-json_string_or_array_has(const struct json *j, const char *name, const char *s)
+json_member_has(const struct json *j, const char *name, const char *s)
 {
 	struct json_object *v, *e;
 	size_t i, n;
