@@ -1,0 +1,127 @@
+# Postern: build, test, run. `make help` lists the targets.
+
+CC ?= cc
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+PYTHON ?= /usr/bin/python3
+PKG_CONFIG ?= pkg-config
+VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
+PACKAGES := fcgi libpq libcrypto json-c libjwt
+Q := $(if $(V),,@)
+
+# Hidden symbols: json-c's and libjwt's JSON library look names up in the
+# program before themselves.
+CFLAGS_ALL := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes \
+	-Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla \
+	-Wundef -fstack-protector-strong -fPIE -fvisibility=hidden \
+	-D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -Iinclude \
+	$(if $(WERROR),-Werror)
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+ifdef SANITIZE
+CFLAGS_ALL += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
+	-fno-omit-frame-pointer
+LDFLAGS_ALL += -fsanitize=$(SANITIZE)
+else
+CFLAGS_ALL += -D_FORTIFY_SOURCE=2
+endif
+# Asked for only when something is built: `make run` installs it first.
+PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
+PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+
+SHARED := $(wildcard src/base/*.c src/data/*.c src/http/*.c src/auth/*.c)
+SERVER := $(wildcard src/api/*.c src/serve/*.c)
+TOOL := $(wildcard src/cli/*.c)
+UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
+objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
+SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
+SERVER_O := $(call objects,$(SERVER))
+TOOL_O := $(call objects,$(TOOL))
+PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
+
+.PHONY: all help run test test-long test-unit test-http check-asan units \
+	lint format deps-run deps-test install clean
+.DELETE_ON_ERROR:
+
+all: $(PROGRAMS)
+
+help:
+	@echo 'make            the two programs, in $(BUILD)/'
+	@echo 'make run        install what is missing, build, serve on PORT'
+	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make lint       style and structure; format: apply the style'
+	@echo 'make install    to DESTDIR and PREFIX'
+
+$(BUILD)/postern.fcgi: $(SHARED_O) $(SERVER_O)
+$(BUILD)/postern: $(SHARED_O) $(TOOL_O)
+$(PROGRAMS):
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+
+$(BUILD)/%.o: src/%.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/migrations.c: tools/embed-sql $(wildcard sql/*.sql)
+	@mkdir -p $(@D)
+	$(Q)tools/embed-sql $(sort $(filter %.sql,$^)) >$@
+
+$(BUILD)/migrations.o: $(BUILD)/migrations.c
+	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
+		$(LDFLAGS) -o $@ $(filter-out %/main.o %.h,$^) $(PKG_LIBS) \
+		-lcmocka
+
+units: $(UNITS)
+
+deps-run deps-test:
+	@tools/deps $(@:deps-%=%)
+
+# A second make: what is asked of pkg-config is there only now.
+run: deps-run
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) tools/run
+
+test: deps-test
+	@tools/test short
+
+test-long: deps-test
+	@tools/test long
+
+test-unit test-http: all
+	@tools/test short $(@:test-%=%)
+
+check-asan:
+	@tools/test short asan
+
+lint:
+	@tools/lint
+
+format:
+	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/postern \
+		$(DESTDIR)$(PREFIX)/share/postern/www \
+		$(DESTDIR)$(PREFIX)/share/doc/postern \
+		$(DESTDIR)$(PREFIX)/share/man/man1 \
+		$(DESTDIR)$(PREFIX)/share/man/man5 \
+		$(DESTDIR)$(PREFIX)/share/man/man8
+	install -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 $(BUILD)/postern.fcgi $(DESTDIR)$(PREFIX)/lib/postern/
+	install -m 644 www/* $(DESTDIR)$(PREFIX)/share/postern/www/
+	install -m 644 README.md CHANGES.md LICENSE lighttpd.conf.example \
+		$(DESTDIR)$(PREFIX)/share/doc/postern/
+	install -m 644 man/postern.1 $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 man/postern.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+
+clean:
+	rm -rf build build-asan
+
+-include $(wildcard $(BUILD)/*/*.d $(BUILD)/*.d)
