@@ -294,21 +294,23 @@ cli_open(struct config *cfg, const struct config_env *env, unsigned need,
     int min_schema)
 {
 	struct buf err = { 0 };
-	struct db *db;
+	struct db *db = NULL;
 
 	if (!config_load(cfg, env, need, &err)) {
 		cli_fail("%s", buf_str(&err));
-		buf_free(&err);
-		return NULL;
+		goto out;
 	}
 	db = db_new(cfg->database_url.data, cfg->query_timeout_ms, min_schema);
-	if (cli_connect(db))
-		return db;
-	cli_add_db_fault(&err, db);
-	cli_fail("the database: %s", buf_str(&err));
+	if (!cli_connect(db)) {
+		buf_reset(&err);
+		cli_add_db_fault(&err, db);
+		cli_fail("the database: %s", buf_str(&err));
+		db_free(db);
+		db = NULL;
+	}
+out:
 	buf_free(&err);
-	db_free(db);
-	return NULL;
+	return db;
 }
 
 int
