@@ -85,6 +85,15 @@ parse_has_control(const char *s, size_t len)
 	return false;
 }
 
+/* Take back what was appended behind len: what fails leaves no trace. */
+static void
+take_back(struct buf *b, size_t len)
+{
+	b->len = len;
+	if (b->data != NULL)
+		b->data[len] = '\0';
+}
+
 static int
 base64url_value(char c)
 {
@@ -122,9 +131,7 @@ parse_base64url(const char *s, size_t len, struct buf *out)
 	if ((bits & ((1u << have) - 1)) == 0)
 		return true;
 bad:
-	out->len = start;
-	if (out->data != NULL)
-		out->data[start] = '\0';
+	take_back(out, start);
 	return false;
 }
 
@@ -164,7 +171,7 @@ hex_value(char c)
 bool
 parse_percent_decode(const char *s, size_t len, struct buf *out)
 {
-	size_t i;
+	size_t i, start = out->len;
 	int hi, lo;
 
 	for (i = 0; i < len; i++) {
@@ -173,8 +180,10 @@ parse_percent_decode(const char *s, size_t len, struct buf *out)
 			continue;
 		}
 		if (len - i < 3 || (hi = hex_value(s[i + 1])) < 0 ||
-		    (lo = hex_value(s[i + 2])) < 0)
+		    (lo = hex_value(s[i + 2])) < 0) {
+			take_back(out, start);
 			return false;
+		}
 		buf_addc(out, (char)(hi << 4 | lo));
 		i += 2;
 	}
@@ -222,9 +231,11 @@ parse_bearer(const char *value, const char **token, size_t *len)
 	if (strncasecmp(value, "Bearer", 6) != 0 || value[6] != ' ')
 		return false;
 	value += 6 + strspn(value + 6, " ");
+	if (!parse_is_b64token(value, strlen(value)))
+		return false;
 	*token = value;
 	*len = strlen(value);
-	return parse_is_b64token(value, *len);
+	return true;
 }
 
 bool
@@ -294,7 +305,7 @@ form_decode(const char *s, size_t len, struct buf *out)
 			break;
 	ok = i == len;
 	if (!ok)
-		out->len = start;
+		take_back(out, start);
 	return ok;
 }
 
@@ -304,6 +315,7 @@ parse_query(
 {
 	const char *p, *end, *eq;
 	struct buf key = { 0 };
+	size_t start = out->len;
 	bool found = false;
 
 	*bad = false;
@@ -322,6 +334,8 @@ parse_query(
 		    !form_decode(eq + 1, (size_t)(end - eq) - 1, out))
 			*bad = true;
 	}
+	if (*bad)
+		take_back(out, start);
 	buf_free(&key);
 	return found;
 }
