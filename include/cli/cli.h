@@ -55,7 +55,10 @@ int cli_option(const struct command *self, int argc, char **argv,
 
 /* Every command's options end with these. */
 #define CLI_OPTIONS_END                                                        \
-	{ "help", no_argument, NULL, CLI_OPT_HELP }, { NULL, 0, NULL, 0 }
+	{ "help", no_argument, NULL, CLI_OPT_HELP },                           \
+	{                                                                      \
+		NULL, 0, NULL, 0                                               \
+	}
 
 /* The one operand that a command takes; NULL after having said what is wrong,
  * *rc being the exit status. what names it in messages. */

@@ -119,7 +119,8 @@ print_app(const struct call *k, const struct app *a, const struct secret *key)
 	if (cli_write(&out) != CLI_OK) {
 		if (key != NULL)
 			cli_note("The secret key is lost; make another: "
-			    "postern app rotate %s --grace 0", a->public_key);
+				 "postern app rotate %s --grace 0",
+			    a->public_key);
 		return CLI_FAILURE;
 	}
 	if (key != NULL)
@@ -134,10 +135,8 @@ run_create(struct call *k, struct app *a)
 	enum status st;
 	int rc;
 
-	st = app_keys_create(
-	    &k->cfg, k->db, k->actor, k->operand, a, &key);
-	rc = st == ST_OK ? print_app(k, a, &key) :
-			   cli_status(k->db, st, NULL);
+	st = app_keys_create(&k->cfg, k->db, k->actor, k->operand, a, &key);
+	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
 	secret_clear(&key);
 	return rc;
 }
@@ -149,10 +148,10 @@ run_rotate(struct call *k, struct app *a)
 	enum status st;
 	int rc;
 
-	st = app_keys_rotate(&k->cfg, k->db, k->actor, k->operand, NULL,
-	    k->grace, a, &key);
-	rc = st == ST_OK ? print_app(k, a, &key) :
-			   cli_status(k->db, st, k->operand);
+	st = app_keys_rotate(
+	    &k->cfg, k->db, k->actor, k->operand, NULL, k->grace, a, &key);
+	rc = st == ST_OK ? print_app(k, a, &key)
+			 : cli_status(k->db, st, k->operand);
 	secret_clear(&key);
 	return rc;
 }
@@ -162,8 +161,8 @@ run_get(struct call *k, struct app *a)
 {
 	enum status st = app_store_find(k->db, k->operand, a);
 
-	return st == ST_OK ? print_app(k, a, NULL) :
-			     cli_status(k->db, st, k->operand);
+	return st == ST_OK ? print_app(k, a, NULL)
+			   : cli_status(k->db, st, k->operand);
 }
 
 static int
@@ -171,10 +170,9 @@ set_disabled(struct call *k, struct app *a, bool disabled)
 {
 	enum status st;
 
-	st = app_store_set_disabled(
-	    k->db, k->actor, k->operand, disabled, a);
-	return st == ST_OK ? print_app(k, a, NULL) :
-			     cli_status(k->db, st, k->operand);
+	st = app_store_set_disabled(k->db, k->actor, k->operand, disabled, a);
+	return st == ST_OK ? print_app(k, a, NULL)
+			   : cli_status(k->db, st, k->operand);
 }
 
 static int
@@ -219,16 +217,16 @@ app_state(const struct app *a)
 static void
 add_line(struct buf *out, const struct app *a)
 {
-	buf_addf(out, "%8" PRId64 "  %-8s  %-27s  %-64s  ", a->id,
-	    app_state(a), a->created_at, a->public_key);
+	buf_addf(out, "%8" PRId64 "  %-8s  %-27s  %-64s  ", a->id, app_state(a),
+	    a->created_at, a->public_key);
 	cli_add_text(out, a->name);
 	buf_addc(out, '\n');
 }
 
 /* One page: n of at most limit apps behind *after, which moves on. */
 static enum status
-add_page(const struct call *k, struct buf *out, int limit, int64_t *after,
-    size_t *n)
+add_page(
+    const struct call *k, struct buf *out, int limit, int64_t *after, size_t *n)
 {
 	struct app *list = NULL;
 	enum status st;
@@ -266,8 +264,8 @@ print_pages(const struct call *k, int64_t *next)
 	do {
 		last = after;
 		/* At the limit one more tells whether something is left. */
-		st = add_page(k, &page, left == 0 ? 1 : (int)MIN(left, PAGE),
-		    &after, &n);
+		st = add_page(
+		    k, &page, left == 0 ? 1 : (int)MIN(left, PAGE), &after, &n);
 		if (st == ST_OK && n > 0 && left == 0)
 			*next = last;
 		else if (st == ST_OK && n > 0) {
@@ -366,8 +364,8 @@ take_option(struct call *k, int c)
 		return cli_usage(k->self,
 		    "--grace is 0 to %d seconds, not '%s'", GRACE_MAX, optarg);
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
-		return cli_usage(k->self,
-		    "--limit is a number from 1, not '%s'", optarg);
+		return cli_usage(
+		    k->self, "--limit is a number from 1, not '%s'", optarg);
 	else if (c == 'a' && !take_number(optarg, 0, INT64_MAX, &k->after))
 		return cli_usage(k->self, "--after is an id, not '%s'", optarg);
 	return CLI_OK;
@@ -388,12 +386,13 @@ take_operand(struct call *k, enum operand kind, int argc, char **argv)
 		return rc;
 	if (kind == OPERAND_NAME &&
 	    !parse_is_app_name(k->operand, strlen(k->operand)))
-		return cli_usage(k->self, "a name is 1 to 100 characters of "
+		return cli_usage(k->self,
+		    "a name is 1 to 100 characters of "
 		    "UTF-8 without control characters, not only white space");
 	if (kind == OPERAND_KEY &&
 	    !hex_is_public_key(k->operand, strlen(k->operand)))
 		return cli_usage(k->self, "a public key is an even number of "
-		    "32 to 128 lowercase hex digits");
+					  "32 to 128 lowercase hex digits");
 	return CLI_OK;
 }
 
@@ -402,15 +401,16 @@ run_action(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	const struct action *action = actions;
-	struct call k = { .self = self, .grace = GRACE_DEFAULT,
-		.limit = INT64_MAX };
+	struct call k = {
+		.self = self, .grace = GRACE_DEFAULT, .limit = INT64_MAX
+	};
 	struct app a = { 0 };
 	int c, rc = CLI_OK;
 
 	while (strcmp(action->name, self->name) != 0)
 		action++;
 	while ((c = cli_option(self, argc, argv, action->options, &rc)) !=
-	    CLI_OPT_END) {
+	       CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			rc = take_option(&k, c);
 		if (c == CLI_OPT_STOP || rc != CLI_OK)
@@ -419,8 +419,8 @@ run_action(const struct command *self, int argc, char **argv,
 	rc = take_operand(&k, action->operand, argc, argv);
 	if (rc != CLI_OK)
 		return rc;
-	rc = open_call(&k, env, action->need) ? action->run(&k, &a) :
-						CLI_FAILURE;
+	rc = open_call(&k, env, action->need) ? action->run(&k, &a)
+					      : CLI_FAILURE;
 	app_clear(&a);
 	close_call(&k);
 	return rc;
@@ -449,8 +449,7 @@ static const struct command commands[] = {
 	{ "enable", "app enable PUBLIC_KEY [--json]",
 	    "let a disabled app in again", JSON_LINE, run_action },
 	{ "delete", "app delete PUBLIC_KEY [--json]",
-	    "delete an app and its users' information", JSON_LINE,
-	    run_action },
+	    "delete an app and its users' information", JSON_LINE, run_action },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 

@@ -70,7 +70,8 @@ static void
 check_master_key(struct report *r, const struct config *cfg)
 {
 	if (cfg->master_key.key.len == 0)
-		answer(r, false, "master key", "POSTERN_MASTER_KEY is not set; "
+		answer(r, false, "master key",
+		    "POSTERN_MASTER_KEY is not set; "
 		    "'postern master-key' makes one");
 	else
 		answer(r, true, "master key", "AES-%zu, fingerprint %s",
@@ -85,8 +86,7 @@ check_database(struct report *r, struct db *db)
 
 	if (!ok)
 		cli_add_db_fault(&why, db);
-	answer(r, ok, "database", "%s",
-	    ok ? "reachable" : buf_str(&why));
+	answer(r, ok, "database", "%s", ok ? "reachable" : buf_str(&why));
 	buf_free(&why);
 	return ok;
 }
@@ -97,14 +97,17 @@ check_schema(struct report *r, struct db *db)
 	int version = 0, need = schema_required();
 
 	if (schema_version(db, &version) != ST_OK)
-		return answer(r, false, "schema", "can't be read: %s",
-		    db_error(db));
+		return answer(
+		    r, false, "schema", "can't be read: %s", db_error(db));
 	if (version < need)
-		return answer(r, false, "schema", "version %d, this program "
-		    "needs %d: run 'postern migrate'", version, need);
+		return answer(r, false, "schema",
+		    "version %d, this program "
+		    "needs %d: run 'postern migrate'",
+		    version, need);
 	answer(r, true, "schema", "version %d, needed %d", version, need);
 	if (schema_ready(db) != ST_OK)
-		return answer(r, false, "writable", "it is read-only: name "
+		return answer(r, false, "writable",
+		    "it is read-only: name "
 		    "the primary in POSTERN_DATABASE_URL");
 	return answer(r, true, "writable", "yes");
 }
@@ -116,17 +119,20 @@ check_key_use(
 	if (use->key_id == NULL)
 		answer(r, cfg->goliauth_accept, "rows",
 		    "%" PRId64 " in goliauth's format, which "
-		    "POSTERN_GOLIAUTH_ROWS=%s", use->rows,
-		    cfg->goliauth_accept ? "accept opens" :
-					   "refuse shuts out; 'accept' opens "
+		    "POSTERN_GOLIAUTH_ROWS=%s",
+		    use->rows,
+		    cfg->goliauth_accept ? "accept opens"
+					 : "refuse shuts out; 'accept' opens "
 					   "them");
 	else if (cfg->master_key.key.len > 0 &&
-	    strcmp(use->key_id, cfg->master_key.id) == 0)
+		 strcmp(use->key_id, cfg->master_key.id) == 0)
 		answer(r, true, "rows", "%" PRId64 " under this master key",
 		    use->rows);
 	else
-		answer(r, false, "rows", "%" PRId64 " under master key %s, "
-		    "which is not POSTERN_MASTER_KEY", use->rows, use->key_id);
+		answer(r, false, "rows",
+		    "%" PRId64 " under master key %s, "
+		    "which is not POSTERN_MASTER_KEY",
+		    use->rows, use->key_id);
 }
 
 static void

@@ -86,8 +86,8 @@ steering(const unsigned char *s)
 		return 2;
 	if (s[0] != 0xe2)
 		return 0;
-	if (s[1] == 0x80 && ((s[2] >= 0xa8 && s[2] <= 0xae) || s[2] == 0x8e ||
-	        s[2] == 0x8f))
+	if (s[1] == 0x80 &&
+	    ((s[2] >= 0xa8 && s[2] <= 0xae) || s[2] == 0x8e || s[2] == 0x8f))
 		return 3;
 	return s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
 }
@@ -115,8 +115,10 @@ add_commands(struct buf *out, const struct command *table, const char *prefix)
 	buf_addf(out, "usage: postern %sCOMMAND [OPTION]...\n\n", prefix);
 	for (c = table; c->name != NULL; c++)
 		buf_addf(out, "  %-11s %s\n", c->name, c->help);
-	buf_addf(out, "\n'postern %sCOMMAND --help' says more. Exit status: 0, "
-	    "1 failure, 2 usage.\n", prefix);
+	buf_addf(out,
+	    "\n'postern %sCOMMAND --help' says more. Exit status: 0, "
+	    "1 failure, 2 usage.\n",
+	    prefix);
 }
 
 static int
@@ -177,7 +179,8 @@ unknown(const struct command *table, const char *prefix, const char *word)
 		    prefix, buf_str(&shown), prefix, best->name);
 	else
 		cli_note("postern: no such command: %s%s; 'postern %s--help' "
-		    "lists them", prefix, buf_str(&shown), prefix);
+			 "lists them",
+		    prefix, buf_str(&shown), prefix);
 	buf_free(&shown);
 	return CLI_USAGE;
 }
@@ -226,13 +229,13 @@ cli_option(const struct command *self, int argc, char **argv,
 }
 
 const char *
-cli_operand(const struct command *self, int argc, char **argv,
-    const char *what, int *rc)
+cli_operand(const struct command *self, int argc, char **argv, const char *what,
+    int *rc)
 {
 	if (optind + 1 == argc)
 		return argv[optind];
-	*rc = cli_usage(self, optind < argc ? "more than one %s" : "no %s",
-	    what);
+	*rc =
+	    cli_usage(self, optind < argc ? "more than one %s" : "no %s", what);
 	return NULL;
 }
 
@@ -323,17 +326,19 @@ cli_status(const struct db *db, enum status st, const char *public_key)
 		return CLI_OK;
 	case ST_NOT_FOUND:
 		return cli_fail("no app has the public key %s; 'postern app "
-		    "list' shows them", public_key ? public_key : "");
+				"list' shows them",
+		    public_key ? public_key : "");
 	case ST_CONFLICT:
 		return cli_fail("the app has changed meanwhile: try again");
 	case ST_INVALID:
 		return cli_fail("the database can't hold that value");
 	case ST_KEY_MISSING:
-		return cli_fail("the app's secret is sealed with a master key "
+		return cli_fail(
+		    "the app's secret is sealed with a master key "
 		    "that is not POSTERN_MASTER_KEY; 'postern check' names it");
 	case ST_BROKEN:
 		return cli_fail("the app's stored secret can't be opened; "
-		    "'postern app rotate' gives it a new one");
+				"'postern app rotate' gives it a new one");
 	default:
 		cli_add_db_fault(&why, db);
 		cli_fail("the database: %s", buf_str(&why));

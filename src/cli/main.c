@@ -77,7 +77,7 @@ main(int argc, char **argv)
 	/* In a web server's hands argv is a query string (RFC 3875, 4.4). */
 	if (getenv("GATEWAY_INTERFACE") != NULL)
 		return cli_fail("this is the operator's tool and does not run "
-		    "under a web server; let it run postern.fcgi");
+				"under a web server; let it run postern.fcgi");
 	env = config_env_take();
 	/* Each command says itself what went wrong; the log has the rest. */
 	log_init("postern", LOG_LVL_ERROR, LOG_FMT_LOGFMT, LOG_TO_STDERR);

@@ -72,7 +72,8 @@ migrate(const struct config_env *env, const char *role)
 	else if (schema_migrate(db, role, applied, &err) == ST_OK)
 		rc = print_report(db, role);
 	else
-		rc = cli_fail("migrate: %s; each migration is one transaction: "
+		rc = cli_fail(
+		    "migrate: %s; each migration is one transaction: "
 		    "those that were applied stay, the rest changed nothing",
 		    err.len > 0 ? buf_str(&err) : db_error(db));
 	db_free(db);

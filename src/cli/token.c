@@ -52,7 +52,7 @@ static bool
 is_named(const char *claim, const char *name)
 {
 	return name_len(claim) == strlen(name) &&
-	    strncmp(claim, name, strlen(name)) == 0;
+	       strncmp(claim, name, strlen(name)) == 0;
 }
 
 static int
@@ -67,8 +67,10 @@ take_claim(struct wish *w, const char *claim)
 		return cli_usage(w->self, "--claim is NAME=VALUE in UTF-8");
 	for (i = 0; i < sizeof ours / sizeof ours[0]; i++)
 		if (is_named(claim, ours[i]))
-			return cli_usage(w->self, "--claim can't set '%s'; "
-			    "--user and --expires are there for it", ours[i]);
+			return cli_usage(w->self,
+			    "--claim can't set '%s'; "
+			    "--user and --expires are there for it",
+			    ours[i]);
 	for (i = 0; i < w->nclaims; i++)
 		if (name_len(w->claims[i]) == name_len(claim) &&
 		    strncmp(w->claims[i], claim, name_len(claim)) == 0)
@@ -91,13 +93,15 @@ take_option(struct wish *w, int c)
 		return cli_usage(w->self, "more than one --user");
 	if (c == 'u' && !parse_is_user_id(optarg, strlen(optarg)))
 		return cli_usage(w->self, "a user is 1 to 255 bytes of UTF-8 "
-		    "without control characters");
+					  "without control characters");
 	if (c == 'u')
 		w->user = optarg;
-	if (c == 'e' && !parse_u64(optarg, strlen(optarg), 1, EXPIRES_MAX,
-	    &w->expires))
-		return cli_usage(w->self, "--expires is 1 to %d seconds, not "
-		    "'%s'", EXPIRES_MAX, optarg);
+	if (c == 'e' &&
+	    !parse_u64(optarg, strlen(optarg), 1, EXPIRES_MAX, &w->expires))
+		return cli_usage(w->self,
+		    "--expires is 1 to %d seconds, not "
+		    "'%s'",
+		    EXPIRES_MAX, optarg);
 	return CLI_OK;
 }
 
@@ -116,13 +120,12 @@ take_operand(struct wish *w, int argc, char **argv)
 		return rc;
 	if (!hex_is_public_key(w->public_key, strlen(w->public_key)))
 		return cli_usage(w->self, "a public key is an even number of "
-		    "32 to 128 lowercase hex digits");
+					  "32 to 128 lowercase hex digits");
 	return CLI_OK;
 }
 
 static int
-open_app_key(
-    const struct config *cfg, struct db *db, const struct wish *w,
+open_app_key(const struct config *cfg, struct db *db, const struct wish *w,
     struct secret *key)
 {
 	struct app a = { 0 };
@@ -132,14 +135,15 @@ open_app_key(
 	st = app_store_find(db, w->public_key, &a);
 	if (st == ST_OK && a.disabled_at != NULL)
 		rc = cli_fail("the app is disabled, its tokens are refused: "
-		    "postern app enable %s", w->public_key);
+			      "postern app enable %s",
+		    w->public_key);
 	else if (st == ST_OK && a.expires_at != NULL &&
-	    a.expires_epoch <= clock_wall())
+		 a.expires_epoch <= clock_wall())
 		rc = cli_fail("the app expired at %s, its tokens are refused",
 		    a.expires_at);
 	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)
 		rc = cli_fail("the app's secret is in goliauth's format: "
-		    "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
+			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
 	else if (st == ST_OK)
 		st = app_keys_open(cfg, &a, false, key);
 	if (rc == CLI_OK)
@@ -149,15 +153,15 @@ open_app_key(
 }
 
 static int
-fetch_key(const struct wish *w, const struct config_env *env,
-    struct secret *key)
+fetch_key(
+    const struct wish *w, const struct config_env *env, struct secret *key)
 {
 	struct config cfg = { 0 };
 	struct db *db;
 	int rc = CLI_FAILURE;
 
-	db = cli_open(&cfg, env,
-	    CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY, schema_required());
+	db = cli_open(&cfg, env, CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY,
+	    schema_required());
 	if (db != NULL)
 		rc = open_app_key(&cfg, db, w, key);
 	db_free(db);
@@ -223,7 +227,8 @@ read_key(struct secret *key)
 {
 	/* A secret key has the same shape as a public one. */
 	if (!read_hidden(key) || !hex_is_public_key(key->data, key->len))
-		return cli_fail("standard input has no secret key: one line, "
+		return cli_fail(
+		    "standard input has no secret key: one line, "
 		    "an even number of 32 to 128 lowercase hex digits");
 	return CLI_OK;
 }
@@ -271,7 +276,8 @@ mint(const struct wish *w, const struct secret *key)
 		rc = cli_fail("the token could not be made");
 	else if (out.len > TOKEN_MAX)
 		rc = cli_fail("the token would be %zu bytes, more than %d: use "
-		    "fewer or shorter claims", out.len, TOKEN_MAX);
+			      "fewer or shorter claims",
+		    out.len, TOKEN_MAX);
 	else {
 		buf_addc(&out, '\n');
 		rc = cli_write(&out);
