@@ -4,9 +4,7 @@ import json
 import os
 import pty
 import re
-import shutil
 import subprocess
-import tempfile
 import termios
 import time
 from pathlib import Path
@@ -15,54 +13,29 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from harness import BUILD
+
 ROOT = Path(__file__).resolve().parents[2]
-TOOL = str(ROOT / os.environ.get("BUILD", "build") / "postern")
-PGBIN = os.environ.get("PGBIN", "/usr/lib/postgresql/15/bin")
+TOOL = str(BUILD / "postern")
 HEX64 = re.compile(r"[0-9a-f]{64}")
-
-
-def as_postgres(*command):
-    if os.geteuid() == 0:
-        command = ("runuser", "-u", "postgres", "--", *command)
-    return subprocess.run(command, check=True, capture_output=True, cwd="/")
-
-
-@pytest.fixture(scope="module")
-def cluster():
-    """A Postgres of this module's own: its socket's directory."""
-    home = tempfile.mkdtemp(prefix="postern-cli-", dir="/tmp")
-    if os.geteuid() == 0:
-        shutil.chown(home, "postgres")
-    os.chmod(home, 0o711)
-    as_postgres(f"{PGBIN}/initdb", "-D", f"{home}/data", "-A", "trust", "-U",
-                "postgres", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync")
-    as_postgres(f"{PGBIN}/pg_ctl", "-D", f"{home}/data", "-w", "-l",
-                f"{home}/log", "-o", f"-c listen_addresses='' -k {home}",
-                "start")
-    yield home
-    as_postgres(f"{PGBIN}/pg_ctl", "-D", f"{home}/data", "-w", "-m", "fast",
-                "stop")
-    shutil.rmtree(home, ignore_errors=True)
 
 
 class Tool:
     """The tool with settings of its own and a database."""
 
-    def __init__(self, cluster, name):
-        self.socket, self.name = cluster, name
-        self.env = {"PATH": os.environ["PATH"],
-                    "POSTERN_DATABASE_URL":
-                    f"host={cluster} user=postgres dbname={name}",
+    def __init__(self, pg, migrate=True):
+        self.pg, self.name = pg, pg.database(migrate)
+        self.env = {"POSTERN_DATABASE_URL": pg.url(self.name, "owner"),
                     "POSTERN_MASTER_KEY": run({}, "master-key").out.strip()}
 
     def __call__(self, *args, **kw):
         return run({**self.env, **kw.pop("env", {})}, *args, **kw)
 
-    def sql(self, text, db=None):
-        return subprocess.run(
-            ["psql", "-h", self.socket, "-U", "postgres", "-d",
-             db or self.name, "-XAtqc", text], check=True, text=True,
-            capture_output=True).stdout.strip()
+    def sql(self, text):
+        """The first column of the first row, if there is one."""
+        with self.pg.connect(self.name) as c, c.cursor() as cursor:
+            cursor.execute(text)
+            return cursor.fetchone()[0] if cursor.description else None
 
     def create(self, name="an app"):
         got = self("app", "create", name, "--json")
@@ -81,22 +54,16 @@ def run(env, *args, stdin="", **kw):
                               capture_output=True, timeout=30, **kw))
 
 
-@pytest.fixture(scope="module")
-def bare(cluster):
+@pytest.fixture
+def bare(pg):
     """A database without tables."""
-    tool = Tool(cluster, "bare")
-    tool.sql("CREATE DATABASE bare", "postgres")
-    return tool
+    return Tool(pg, migrate=False)
 
 
 @pytest.fixture
-def tool(cluster):
+def tool(pg):
     """A migrated database, new for each test."""
-    tool = Tool(cluster, f"t{time.monotonic_ns()}")
-    tool.sql(f"CREATE DATABASE {tool.name}", "postgres")
-    assert tool("migrate").rc == 0
-    yield tool
-    tool.sql(f"DROP DATABASE {tool.name}", "postgres")
+    return Tool(pg)
 
 
 @pytest.mark.parametrize("bits,digits", [(128, 32), (192, 48), (256, 64)])
@@ -165,10 +132,9 @@ def test_before_migrations(bare):
     assert got.rc == 1 and re.search(r"^FAIL  schema ", got.out, re.M)
 
 
-def test_migrate(cluster):
-    tool = Tool(cluster, "migrations")
-    tool.sql("CREATE DATABASE migrations", "postgres")
-    tool.sql('CREATE ROLE "Web server"', "postgres")
+def test_migrate(bare):
+    tool = bare
+    tool.sql('CREATE ROLE "Web server"')
     names = [p.stem for p in sorted((ROOT / "sql").glob("*.sql"))]
     got = tool("migrate")
     assert got.rc == 0
