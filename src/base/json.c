@@ -1,429 +1,17 @@
 /*
- * JSON. The checker reads the raw bytes once, by RFC 8259's grammar and our
- * bounds; json-c, the library's only use, then parses what is known to be
- * good. Depth is bounded, so recursion is.
+ * JSON as values: json-c, met only here, parses what base/json_check.c knows
+ * to be good.
  */
 #include "base/json.h"
 
-#include "base/mem.h"
-#include "base/parse.h"
+#include "base/json_check.h"
 
-#include <errno.h>
-#include <inttypes.h>
 #include <json.h>
+#include <limits.h>
 #include <math.h>
-#include <stdio.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* PostgreSQL's numeric: digits before and after the point. */
-enum { INTEGER_DIGITS_MAX = 131072, FRACTION_DIGITS_MAX = 16383 };
-
-/* A member's name of an object still open: decoded, in names. */
-struct name {
-	size_t at;
-	size_t len;
-};
-
-struct checker {
-	const char *start, *p, *end;
-	int depth;
-	enum json_fault fault;
-	size_t expansion;
-	struct buf names;	/* decoded names of all open objects */
-	struct buf list;	/* of struct name, the same */
-};
-
-static bool
-fault(struct checker *c, enum json_fault f)
-{
-	if (c->fault == JSON_OK)
-		c->fault = f;
-	return false;
-}
-
-static void
-skip_space(struct checker *c)
-{
-	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' ||
-	                            *c->p == '\n' || *c->p == '\r'))
-		c->p++;
-}
-
-static bool
-take(struct checker *c, char ch)
-{
-	if (c->p == c->end || *c->p != ch)
-		return false;
-	c->p++;
-	return true;
-}
-
-static bool
-hex4(struct checker *c, uint32_t *out)
-{
-	int i;
-	char ch;
-
-	*out = 0;
-	if (c->end - c->p < 4)
-		return fault(c, JSON_SYNTAX);
-	for (i = 0; i < 4; i++) {
-		ch = *c->p++;
-		if (ch >= '0' && ch <= '9')
-			*out = *out << 4 | (uint32_t)(ch - '0');
-		else if (ch >= 'a' && ch <= 'f')
-			*out = *out << 4 | (uint32_t)(ch - 'a' + 10);
-		else if (ch >= 'A' && ch <= 'F')
-			*out = *out << 4 | (uint32_t)(ch - 'A' + 10);
-		else
-			return fault(c, JSON_SYNTAX);
-	}
-	return true;
-}
-
-static void
-add_utf8(struct buf *b, uint32_t cp)
-{
-	if (cp < 0x80) {
-		buf_addc(b, (char)cp);
-	} else if (cp < 0x800) {
-		buf_addc(b, (char)(0xc0 | cp >> 6));
-		buf_addc(b, (char)(0x80 | (cp & 0x3f)));
-	} else if (cp < 0x10000) {
-		buf_addc(b, (char)(0xe0 | cp >> 12));
-		buf_addc(b, (char)(0x80 | (cp >> 6 & 0x3f)));
-		buf_addc(b, (char)(0x80 | (cp & 0x3f)));
-	} else {
-		buf_addc(b, (char)(0xf0 | cp >> 18));
-		buf_addc(b, (char)(0x80 | (cp >> 12 & 0x3f)));
-		buf_addc(b, (char)(0x80 | (cp >> 6 & 0x3f)));
-		buf_addc(b, (char)(0x80 | (cp & 0x3f)));
-	}
-}
-
-/* Behind "\u": one code point, a surrogate pair taken together. */
-static bool
-unicode_escape(struct checker *c, struct buf *out)
-{
-	uint32_t cp, low;
-
-	if (!hex4(c, &cp))
-		return false;
-	if (cp == 0)
-		return fault(c, JSON_NUL);
-	if (cp >= 0xdc00 && cp <= 0xdfff)
-		return fault(c, JSON_ENCODING);
-	if (cp >= 0xd800 && cp <= 0xdbff) {
-		if (!take(c, '\\') || !take(c, 'u'))
-			return fault(c, JSON_ENCODING);
-		if (!hex4(c, &low))
-			return false;
-		if (low < 0xdc00 || low > 0xdfff)
-			return fault(c, JSON_ENCODING);
-		cp = 0x10000 + ((cp - 0xd800) << 10) + (low - 0xdc00);
-	}
-	if (out != NULL)
-		add_utf8(out, cp);
-	return true;
-}
-
-static bool
-escape(struct checker *c, struct buf *out)
-{
-	static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-	const char *at;
-
-	if (c->p == c->end)
-		return fault(c, JSON_SYNTAX);
-	if (take(c, 'u'))
-		return unicode_escape(c, out);
-	at = *c->p != '\0' ? strchr(from, *c->p) : NULL;
-	if (at == NULL)
-		return fault(c, JSON_SYNTAX);
-	c->p++;
-	if (out != NULL)
-		buf_addc(out, to[at - from]);
-	return true;
-}
-
-/* A string with its quotes; its decoded bytes go to out, if there is one.
- * UTF-8 was checked over the whole text. */
-static bool
-string(struct checker *c, struct buf *out)
-{
-	const char *from;
-
-	if (!take(c, '"'))
-		return fault(c, JSON_SYNTAX);
-	for (;;) {
-		from = c->p;
-		while (c->p < c->end && *c->p != '"' && *c->p != '\\' &&
-		    (unsigned char)*c->p >= 0x20)
-			c->p++;
-		if (out != NULL)
-			buf_add(out, from, (size_t)(c->p - from));
-		if (c->p == c->end || (unsigned char)*c->p < 0x20)
-			return fault(c, JSON_SYNTAX);
-		if (take(c, '"'))
-			return true;
-		c->p++; /* the backslash */
-		if (!escape(c, out))
-			return false;
-	}
-}
-
-static size_t
-digits(struct checker *c)
-{
-	const char *from = c->p;
-
-	while (c->p < c->end && *c->p >= '0' && *c->p <= '9')
-		c->p++;
-	return (size_t)(c->p - from);
-}
-
-/*
- * Written out in full, how long is a number of these digits with exponent e,
- * and can numeric hold it? Saturating: a huge exponent is just too large.
- */
-static bool
-number_size(struct checker *c, size_t whole, size_t fraction, bool negative,
-    size_t e)
-{
-	if (whole + (negative ? 0 : e) > INTEGER_DIGITS_MAX ||
-	    fraction + (negative ? e : 0) > FRACTION_DIGITS_MAX)
-		return fault(c, JSON_NUMBER);
-	c->expansion += e;
-	return true;
-}
-
-static bool
-exponent(struct checker *c, size_t whole, size_t fraction)
-{
-	bool negative = false;
-	size_t n, e = 0;
-	const char *from;
-
-	if (c->p == c->end || (*c->p != 'e' && *c->p != 'E'))
-		return number_size(c, whole, fraction, false, 0);
-	c->p++;
-	if (take(c, '-'))
-		negative = true;
-	else
-		(void)take(c, '+');
-	from = c->p;
-	n = digits(c);
-	if (n == 0)
-		return fault(c, JSON_SYNTAX);
-	for (; n > 0; n--, from++)
-		if (e < 1000000)
-			e = 10 * e + (size_t)(*from - '0');
-	return number_size(c, whole, fraction, negative, e);
-}
-
-static bool
-number(struct checker *c)
-{
-	size_t whole, fraction = 0;
-
-	(void)take(c, '-');
-	if (take(c, '0'))
-		whole = 1;
-	else if ((whole = digits(c)) == 0)
-		return fault(c, JSON_SYNTAX);
-	if (take(c, '.') && (fraction = digits(c)) == 0)
-		return fault(c, JSON_SYNTAX);
-	return exponent(c, whole, fraction);
-}
-
-static bool
-literal(struct checker *c, const char *word)
-{
-	size_t n = strlen(word);
-
-	if ((size_t)(c->end - c->p) < n || memcmp(c->p, word, n) != 0)
-		return fault(c, JSON_SYNTAX);
-	c->p += n;
-	return true;
-}
-
-static int
-compare_names(const void *a, const void *b, void *names)
-{
-	const struct name *x = a, *y = b;
-	const struct buf *text = names;
-	size_t n = x->len < y->len ? x->len : y->len;
-	int d = n > 0 ? memcmp(text->data + x->at, text->data + y->at, n) : 0;
-
-	return d != 0 ? d : (x->len > y->len) - (x->len < y->len);
-}
-
-/*
- * The names of one object, from the from-th on: is one there twice? Sorted, so
- * that no choice of names makes it slow. Then they are dropped.
- */
-static bool
-names_differ(struct checker *c, size_t from, size_t names_len)
-{
-	size_t n = (c->list.len - from) / sizeof(struct name), i;
-	struct name *list;
-	bool ok = true;
-
-	if (n > 1) {
-		list = mem_alloc(n * sizeof *list);
-		memcpy(list, c->list.data + from, n * sizeof *list);
-		qsort_r(list, n, sizeof *list, compare_names, &c->names);
-		for (i = 1; ok && i < n; i++)
-			ok = compare_names(
-			         &list[i - 1], &list[i], &c->names) != 0;
-		free(list);
-	}
-	c->list.len = from;
-	c->names.len = names_len;
-	return ok || fault(c, JSON_DUPLICATE);
-}
-
-static bool value(struct checker *c);
-
-static bool
-member(struct checker *c)
-{
-	struct name name = { .at = c->names.len };
-
-	skip_space(c);
-	if (!string(c, &c->names))
-		return false;
-	name.len = c->names.len - name.at;
-	buf_add(&c->list, &name, sizeof name);
-	skip_space(c);
-	if (!take(c, ':'))
-		return fault(c, JSON_SYNTAX);
-	return value(c);
-}
-
-static bool
-object(struct checker *c)
-{
-	size_t from = c->list.len, names_len = c->names.len;
-
-	c->p++;
-	skip_space(c);
-	if (take(c, '}'))
-		return true;
-	do
-		if (!member(c))
-			return false;
-	while (take(c, ','));
-	if (!take(c, '}'))
-		return fault(c, JSON_SYNTAX);
-	return names_differ(c, from, names_len);
-}
-
-static bool
-array(struct checker *c)
-{
-	c->p++;
-	skip_space(c);
-	if (take(c, ']'))
-		return true;
-	do
-		if (!value(c))
-			return false;
-	while (take(c, ','));
-	return take(c, ']') || fault(c, JSON_SYNTAX);
-}
-
-static bool
-nested(struct checker *c, bool (*what)(struct checker *))
-{
-	bool ok;
-
-	if (c->depth == JSON_MAX_DEPTH)
-		return fault(c, JSON_DEPTH);
-	c->depth++;
-	ok = what(c);
-	c->depth--;
-	return ok;
-}
-
-/* A value with the white space around it. */
-static bool
-value(struct checker *c)
-{
-	bool ok;
-
-	skip_space(c);
-	if (c->p == c->end)
-		return fault(c, JSON_SYNTAX);
-	switch (*c->p) {
-	case '{':
-		ok = nested(c, object);
-		break;
-	case '[':
-		ok = nested(c, array);
-		break;
-	case '"':
-		ok = string(c, NULL);
-		break;
-	case 't':
-		ok = literal(c, "true");
-		break;
-	case 'f':
-		ok = literal(c, "false");
-		break;
-	case 'n':
-		ok = literal(c, "null");
-		break;
-	default:
-		ok = number(c);
-	}
-	skip_space(c);
-	return ok;
-}
-
-enum json_fault
-json_check(const char *text, size_t len, struct json_facts *facts)
-{
-	struct checker c = { .start = text, .p = text, .end = text + len };
-	bool is_object;
-
-	if (!parse_utf8_valid(text, len)) {
-		fault(&c, JSON_ENCODING);
-	} else if (value(&c)) {
-		is_object = text[strspn(text, " \t\r\n")] == '{';
-		if (c.p != c.end)
-			fault(&c, JSON_SYNTAX);
-		else if (!is_object)
-			fault(&c, JSON_NOT_OBJECT);
-	}
-	if (facts != NULL) {
-		facts->at = (size_t)(c.p - c.start);
-		facts->expansion = c.expansion;
-	}
-	buf_free(&c.names);
-	buf_free(&c.list);
-	return c.fault;
-}
-
-const char *
-json_fault_text(enum json_fault f)
-{
-	static const char *const texts[] = {
-		[JSON_OK] = "The text is well-formed.",
-		[JSON_SYNTAX] = "The body is not well-formed JSON.",
-		[JSON_ENCODING] = "The body is not well-formed UTF-8, or has "
-		                  "half of a surrogate pair.",
-		[JSON_NUL] = "U+0000 can't be stored.",
-		[JSON_DUPLICATE] = "A member's name is there twice.",
-		[JSON_DEPTH] = "The body is nested deeper than 32.",
-		[JSON_NOT_OBJECT] = "The body is not a JSON object.",
-		[JSON_NUMBER] = "A number is too large or too long to be "
-		                "stored exactly.",
-	};
-
-	return texts[f];
-}
 
 /* struct json is json-c's object under our name. */
 static struct json_object *
@@ -432,15 +20,35 @@ raw(const struct json *j)
 	return (struct json_object *)(uintptr_t)j;
 }
 
-struct json *
-json_parse(const char *text, size_t len)
+/*
+ * json-c would clamp integers beyond its range; with an exponent of 0 behind
+ * them they are the real numbers that they mean.
+ */
+static void
+widen(struct buf *out, const char *text, size_t len, const struct buf *wide)
+{
+	size_t i, at, from = 0;
+
+	for (i = 0; i < wide->len; i += sizeof at) {
+		memcpy(&at, wide->data + i, sizeof at);
+		buf_add(out, text + from, at - from);
+		buf_adds(out, "e0");
+		from = at;
+	}
+	buf_add(out, text + from, len - from);
+}
+
+/* An object of that many members, or NULL if json-c disagrees with our
+ * reading: nobody is right then. */
+static struct json_object *
+parse_checked(const char *text, size_t len, size_t members)
 {
 	struct json_tokener *tok;
 	struct json_object *o;
 	enum json_tokener_error err;
 	size_t end;
 
-	if (len > INT32_MAX || json_check(text, len, NULL) != JSON_OK)
+	if (len > INT_MAX)
 		return NULL;
 	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
 	if (tok == NULL)
@@ -451,12 +59,36 @@ json_parse(const char *text, size_t len)
 	err = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);
 	json_tokener_free(tok);
-	/* json-c disagrees with our reading: nobody is right then. */
-	if (err != json_tokener_success || end > len ||
-	    !json_object_is_type(o, json_type_object)) {
-		json_object_put(o);
-		return NULL;
+	if (err == json_tokener_success && end == len &&
+	    json_object_is_type(o, json_type_object) &&
+	    (size_t)json_object_object_length(o) == members)
+		return o;
+	/* Out of memory, json-c 0.16 says success or continue, with NULL or
+	 * with members missing. Nothing else has brought that about. */
+	if (err == json_tokener_success || err == json_tokener_continue)
+		abort();
+	json_object_put(o);
+	return NULL;
+}
+
+struct json *
+json_parse(const char *text, size_t len)
+{
+	struct json_notes notes = { 0 };
+	struct json_object *o = NULL;
+	struct buf wider = { 0 };
+
+	if (json_check_noting(text, len, NULL, &notes) != JSON_OK)
+		goto out;
+	if (notes.wide.len > 0) {
+		widen(&wider, text, len, &notes.wide);
+		text = wider.data;
+		len = wider.len;
 	}
+	o = parse_checked(text, len, notes.members);
+out:
+	buf_free(&notes.wide);
+	buf_free(&wider);
 	return (struct json *)o;
 }
 
@@ -493,7 +125,8 @@ json_member_kind(const struct json *j, const char *name)
 }
 
 bool
-json_member_string(const struct json *j, const char *name, const char **s, size_t *len)
+json_member_string(
+    const struct json *j, const char *name, const char **s, size_t *len)
 {
 	struct json_object *v;
 
@@ -510,29 +143,28 @@ json_member_number(const struct json *j, const char *name, double *out)
 {
 	enum json_kind t = json_member_kind(j, name);
 	struct json_object *v;
+	double d;
 
 	if (t != JSON_NUMBER_INT && t != JSON_NUMBER_REAL)
 		return false;
 	json_object_object_get_ex(raw(j), name, &v);
-	*out = json_object_get_double(v);
-	return isfinite(*out);
+	d = json_object_get_double(v);
+	if (!isfinite(d))
+		return false;
+	*out = d;
+	return true;
 }
 
-/* json-c clamps what is too large for its 64 bits, so the ends of both ranges
- * are not believed. */
 bool
 json_member_int(const struct json *j, const char *name, int64_t *out)
 {
 	struct json_object *v;
-	int64_t n;
 
+	/* What int64 can't hold is a real: see widen. */
 	if (json_member_kind(j, name) != JSON_NUMBER_INT)
 		return false;
 	json_object_object_get_ex(raw(j), name, &v);
-	n = json_object_get_int64(v);
-	if (n == INT64_MAX || n == INT64_MIN)
-		return false;
-	*out = n;
+	*out = json_object_get_int64(v);
 	return true;
 }
 
