@@ -6,7 +6,7 @@
 
 /* What json_parse needs to know of a good text; for base/json*.c only. */
 struct json_notes {
-	size_t members;	 /* of the outermost object */
+	size_t members;  /* of the outermost object */
 	struct buf wide; /* size_t each: where an integer ends that int64 can't
 			    hold, in the text's order */
 };

@@ -42,9 +42,9 @@ hex_decode(const char *s, size_t len, unsigned char *out, size_t max)
 	if (len % 2 != 0 || len / 2 > max)
 		return false;
 	for (i = 0; i < len / 2; i++)
-		out[i] = (unsigned char)(digit((unsigned char)s[2 * i], &bad)
-		                             << 4 |
-		    digit((unsigned char)s[2 * i + 1], &bad));
+		out[i] =
+		    (unsigned char)(digit((unsigned char)s[2 * i], &bad) << 4 |
+				    digit((unsigned char)s[2 * i + 1], &bad));
 	if (bad)
 		memset(out, 0, len / 2);
 	return !bad;

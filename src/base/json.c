@@ -174,8 +174,8 @@ string_is(const struct json_object *v, const char *s)
 	struct json_object *o = (struct json_object *)(uintptr_t)v;
 
 	return json_object_is_type(o, json_type_string) &&
-	    (size_t)json_object_get_string_len(o) == strlen(s) &&
-	    memcmp(json_object_get_string(o), s, strlen(s)) == 0;
+	       (size_t)json_object_get_string_len(o) == strlen(s) &&
+	       memcmp(json_object_get_string(o), s, strlen(s)) == 0;
 }
 
 bool
@@ -207,8 +207,7 @@ json_unknown_member(const struct json *j, const char *const *known)
 	const char *name;
 	size_t i;
 
-	for (; !json_object_iter_equal(&it, &end);
-	    json_object_iter_next(&it)) {
+	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
 		name = json_object_iter_peek_name(&it);
 		for (i = 0; known[i] != NULL; i++)
 			if (strcmp(known[i], name) == 0)

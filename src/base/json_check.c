@@ -42,7 +42,7 @@ static void
 skip_space(struct checker *c)
 {
 	while (c->p < c->end && (*c->p == ' ' || *c->p == '\t' ||
-	                            *c->p == '\n' || *c->p == '\r'))
+				    *c->p == '\n' || *c->p == '\r'))
 		c->p++;
 }
 
@@ -155,7 +155,7 @@ string(struct checker *c, struct buf *out)
 	for (;;) {
 		from = c->p;
 		while (c->p < c->end && *c->p != '"' && *c->p != '\\' &&
-		    (unsigned char)*c->p >= 0x20)
+		       (unsigned char)*c->p >= 0x20)
 			c->p++;
 		if (out != NULL)
 			buf_add(out, from, (size_t)(c->p - from));
@@ -184,8 +184,8 @@ digits(struct checker *c)
  * and can numeric hold it? Saturating: a huge exponent is just too large.
  */
 static bool
-number_size(struct checker *c, size_t whole, size_t fraction, bool negative,
-    size_t e)
+number_size(
+    struct checker *c, size_t whole, size_t fraction, bool negative, size_t e)
 {
 	if (whole + (negative ? 0 : e) > INTEGER_DIGITS_MAX ||
 	    fraction + (negative ? e : 0) > FRACTION_DIGITS_MAX)
@@ -292,8 +292,8 @@ names_differ(struct checker *c, size_t from, size_t names_len)
 		memcpy(list, c->list.data + from, n * sizeof *list);
 		qsort_r(list, n, sizeof *list, compare_names, &c->names);
 		for (i = 1; ok && i < n; i++)
-			ok = compare_names(
-			         &list[i - 1], &list[i], &c->names) != 0;
+			ok = compare_names(&list[i - 1], &list[i], &c->names) !=
+			     0;
 		free(list);
 	}
 	if (c->depth == 1 && c->notes != NULL)
@@ -441,13 +441,13 @@ json_fault_text(enum json_fault f)
 		[JSON_OK] = "The text is well-formed.",
 		[JSON_SYNTAX] = "The body is not well-formed JSON.",
 		[JSON_ENCODING] = "The body is not well-formed UTF-8, or has "
-		                  "half of a surrogate pair.",
+				  "half of a surrogate pair.",
 		[JSON_NUL] = "U+0000 can't be stored.",
 		[JSON_DUPLICATE] = "A member's name is there twice.",
 		[JSON_DEPTH] = "The body is nested deeper than 32.",
 		[JSON_NOT_OBJECT] = "The body is not a JSON object.",
 		[JSON_NUMBER] = "A number is too large or too long to be "
-		                "stored exactly.",
+				"stored exactly.",
 	};
 
 	return texts[f];

@@ -9,8 +9,7 @@
 enum { REQUEST_ID_MAX = 128, USER_ID_MAX = 255, NAME_MAX_CHARS = 100 };
 
 bool
-parse_u64(
-    const char *s, size_t len, uint64_t min, uint64_t max, uint64_t *out)
+parse_u64(const char *s, size_t len, uint64_t min, uint64_t max, uint64_t *out)
 {
 	uint64_t n = 0;
 	size_t i;
@@ -43,9 +42,12 @@ utf8_next(const unsigned char *s, size_t len, uint32_t *cp)
 	if (len == 0)
 		return 0;
 	c = s[0];
-	n = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3
-	    : c < 0xf5                                 ? 4
-	                                               : 0;
+	n = c < 0x80   ? 1
+	    : c < 0xc2 ? 0
+	    : c < 0xe0 ? 2
+	    : c < 0xf0 ? 3
+	    : c < 0xf5 ? 4
+		       : 0;
 	if (n == 0 || n > len)
 		return 0;
 	if (n > 1)
@@ -139,7 +141,7 @@ void
 parse_base64url_add(struct buf *out, const void *p, size_t n)
 {
 	static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-	                               "abcdefghijklmnopqrstuvwxyz0123456789-_";
+				       "abcdefghijklmnopqrstuvwxyz0123456789-_";
 	const unsigned char *s = p;
 	uint32_t bits = 0;
 	size_t i;
@@ -194,7 +196,7 @@ static bool
 is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	    (c >= '0' && c <= '9');
+	       (c >= '0' && c <= '9');
 }
 
 void
@@ -216,7 +218,7 @@ parse_is_b64token(const char *s, size_t len)
 	size_t i = 0;
 
 	while (i < len && s[i] != '\0' &&
-	    (is_alnum(s[i]) || strchr("-._~+/", s[i]) != NULL))
+	       (is_alnum(s[i]) || strchr("-._~+/", s[i]) != NULL))
 		i++;
 	if (i == 0)
 		return false;
@@ -254,7 +256,7 @@ bool
 parse_is_user_id(const char *s, size_t len)
 {
 	return len >= 1 && len <= USER_ID_MAX && parse_utf8_valid(s, len) &&
-	    !parse_has_control(s, len);
+	       !parse_has_control(s, len);
 }
 
 /* Unicode's property White_Space. */
@@ -262,9 +264,9 @@ static bool
 is_white_space(uint32_t cp)
 {
 	return (cp >= 0x09 && cp <= 0x0d) || cp == 0x20 || cp == 0x85 ||
-	    cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) ||
-	    cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
-	    cp == 0x3000;
+	       cp == 0xa0 || cp == 0x1680 || (cp >= 0x2000 && cp <= 0x200a) ||
+	       cp == 0x2028 || cp == 0x2029 || cp == 0x202f || cp == 0x205f ||
+	       cp == 0x3000;
 }
 
 bool
@@ -310,8 +312,7 @@ form_decode(const char *s, size_t len, struct buf *out)
 }
 
 bool
-parse_query(
-    const char *query, const char *name, struct buf *out, bool *bad)
+parse_query(const char *query, const char *name, struct buf *out, bool *bad)
 {
 	const char *p, *end, *eq;
 	struct buf key = { 0 };

@@ -65,8 +65,8 @@ test_every_pair(void **state)
 			assert_int_equal(hex_decode(s, 2, &out, 1),
 			    hi != NULL && lo != NULL);
 			if (hi != NULL && lo != NULL)
-				assert_int_equal(out,
-				    (hi - digits) << 4 | (lo - digits));
+				assert_int_equal(
+				    out, (hi - digits) << 4 | (lo - digits));
 			else
 				assert_int_equal(out, 0);
 		}

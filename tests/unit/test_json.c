@@ -16,7 +16,10 @@
 #include <cmocka.h>
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
-#define T(s) { (s), sizeof(s) - 1 }
+#define T(s)                                                                   \
+	{                                                                      \
+		(s), sizeof(s) - 1                                             \
+	}
 
 struct text {
 	const char *s;
@@ -30,9 +33,7 @@ struct refusal {
 
 /* Good texts: both readers take them, to the last byte. */
 static const struct text good[] = {
-	T("{}"),
-	T(" \t\r\n{ } \t\r\n"),
-	T("{\"\":\"\"}"),
+	T("{}"), T(" \t\r\n{ } \t\r\n"), T("{\"\":\"\"}"),
 	T("{\"a\":[],\"b\":{},\"c\":null,\"d\":true,\"e\":false}"),
 	T("{ \"a\" : [ 1 , 2 , { \"b\" : 3 } ] }\n"),
 	T("{\"a\":0,\"b\":-0,\"c\":0.0,\"d\":-0.5e-7,\"e\":1E+2,\"f\":0e0}"),
@@ -361,9 +362,9 @@ test_number_bounds(void **state)
 	(void)state;
 	for (i = 0; i < N(cases); i++)
 		if (number(cases[i].whole, cases[i].fraction,
-		        cases[i].exponent) != cases[i].fault)
-			fail_msg("%zu.%zu%s", cases[i].whole,
-			    cases[i].fraction, cases[i].exponent);
+			cases[i].exponent) != cases[i].fault)
+			fail_msg("%zu.%zu%s", cases[i].whole, cases[i].fraction,
+			    cases[i].exponent);
 }
 
 /* The text and its expansion are no shorter than the number written out. */
@@ -453,8 +454,9 @@ test_kinds(void **state)
 		NULL };
 	static const char *const fewer[] = { "n", "b", "i", "r", "a", "o",
 		NULL };
-	struct json *j = parse("{\"n\":null,\"b\":true,\"i\":-1,\"r\":1.0,"
-	    "\"\\u0073\":\"x\\u00e9\",\"a\":[],\"o\":{\"z\":1}}");
+	struct json *j =
+	    parse("{\"n\":null,\"b\":true,\"i\":-1,\"r\":1.0,"
+		  "\"\\u0073\":\"x\\u00e9\",\"a\":[],\"o\":{\"z\":1}}");
 	const char *s = NULL;
 	size_t len = 9;
 

@@ -10,7 +10,10 @@
 #include <cmocka.h>
 
 #define N(a) (sizeof(a) / sizeof((a)[0]))
-#define T(s) { (s), sizeof(s) - 1 }
+#define T(s)                                                                   \
+	{                                                                      \
+		(s), sizeof(s) - 1                                             \
+	}
 
 struct text {
 	const char *s;
@@ -57,8 +60,8 @@ test_u64(void **state)
 	assert_false(parse_u64("10", 2, 2, 9, &v));
 	assert_int_equal(v, 5);
 	for (i = 0; i < N(good); i++) {
-		assert_true(parse_u64(good[i].s, strlen(good[i].s),
-		    good[i].min, good[i].max, &v));
+		assert_true(parse_u64(good[i].s, strlen(good[i].s), good[i].min,
+		    good[i].max, &v));
 		assert_true(v == good[i].value);
 	}
 }
@@ -66,8 +69,8 @@ test_u64(void **state)
 static void
 test_utf8(void **state)
 {
-	static const struct text good[] = { T(""), T("abc"), T("\0"),
-		T("\x7f"), T("\xc2\x80"), T("\xdf\xbf"), T("\xe0\xa0\x80"),
+	static const struct text good[] = { T(""), T("abc"), T("\0"), T("\x7f"),
+		T("\xc2\x80"), T("\xdf\xbf"), T("\xe0\xa0\x80"),
 		T("\xed\x9f\xbf"), T("\xee\x80\x80"), T("\xef\xbf\xbf"),
 		T("\xf0\x90\x80\x80"), T("\xf4\x8f\xbf\xbf") };
 	static const struct text bad[] = { T("\x80"), T("\xbf"), T("\xc0\x80"),
@@ -75,9 +78,9 @@ test_utf8(void **state)
 		T("\xc2\xc0"), T("\xe0\x80\xaf"), T("\xe0\x9f\xbf"),
 		T("\xe1\x80"), T("\xed\xa0\x80"), T("\xed\xbf\xbf"),
 		T("\xf0\x80\x80\x80"), T("\xf0\x8f\xbf\xbf"),
-		T("\xf4\x90\x80\x80"), T("\xf5\x80\x80\x80"),
-		T("\xf0\x90\x80"), T("\xf8\x88\x80\x80\x80"), T("\xfe"),
-		T("\xff"), T("a\xe1\x80\x62") };
+		T("\xf4\x90\x80\x80"), T("\xf5\x80\x80\x80"), T("\xf0\x90\x80"),
+		T("\xf8\x88\x80\x80\x80"), T("\xfe"), T("\xff"),
+		T("a\xe1\x80\x62") };
 
 	(void)state;
 	all(parse_utf8_valid, true, good, N(good));
@@ -191,9 +194,10 @@ test_bearer(void **state)
 		"bEaReR a.b-c_~+/9" };
 	static const char *const bad[] = { "", "Bearer", "Bearer ", "Bearer  ",
 		"Bearera", "Bearer\ta", " Bearer a", "Bearer a ", "Bearer a b",
-		"Bearer a,b", "Bearer a, Bearer b", "Basic a.b.c", "Bearer =",
-		"Bearer a=b", "Bearer \"a\"", "Bearer a\n", "Bearer \xc3\xbc",
-		"Bearer: a", "Bear a", "Bearer  \ta", "Token a" };
+		"Bearer a,b", "Bearer a, Bearer b", "Basic a.b.c",
+		"Bearer =", "Bearer a=b", "Bearer \"a\"", "Bearer a\n",
+		"Bearer \xc3\xbc", "Bearer: a", "Bear a", "Bearer  \ta",
+		"Token a" };
 	const char *token, *was = "untouched";
 	size_t len, i;
 
@@ -218,8 +222,8 @@ test_bearer(void **state)
 static void
 test_words(void **state)
 {
-	static const struct text b64_good[] = { T("a"), T("A9-._~+/"),
-		T("a="), T("a====") };
+	static const struct text b64_good[] = { T("a"), T("A9-._~+/"), T("a="),
+		T("a====") };
 	static const struct text b64_bad[] = { T(""), T("="), T("a=b"),
 		T("a b"), T("a\0"), T("a=\0"), T("\0"), T("a,"), T("\xc3\xbc"),
 		T("a\n") };
@@ -227,8 +231,8 @@ test_words(void **state)
 		T("01234567890123456789012345678901234567890123456789"
 		  "01234567890123456789012345678901234567890123456789"
 		  "0123456789012345678901234567") };
-	static const struct text id_bad[] = { T(""), T(" "), T("a b"),
-		T("a\n"), T("a\0"), T("a/b"), T("a\"b"), T("\xc3\xbc"),
+	static const struct text id_bad[] = { T(""), T(" "), T("a b"), T("a\n"),
+		T("a\0"), T("a/b"), T("a\"b"), T("\xc3\xbc"),
 		T("01234567890123456789012345678901234567890123456789"
 		  "01234567890123456789012345678901234567890123456789"
 		  "01234567890123456789012345678") };
@@ -245,8 +249,8 @@ test_user_id(void **state)
 {
 	static const struct text good[] = { T("a"), T(" "), T("a/b?c%d"),
 		T("\xc3\xbc"), T("..") };
-	static const struct text bad[] = { T(""), T("a\0"), T("a\n"),
-		T("\x1f"), T("\x7f"), T("\xff"), T("\xed\xa0\x80") };
+	static const struct text bad[] = { T(""), T("a\0"), T("a\n"), T("\x1f"),
+		T("\x7f"), T("\xff"), T("\xed\xa0\x80") };
 	char s[256];
 
 	(void)state;
@@ -268,11 +272,10 @@ test_app_name(void **state)
 		T("\xef\xbb\xbf") };
 	static const struct text bad[] = { T(""), T(" "), T("   "), T("\t"),
 		T("a\t"), T("a\0"), T("a\x7f"), T("a\n"), T("\xff"),
-		T("a\xc0\xaf"), T("\xc2\x85"), T("\xc2\xa0"),
-		T("\xe1\x9a\x80"), T("\xe2\x80\x80"), T("\xe2\x80\x8a"),
-		T("\xe2\x80\xa8"), T("\xe2\x80\xa9"), T("\xe2\x80\xaf"),
-		T("\xe2\x81\x9f"), T("\xe3\x80\x80"),
-		T(" \xc2\xa0\xe3\x80\x80 ") };
+		T("a\xc0\xaf"), T("\xc2\x85"), T("\xc2\xa0"), T("\xe1\x9a\x80"),
+		T("\xe2\x80\x80"), T("\xe2\x80\x8a"), T("\xe2\x80\xa8"),
+		T("\xe2\x80\xa9"), T("\xe2\x80\xaf"), T("\xe2\x81\x9f"),
+		T("\xe3\x80\x80"), T(" \xc2\xa0\xe3\x80\x80 ") };
 	struct buf b = { 0 };
 	int i;
 
