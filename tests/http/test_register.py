@@ -1,0 +1,250 @@
+"""Registration, its policies, and the app's own life."""
+import re
+import time
+
+import pytest
+from Cryptodome.Cipher import AES
+
+from harness import ADMIN, REGISTRATION, App, secret_text_absent
+
+JSON = {"Content-Type": "application/json"}
+
+
+def post(s, body, token=REGISTRATION, headers=None):
+    h = dict(headers or {})
+    if token:
+        h["Authorization"] = "Bearer " + token
+    return s.request("POST", "/v1/apps", h, body)
+
+
+def test_answer(site):
+    r = post(site, {"name": "Größe ✓"})
+    assert r.status == 201
+    a = r.json()
+    assert set(a) >= {"id", "name", "public_key", "secret_key", "created_at",
+                      "updated_at"}
+    assert a["name"] == "Größe ✓"
+    assert re.fullmatch("[0-9a-f]{64}", a["public_key"])
+    assert re.fullmatch("[0-9a-f]{64}", a["secret_key"])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z",
+                        a["created_at"])
+    assert r["Location"] == "/v1/apps/" + a["public_key"]
+    assert r["Cache-Control"] == "no-store"
+    # Never readable again, and not in clear anywhere.
+    again = site.get("/v1/app", App(a).auth())
+    assert a["secret_key"] not in again.body.decode()
+    row = site.sql("SELECT encrypted_secret_key, master_key_id FROM apps"
+                   " WHERE id = %s", a["id"])[0]
+    assert len(row[0]) == 2 * (12 + 32 + 16)
+    assert a["secret_key"] not in row[0]
+    secret_text_absent(site, a["secret_key"], site.master_key, REGISTRATION)
+
+
+@pytest.mark.parametrize("name", [
+    "x", "x" * 100, "é" * 100, "\U0001f511" * 100, " x ", "' OR 1=1",
+    "a\u0085b"])
+def test_good_names(site, name):
+    r = post(site, {"name": name})
+    assert r.status == 201 and r.json()["name"] == name
+
+
+@pytest.mark.parametrize("body,code", [
+    ({"name": ""}, "value_invalid"), ({"name": "x" * 101}, "value_invalid"),
+    ({"name": "  \t "}, "value_invalid"), ({"name": "\u3000"}, "value_invalid"),
+    ({"name": "a\nb"}, "value_invalid"), ({"name": "a\x7fb"}, "value_invalid"),
+    ({"name": 1}, "value_invalid"), ({"name": None}, "value_invalid"),
+    ({"name": ["x"]}, "value_invalid"), ({}, "value_invalid"),
+    ({"name": "x", "public_key": "0" * 64}, "value_invalid"),
+    ('{"name":"a\\u0000b"}', "json_invalid"),
+    ('{"name":"a","name":"b"}', "json_invalid"),
+    ('{"name":"a"', "json_invalid"), ("[]", "json_invalid"),
+    ("'x'", "json_invalid"), ('{"name":"\\ud800"}', "json_invalid"),
+    (b'{"name":"\xff"}', "json_invalid"), ("", "body_required"),
+    ('{"name":NaN}', "json_invalid"), ("{'name':'x'}", "json_invalid"),
+    ('{"name":"a\tb"}', "json_invalid"),
+])
+def test_bad_bodies(site, body, code):
+    headers = {} if isinstance(body, dict) else JSON
+    r = post(site, body, headers=headers)
+    assert (r.status, r.code) == (400, code)
+
+
+def test_needs_the_token(site):
+    count = site.sql("SELECT count(*) FROM apps")
+    for token, code in ((None, "credentials_missing"),
+                        ("wrong" * 10, "invalid_credentials"),
+                        (REGISTRATION[:-1], "invalid_credentials"),
+                        (REGISTRATION + "x", "invalid_credentials")):
+        # Whatever else was sent: no body, bad JSON, too much of it.
+        for body in ({"name": "x"}, "{", "x" * 70000):
+            r = post(site, body, token, JSON)
+            assert (r.status, r.code) == (401, code)
+    assert site.sql("SELECT count(*) FROM apps") == count
+    assert post(site, {"name": "by admin"}, ADMIN).status == 201
+
+
+def test_token_policy_without_a_token(make):
+    s = make(env={"POSTERN_REGISTRATION_TOKEN": None,
+                  "POSTERN_ADMIN_TOKEN": None})
+    assert post(s, {"name": "x"}, None).status == 401
+    assert post(s, {"name": "x"}).status == 401
+
+
+def test_open_and_closed(make):
+    s = make(env={"POSTERN_REGISTRATION": "open"})
+    assert post(s, {"name": "x"}, None).status == 201
+    s = make(env={"POSTERN_REGISTRATION": "closed"})
+    r = post(s, {"name": "x"})
+    assert (r.status, r.code) == (403, "registration_closed")
+
+
+def test_sealed_format(site, app):
+    """Opened by another AES-GCM: nonce, ciphertext, tag; bound to its row."""
+    sealed, key_id = site.sql(
+        "SELECT encrypted_secret_key, master_key_id FROM apps WHERE id = %s",
+        app.id)[0]
+    box = bytes.fromhex(sealed)
+    cipher = AES.new(bytes.fromhex(site.master_key), AES.MODE_GCM,
+                     nonce=box[:12])
+    cipher.update(f"postern-v1|{key_id}|{app.public}".encode())
+    raw = cipher.decrypt_and_verify(box[12:-16], box[-16:])
+    assert raw.hex() == app.secret
+
+
+def test_swapped_ciphertexts_do_not_open(site):
+    a, b = site.register(), site.register()
+    site.sql("UPDATE apps SET encrypted_secret_key = (SELECT"
+             " encrypted_secret_key FROM apps WHERE id = %s) WHERE id = %s",
+             b.id, a.id)
+    for secret in (a.secret, b.secret):
+        assert site.get("/v1/whoami", a.auth(secret=secret)).status == 401
+    assert site.get("/v1/whoami", b.auth()).status == 200
+    assert any(a.public in line for line in site.log_lines("sealed_key_broken"))
+
+
+def test_read_rename_delete(site, app):
+    r = site.get("/v1/app", app.auth())
+    assert r.status == 200
+    assert r.json()["name"] == "An app"
+    assert r.json()["disabled_at"] is None
+    r = site.request("PATCH", "/v1/app", app.auth(), {"name": "New"})
+    assert (r.status, r.json()["name"]) == (200, "New")
+    assert r.json()["updated_at"] > app.answer["updated_at"]
+    r = site.request("PATCH", "/v1/app", app.auth(), {"name": ""})
+    assert r.status == 400
+    r = site.request("PATCH", "/v1/app", app.auth(), {"public_key": "x"})
+    assert r.status == 400
+    site.request("PUT", "/v1/users/u", app.auth(), {"a": 1})
+    r = site.request("DELETE", "/v1/app", app.auth())
+    assert (r.status, r.body) == (204, b"")
+    assert site.get("/v1/app", app.auth()).status == 401
+    assert site.sql("SELECT count(*) FROM users WHERE app_id = %s",
+                    app.id) == [(0,)]
+    events = site.sql("SELECT event, actor FROM app_events WHERE app_id = %s"
+                      " ORDER BY id", app.id)
+    assert events == [("created", "registration"), ("renamed", "app"),
+                      ("deleted", "app")]
+
+
+def rotate(s, app, body=None, **kw):
+    r = s.request("POST", "/v1/app/rotate", app.auth(**kw), body)
+    assert r.status == 200, r
+    assert r["Cache-Control"] == "no-store"
+    return r.json()
+
+
+def test_rotate_with_two_slots(site, app):
+    old = app.secret
+    a = rotate(site, app)
+    assert a["public_key"] == app.public and a["secret_key"] != old
+    assert a["previous_valid_until"] > a["updated_at"]
+    new = a["secret_key"]
+    for secret in (old, new):
+        assert site.get("/v1/whoami", app.auth(secret=secret)).status == 200
+    # The previous secret serves, and never manages.
+    for method, path, body in (
+            ("POST", "/v1/app/rotate", None), ("DELETE", "/v1/app", None),
+            ("PATCH", "/v1/app", {"name": "taken over"}),
+            ("DELETE", "/v1/app/previous-secret", None)):
+        r = site.request(method, path, app.auth(secret=old), body)
+        assert (r.status, r.code) == (403, "previous_secret")
+    assert site.get("/v1/app", app.auth(secret=old)).status == 200
+    # Rotating again keeps the newest two.
+    newest = rotate(site, app, {"grace_seconds": 60}, secret=new)["secret_key"]
+    assert site.get("/v1/whoami", app.auth(secret=old)).status == 401
+    assert site.get("/v1/whoami", app.auth(secret=new)).status == 200
+    # The overlap ends early.
+    r = site.request("DELETE", "/v1/app/previous-secret",
+                     app.auth(secret=newest))
+    assert r.status == 204
+    assert site.get("/v1/whoami", app.auth(secret=new)).status == 401
+    r = site.get("/v1/app", app.auth(secret=newest))
+    assert r.json()["previous_valid_until"] is None
+
+
+def test_rotate_at_once_and_for_a_second(site, app):
+    old = app.secret
+    new = rotate(site, app, {"grace_seconds": 0})["secret_key"]
+    assert site.get("/v1/whoami", app.auth(secret=old)).status == 401
+    newest = rotate(site, app, {"grace_seconds": 1}, secret=new)["secret_key"]
+    assert site.get("/v1/whoami", app.auth(secret=new)).status == 200
+    until = time.monotonic() + 10
+    while site.get("/v1/whoami", app.auth(secret=new)).status == 200:
+        assert time.monotonic() < until
+        time.sleep(0.05)
+    assert site.get("/v1/whoami", app.auth(secret=newest)).status == 200
+
+
+@pytest.mark.parametrize("body", [
+    {"grace_seconds": -1}, {"grace_seconds": 2592001}, {"grace_seconds": 1.5},
+    {"grace_seconds": "60"}, {"grace_seconds": None}, {"grace": 1},
+    {"grace_seconds": 10 ** 30}])
+def test_bad_grace(site, app, body):
+    r = site.request("POST", "/v1/app/rotate", app.auth(), body)
+    assert (r.status, r.code) == (400, "value_invalid")
+    assert site.get("/v1/whoami", app.auth()).status == 200
+
+
+def test_user_token_does_not_manage(site, app):
+    for method, path in (("GET", "/v1/app"), ("PATCH", "/v1/app"),
+                         ("DELETE", "/v1/app"), ("POST", "/v1/app/rotate"),
+                         ("DELETE", "/v1/app/previous-secret"),
+                         ("GET", "/v1/users"), ("GET", "/v1/users/other")):
+        r = site.request(method, path, app.auth(sub="me"))
+        assert r.status == 403, (method, path, r)
+
+
+def test_tool_and_server_agree(site):
+    out = site.tool("app", "create", "By the tool", "--json").stdout
+    import json
+    app = App(json.loads(out))
+    assert site.get("/v1/whoami", app.auth()).status == 200
+    out = json.loads(site.tool("app", "rotate", app.public, "--grace", "0",
+                               "--json").stdout)
+    assert site.get("/v1/whoami", app.auth()).status == 401
+    app.secret = out["secret_key"]
+    assert site.get("/v1/whoami", app.auth()).status == 200
+    site.tool("app", "disable", app.public)
+    assert site.get("/v1/whoami", app.auth()).status == 401
+    site.tool("app", "enable", app.public)
+    assert site.get("/v1/whoami", app.auth()).status == 200
+    site.tool("app", "delete", app.public)
+    assert site.get("/v1/whoami", app.auth()).status == 401
+    events = [e for (e,) in site.sql(
+        "SELECT event FROM app_events WHERE app_id = %s ORDER BY id", app.id)]
+    assert events == ["created", "rotated", "disabled", "enabled", "deleted"]
+
+
+def test_least_rights(site, app):
+    import psycopg2
+    c = site.pg.connect(site.database, "server")
+    for statement in ("DELETE FROM app_events",
+                      "INSERT INTO app_events (app_id, public_key, event,"
+                      " actor) VALUES (1, 'x', 'y', 'z')",
+                      "ALTER TABLE apps ADD COLUMN x int",
+                      "CREATE TABLE x ()", "TRUNCATE apps"):
+        with pytest.raises(psycopg2.errors.InsufficientPrivilege):
+            c.cursor().execute(statement)
+    c.close()
+    with pytest.raises(psycopg2.Error):
+        site.sql("UPDATE app_events SET actor = 'nobody'")
