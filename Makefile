@@ -122,6 +122,6 @@ install: all
 	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(PREFIX)/share/man/man8/
 
 clean:
-	rm -rf build build-asan
+	rm -rf build build-asan build-lint
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*.d)
