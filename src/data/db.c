@@ -35,6 +35,7 @@ struct db {
 	PGconn *conn;
 	enum db_phase phase;
 	const char *state;    /* a constant, for db_state */
+	const char *told;     /* the state last logged, once each */
 	struct buf error;
 	bool want_write;      /* while connecting */
 	int fd;
@@ -51,8 +52,7 @@ struct db_result {
 	PGresult *res;
 };
 
-static void step_settings(struct db *db, PGresult *res);
-static void step_schema(struct db *db, PGresult *res);
+static void go_down(struct db *db, const char *state, const char *error);
 
 static int64_t
 in_ms(int64_t ms)
@@ -111,7 +111,8 @@ connect_start(struct db *db)
 		"postern", db->conninfo, "UTF8", NULL };
 
 	db->phase = DB_CONNECTING;
-	db->state = "connecting";
+	if (db->told == NULL)
+		db->state = "connecting";
 	db->want_write = true;
 	db->deadline_us = in_ms(CONNECT_MS);
 	db->conn = PQconnectStartParams(keys, values, 1);
@@ -120,6 +121,9 @@ connect_start(struct db *db)
 	PQsetNoticeReceiver(db->conn, no_notice, NULL);
 	db->fd = -1;
 	note_socket(db);
+	/* No socket at all: its error now, not at the deadline. */
+	if (PQstatus(db->conn) == CONNECTION_BAD)
+		go_down(db, "unreachable", PQerrorMessage(db->conn));
 }
 
 /* Half to the whole of the backoff, so that workers don't come back as one. */
@@ -139,12 +143,13 @@ go_down(struct db *db, const char *state, const char *error)
 	bool lost = db->phase == DB_UP;
 
 	set_error(db, error);
-	if (lost || db->fresh || strcmp(db->state, state) != 0)
+	if (lost || db->told == NULL || strcmp(db->told, state) != 0)
 		log_warn(lost ? "database_lost" : "database_unavailable",
 		    LOG_S("state", state), LOG_S("error", buf_str(&db->error)));
 	drop(db);
 	db->phase = DB_DOWN;
 	db->state = state;
+	db->told = lost ? NULL : state;
 	/* A lost connection is tried anew at once, then ever more slowly. */
 	db->fresh = lost;
 	db->backoff_ms = lost ? 0
@@ -283,6 +288,7 @@ go_up(struct db *db)
 {
 	db->phase = DB_UP;
 	db->state = "up";
+	db->told = NULL;
 	db->fresh = false;
 	db->backoff_ms = 0;
 	buf_reset(&db->error);
