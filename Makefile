@@ -85,7 +85,7 @@ deps-run deps-test:
 # A second make: what is asked of pkg-config is there only now.
 run: deps-run
 	@$(MAKE) --no-print-directory all
-	@BUILD=$(BUILD) tools/run
+	@exec env BUILD=$(BUILD) tools/run
 
 test: deps-test
 	@tools/test short
