@@ -24,9 +24,9 @@ struct call {
 	struct response *res;
 	struct identity who;
 	struct route_match match;
-	const char *detail;	/* a better sentence for the problem, or NULL */
-	struct buf detail_buf;	/* where detail may live */
-	bool no_store;		/* the answer holds a secret */
+	const char *detail;    /* a better sentence for the problem, or NULL */
+	struct buf detail_buf; /* where detail may live */
+	bool no_store;         /* the answer holds a secret */
 };
 
 /*
@@ -34,8 +34,8 @@ struct call {
  * came as body tells (http/fcgi.h) and is in req->body. res is complete
  * afterwards; one access line is logged.
  */
-void api_answer(struct api *api, const struct request *req,
-    enum fcgi_body body, struct response *res);
+void api_answer(struct api *api, const struct request *req, enum fcgi_body body,
+    struct response *res);
 
 /* Does this request want its body read? Not the gate's. */
 bool api_wants_body(const struct request *req);
@@ -79,7 +79,7 @@ void api_json(struct call *c, int status);
 
 /* Parse the body as a checked JSON object, at most the members of known (NULL
  * = any). *j is the caller's to free. */
-enum problem api_body(struct call *c, const char *const *known,
-    struct json **j) MUST_CHECK;
+enum problem api_body(
+    struct call *c, const char *const *known, struct json **j) MUST_CHECK;
 
 #endif

@@ -20,11 +20,11 @@ void auth_free(struct auth *au);
 
 /* Who it turned out to be. */
 struct identity {
-	struct app app;			/* of a token; else empty */
+	struct app app; /* of a token; else empty */
 	struct token_claims claims;
-	bool by_previous;		/* signed with the previous secret */
-	const char *actor_kind;		/* "app", "admin", "registration", "open" */
-	const char *reason;		/* of a refusal, for the log only */
+	bool by_previous;       /* signed with the previous secret */
+	const char *actor_kind; /* "app", "admin", "registration", "open" */
+	const char *reason;     /* of a refusal, for the log only */
 };
 void identity_clear(struct identity *id);
 
@@ -34,7 +34,7 @@ void identity_clear(struct identity *id);
  * otherwise, id->reason saying why for the operator's log.
  */
 enum problem auth_decide(struct auth *au, enum need need,
-    const struct request *req, const struct buf *user, struct identity *id)
-    MUST_CHECK;
+    const struct request *req, const struct buf *user,
+    struct identity *id) MUST_CHECK;
 
 #endif

@@ -20,29 +20,29 @@ enum { TOKEN_MAX = 8192 };
 
 /* A token's three parts and decoded signature: shape checked, nothing more. */
 struct token_parts {
-	const char *text;	/* the whole, borrowed */
+	const char *text; /* the whole, borrowed */
 	size_t len;
-	size_t header_len;	/* up to the first dot */
-	size_t signed_len;	/* up to the second dot: what the MAC covers */
-	enum crypto_hash hash;	/* by the signature's length */
+	size_t header_len;     /* up to the first dot */
+	size_t signed_len;     /* up to the second dot: what the MAC covers */
+	enum crypto_hash hash; /* by the signature's length */
 	unsigned char mac[CRYPTO_MAC_MAX];
 	size_t mac_len;
 };
 
 /* RFC 7515 section 7.1: length, alphabet, exactly three non-empty parts,
  * canonical base64url, a signature of 32, 48 or 64 bytes. */
-bool token_split(const char *text, size_t len, struct token_parts *t)
-    MUST_CHECK;
+bool token_split(
+    const char *text, size_t len, struct token_parts *t) MUST_CHECK;
 
 /* Does the MAC verify under this key (its ASCII characters)? Constant time;
  * computes one HMAC whatever the outcome. An empty key never verifies. */
-bool token_mac_ok(const struct token_parts *t, const struct secret *key)
-    MUST_CHECK;
+bool token_mac_ok(
+    const struct token_parts *t, const struct secret *key) MUST_CHECK;
 
 /* What a good token says. */
 struct token_claims {
-	struct buf payload;	/* the payload's JSON, as signed */
-	struct buf sub;		/* empty: an app token */
+	struct buf payload; /* the payload's JSON, as signed */
+	struct buf sub;     /* empty: an app token */
 	bool has_sub;
 };
 void token_claims_clear(struct token_claims *c);
@@ -53,14 +53,14 @@ void token_claims_clear(struct token_claims *c);
  * names the fault (RFC 8725 section 3; RFC 7519 section 4.1).
  */
 enum problem token_judge(const struct token_parts *t, const struct secret *key,
-    const struct config *cfg, double now, struct token_claims *claims)
-    MUST_CHECK;
+    const struct config *cfg, double now,
+    struct token_claims *claims) MUST_CHECK;
 
 /*
  * Mint with HS256 through libjwt: claims is a JSON object text. Appends the
  * compact form to out; false if libjwt fails or claims is no object.
  */
-bool token_mint(const struct secret *key, const char *claims,
-    struct buf *out) MUST_CHECK;
+bool token_mint(
+    const struct secret *key, const char *claims, struct buf *out) MUST_CHECK;
 
 #endif

@@ -20,31 +20,31 @@ enum registration { REG_TOKEN, REG_OPEN, REG_CLOSED };
 enum { JWT_HS256 = 1, JWT_HS384 = 2, JWT_HS512 = 4 }; /* jwt_algorithms bits */
 
 struct config {
-	struct secret admin_token;	  /* empty: none */
-	char *base_path;		  /* "" or "/api": no trailing slash */
-	char *cors_origins;		  /* space-separated, "" none, "*" any */
-	struct secret database_url;	  /* libpq conninfo or URI */
-	bool goliauth_accept;		  /* POSTERN_GOLIAUTH_ROWS=accept */
-	char *jwt_audience;		  /* "" = not checked */
-	unsigned jwt_algorithms;	  /* JWT_HS256 | ... */
-	int64_t jwt_leeway;		  /* s */
-	int64_t jwt_max_age;		  /* s, 0 = no limit */
+	struct secret admin_token;  /* empty: none */
+	char *base_path;            /* "" or "/api": no trailing slash */
+	char *cors_origins;         /* space-separated, "" none, "*" any */
+	struct secret database_url; /* libpq conninfo or URI */
+	bool goliauth_accept;       /* POSTERN_GOLIAUTH_ROWS=accept */
+	char *jwt_audience;         /* "" = not checked */
+	unsigned jwt_algorithms;    /* JWT_HS256 | ... */
+	int64_t jwt_leeway;         /* s */
+	int64_t jwt_max_age;        /* s, 0 = no limit */
 	bool jwt_require_exp;
-	int64_t key_bytes;		  /* 16..64, for new keys */
-	char *listen;			  /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
-	int64_t socket_mode;		  /* of a unix: socket, octal setting, 0660 */
+	int64_t key_bytes;   /* 16..64, for new keys */
+	char *listen;        /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
+	int64_t socket_mode; /* of a unix: socket, octal setting, 0660 */
 	enum log_format log_format;
 	enum log_level log_level;
 	enum log_target log_target;
 	struct master_key master_key;
-	int64_t max_body;		  /* bytes */
-	int64_t max_requests;		  /* a worker serves this many, 0 = no end */
-	int64_t query_timeout_ms;	  /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
-	char *realm;			  /* of the challenge: "postern" */
+	int64_t max_body;         /* bytes */
+	int64_t max_requests;     /* a worker serves this many, 0 = no end */
+	int64_t query_timeout_ms; /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
+	char *realm;              /* of the challenge: "postern" */
 	enum registration registration;
 	struct secret registration_token; /* empty: none */
-	int64_t request_timeout;	  /* s, the whole request */
-	int64_t workers;		  /* -1 = by the kind of socket */
+	int64_t request_timeout;          /* s, the whole request */
+	int64_t workers;                  /* -1 = by the kind of socket */
 };
 
 /*

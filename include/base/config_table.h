@@ -48,8 +48,8 @@ enum setting_kind { NAME_UNKNOWN, NAME_SETTING, NAME_FILE, NAME_IGNORED };
 enum setting_kind setting_find(const char *name, size_t len, size_t *index);
 
 /* Append "NAME (origin): no such setting", and the name that was meant. */
-void setting_unknown(const char *name, size_t len, const char *origin,
-    struct buf *err);
+void setting_unknown(
+    const char *name, size_t len, const char *origin, struct buf *err);
 
 /* What a setting takes, as in "a whole number from 1 to 3600". */
 void setting_describe(const struct setting *s, struct buf *out);

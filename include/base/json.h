@@ -17,18 +17,19 @@ enum { JSON_MAX_DEPTH = 32 };
 /* Why a text was refused. */
 enum json_fault {
 	JSON_OK = 0,
-	JSON_SYNTAX,	/* not RFC 8259, trailing text, NUL, control characters */
-	JSON_ENCODING,	/* not UTF-8, or a lone surrogate escape */
-	JSON_NUL,	/* U+0000 in a string or name: Postgres can't hold it */
-	JSON_DUPLICATE, /* a member's name twice in one object (after escapes) */
-	JSON_DEPTH,	/* nested deeper than JSON_MAX_DEPTH */
+	JSON_SYNTAX, /* not RFC 8259, trailing text, NUL, control characters */
+	JSON_ENCODING,  /* not UTF-8, or a lone surrogate escape */
+	JSON_NUL,       /* U+0000 in a string or name: Postgres can't hold it */
+	JSON_DUPLICATE, /* a member's name twice in one object (after escapes)
+			 */
+	JSON_DEPTH,     /* nested deeper than JSON_MAX_DEPTH */
 	JSON_NOT_OBJECT, /* well-formed, but not an object */
-	JSON_NUMBER	/* an exponent beyond what Postgres' numeric can hold */
+	JSON_NUMBER /* an exponent beyond what Postgres' numeric can hold */
 };
 
 /* What json_check learnt about a good text. */
 struct json_facts {
-	size_t at;	  /* offset of the fault, if any */
+	size_t at;        /* offset of the fault, if any */
 	size_t expansion; /* bytes by which numbers with exponents grow when
 			     written out in full, as jsonb does */
 };
@@ -37,8 +38,8 @@ struct json_facts {
  * Check that text[0..len) is one JSON object under the rules above. Depth
  * counts the outermost object as 1. facts may be NULL.
  */
-enum json_fault json_check(const char *text, size_t len,
-    struct json_facts *facts);
+enum json_fault json_check(
+    const char *text, size_t len, struct json_facts *facts);
 
 /* A sentence for a fault, fit for a problem's detail. */
 const char *json_fault_text(enum json_fault fault);
@@ -68,8 +69,8 @@ enum json_kind {
 enum json_kind json_member_kind(const struct json *j, const char *name);
 
 /* A string member: borrowed bytes, which may hold any UTF-8 but NUL. */
-bool json_member_string(const struct json *j, const char *name, const char **s,
-    size_t *len);
+bool json_member_string(
+    const struct json *j, const char *name, const char **s, size_t *len);
 
 /* A number member as double (finite), whatever its spelling. */
 bool json_member_number(const struct json *j, const char *name, double *out);
@@ -79,8 +80,7 @@ bool json_member_int(const struct json *j, const char *name, int64_t *out);
 
 /* True if member name is the string s or an array with the string s in it,
  * every element being a string. */
-bool json_member_has(const struct json *j, const char *name,
-    const char *s);
+bool json_member_has(const struct json *j, const char *name, const char *s);
 
 /* The number of members, and the name of the first that is not in the
  * NULL-terminated list known (NULL if all are known); borrowed. */

@@ -22,8 +22,14 @@ struct log_field {
 /* s, or "" for NULL: what LOG_S takes may be either. */
 const char *log_str(const char *s);
 
-#define LOG_S(k, v) { (k), log_str(v), 0 }
-#define LOG_N(k, v) { (k), NULL, (int64_t)(v) }
+#define LOG_S(k, v)                                                            \
+	{                                                                      \
+		(k), log_str(v), 0                                             \
+	}
+#define LOG_N(k, v)                                                            \
+	{                                                                      \
+		(k), NULL, (int64_t)(v)                                        \
+	}
 
 /* Set up; program is the syslog identity and the "program" of every line. */
 void log_init(const char *program, enum log_level level, enum log_format format,
@@ -33,8 +39,8 @@ void log_init(const char *program, enum log_level level, enum log_format format,
 int log_wants(enum log_level level);
 
 /* Write a line: time, level, pid, event, then fields up to a NULL key. */
-void log_fields(enum log_level level, const char *event,
-    const struct log_field *fields);
+void log_fields(
+    enum log_level level, const char *event, const struct log_field *fields);
 
 #define log_error(event, ...) LOG_AT(LOG_LVL_ERROR, event, __VA_ARGS__)
 #define log_warn(event, ...) LOG_AT(LOG_LVL_WARN, event, __VA_ARGS__)
@@ -42,6 +48,7 @@ void log_fields(enum log_level level, const char *event,
 #define log_debug(event, ...) LOG_AT(LOG_LVL_DEBUG, event, __VA_ARGS__)
 #define LOG_AT(level, event, ...)                                              \
 	log_fields(level, event,                                               \
-	    (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(,) { NULL, NULL, 0 } })
+	    (const struct log_field[]){                                        \
+		__VA_ARGS__ __VA_OPT__(, ){ NULL, NULL, 0 } })
 
 #endif

@@ -9,8 +9,8 @@
 /* Pure parsers over bytes of strangers: no allocation but a buf, no state. */
 
 /* Decimal digits only (no sign, no space), min <= value <= max. */
-bool parse_u64(const char *s, size_t len, uint64_t min, uint64_t max,
-    uint64_t *out);
+bool parse_u64(
+    const char *s, size_t len, uint64_t min, uint64_t max, uint64_t *out);
 
 /* Well-formed UTF-8 (RFC 3629): no overlong forms, no surrogates. */
 bool parse_utf8_valid(const char *s, size_t len);
@@ -62,7 +62,7 @@ bool parse_is_app_name(const char *s, size_t len);
  * as space, appended to out. False if absent; *bad is set when it is there
  * twice or does not decode.
  */
-bool parse_query(const char *query, const char *name, struct buf *out,
-    bool *bad);
+bool parse_query(
+    const char *query, const char *name, struct buf *out, bool *bad);
 
 #endif

@@ -17,8 +17,8 @@
 enum { SEAL_KEY_ID_LEN = 16 }; /* hex characters of a master key's id */
 
 struct master_key {
-	struct secret key;		/* 16, 24 or 32 raw bytes */
-	char id[SEAL_KEY_ID_LEN + 1];	/* fingerprint, safe to show */
+	struct secret key;            /* 16, 24 or 32 raw bytes */
+	char id[SEAL_KEY_ID_LEN + 1]; /* fingerprint, safe to show */
 };
 
 /*

@@ -7,14 +7,14 @@
  */
 enum status {
 	ST_OK = 0,
-	ST_NOT_FOUND,	/* no such row, or another app's */
-	ST_CONFLICT,	/* unique violation, or the row changed meanwhile */
+	ST_NOT_FOUND,    /* no such row, or another app's */
+	ST_CONFLICT,     /* unique violation, or the row changed meanwhile */
 	ST_PRECONDITION, /* If-Match or If-None-Match did not hold */
-	ST_INVALID,	/* the value can't be stored (SQLSTATE class 22, 54) */
-	ST_TOO_LARGE,	/* the value would grow past its bound */
-	ST_UNAVAILABLE, /* the database is away, read-only or too slow */
-	ST_KEY_MISSING, /* the row's master key is not among ours */
-	ST_BROKEN	/* stored data fails its own check; fail closed */
+	ST_INVALID,      /* the value can't be stored (SQLSTATE class 22, 54) */
+	ST_TOO_LARGE,    /* the value would grow past its bound */
+	ST_UNAVAILABLE,  /* the database is away, read-only or too slow */
+	ST_KEY_MISSING,  /* the row's master key is not among ours */
+	ST_BROKEN        /* stored data fails its own check; fail closed */
 };
 
 #define MUST_CHECK __attribute__((warn_unused_result))

@@ -24,9 +24,9 @@ struct app {
 	double expires_epoch;
 	char *previous_valid_until;
 	double previous_epoch;
-	char *sealed;		   /* encrypted_secret_key */
-	char *key_id;		   /* master_key_id, NULL = goliauth's format */
-	char *previous_sealed;	   /* NULL = none */
+	char *sealed;          /* encrypted_secret_key */
+	char *key_id;          /* master_key_id, NULL = goliauth's format */
+	char *previous_sealed; /* NULL = none */
 	char *previous_key_id;
 };
 void app_clear(struct app *a);
@@ -38,13 +38,13 @@ struct app_secret_row {
 };
 
 /* ST_OK with *a, or ST_NOT_FOUND. a must be { 0 }; the caller clears it. */
-enum status app_store_find(struct db *db, const char *public_key,
-    struct app *a) MUST_CHECK;
+enum status app_store_find(
+    struct db *db, const char *public_key, struct app *a) MUST_CHECK;
 
 /* Insert; *a is the new row. One transaction; ST_OK means committed. */
-enum status app_store_insert(struct db *db, const char *actor,
-    const char *name, const char *public_key,
-    const struct app_secret_row *secret, struct app *a) MUST_CHECK;
+enum status app_store_insert(struct db *db, const char *actor, const char *name,
+    const char *public_key, const struct app_secret_row *secret,
+    struct app *a) MUST_CHECK;
 
 /*
  * The changes below are each one transaction with its audit row. guard is the
@@ -80,8 +80,8 @@ struct key_use {
 	char *key_id;
 	int64_t rows;
 };
-enum status app_store_key_uses(struct db *db, struct key_use **uses,
-    size_t *n) MUST_CHECK;
+enum status app_store_key_uses(
+    struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
 
 /* Append the app object of DESIGN section 2 (no secret). app_json_members
  * appends its members without the braces, so that a caller can add more. */

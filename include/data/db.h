@@ -29,8 +29,8 @@ struct db_result;
  * only. query_timeout_ms bounds each query; min_schema is the lowest
  * migration that will do (0 = any, the tool's). Starts connecting.
  */
-struct db *db_new(const char *conninfo, int64_t query_timeout_ms,
-    int min_schema);
+struct db *db_new(
+    const char *conninfo, int64_t query_timeout_ms, int min_schema);
 void db_free(struct db *db);
 
 /* The socket to wait for (-1 = none), with which of EPOLLIN/EPOLLOUT, and the
@@ -85,8 +85,8 @@ void db_rollback(struct db *db);
 
 /* One or more statements as a simple query, for the tool's migrations: its
  * deadline is timeout_ms (0 = none). */
-enum status db_script(struct db *db, const char *sql, int64_t timeout_ms)
-    MUST_CHECK;
+enum status db_script(
+    struct db *db, const char *sql, int64_t timeout_ms) MUST_CHECK;
 
 int db_rows(const struct db_result *res);
 /* Text of a field, "" if null; borrowed. */

@@ -13,10 +13,10 @@
  * the app's id in its key, so another app's user is an absent one.
  */
 struct user_doc {
-	struct buf json;  /* the document as jsonb prints it */
-	char etag[64];	  /* with its quotes; never repeats for a user, also
-			     not after delete and re-creation */
-	bool created;	  /* user_store_put made a new row */
+	struct buf json; /* the document as jsonb prints it */
+	char etag[64];   /* with its quotes; never repeats for a user, also
+			    not after delete and re-creation */
+	bool created;    /* user_store_put made a new row */
 };
 void user_doc_clear(struct user_doc *d);
 
@@ -29,8 +29,8 @@ struct user_key {
 };
 
 /* ST_OK or ST_NOT_FOUND; conditions are the caller's to check for a read. */
-enum status user_store_get(struct db *db, const struct user_key *k,
-    struct user_doc *d) MUST_CHECK;
+enum status user_store_get(
+    struct db *db, const struct user_key *k, struct user_doc *d) MUST_CHECK;
 
 /*
  * Create or replace in one statement. json passed json_check and goes to
@@ -49,8 +49,8 @@ enum status user_store_patch(struct db *db, const struct user_key *k,
     const char *json, size_t max, struct user_doc *d) MUST_CHECK;
 
 /* ST_OK, ST_NOT_FOUND, ST_PRECONDITION. */
-enum status user_store_delete(struct db *db, const struct user_key *k)
-    MUST_CHECK;
+enum status user_store_delete(
+    struct db *db, const struct user_key *k) MUST_CHECK;
 
 /*
  * A keyset page in byte order of the user's id: at most limit after `after`

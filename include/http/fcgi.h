@@ -46,8 +46,8 @@ enum fcgi_body { FCGI_BODY_OK, FCGI_BODY_TOO_LARGE, FCGI_BODY_BROKEN };
  * is drained). A stream error, an abort, or another count than expected:
  * BROKEN.
  */
-enum fcgi_body fcgi_read_body(struct fcgi_conn *c, int64_t expected,
-    size_t max, struct buf *out);
+enum fcgi_body fcgi_read_body(
+    struct fcgi_conn *c, int64_t expected, size_t max, struct buf *out);
 
 /*
  * Write the answer and end the request. False when the peer is gone. After it

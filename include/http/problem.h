@@ -13,8 +13,8 @@
 enum problem {
 	P_NONE = 0,
 	/* 400 */
-	P_BAD_REQUEST,	      /* malformed framing: Content-Length, params */
-	P_BODY_INCOMPLETE,    /* fewer bytes than announced, or a broken stream */
+	P_BAD_REQUEST,     /* malformed framing: Content-Length, params */
+	P_BODY_INCOMPLETE, /* fewer bytes than announced, or a broken stream */
 	P_BODY_REQUIRED,
 	P_JSON_INVALID,
 	P_VALUE_INVALID,
@@ -39,16 +39,16 @@ enum problem {
 	P_USER_TOKEN_REQUIRED,
 	P_OTHER_USER,
 	/* the rest */
-	P_NO_ROUTE,	      /* 404 */
-	P_NOT_FOUND,	      /* 404 */
-	P_METHOD_NOT_ALLOWED, /* 405 */
-	P_CONFLICT,	      /* 409 */
+	P_NO_ROUTE,            /* 404 */
+	P_NOT_FOUND,           /* 404 */
+	P_METHOD_NOT_ALLOWED,  /* 405 */
+	P_CONFLICT,            /* 409 */
 	P_PRECONDITION_FAILED, /* 412 */
-	P_BODY_TOO_LARGE,     /* 413 */
-	P_MEDIA_TYPE,	      /* 415 */
-	P_UNAVAILABLE,	      /* 503: the database */
-	P_KEY_UNAVAILABLE,    /* 503: the app's row hangs on an absent key */
-	P_INTERNAL,	      /* 500 */
+	P_BODY_TOO_LARGE,      /* 413 */
+	P_MEDIA_TYPE,          /* 415 */
+	P_UNAVAILABLE,         /* 503: the database */
+	P_KEY_UNAVAILABLE,     /* 503: the app's row hangs on an absent key */
+	P_INTERNAL,            /* 500 */
 	P_COUNT
 };
 
@@ -62,7 +62,8 @@ enum problem problem_from_status(enum status st);
  * Make res the refusal p: problem+json with type, title, status, detail,
  * instance (urn:postern:request:ID) and code; WWW-Authenticate on 401 (and on
  * a token's 403), Retry-After on 503, no-store. detail replaces the table's
- * sentence when not NULL; it must not hold a secret. What res held before is dropped.
+ * sentence when not NULL; it must not hold a secret. What res held before is
+ * dropped.
  */
 void problem_render(struct response *res, enum problem p, const char *detail,
     const struct request *req, const char *realm);

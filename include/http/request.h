@@ -37,27 +37,27 @@ struct request {
 	enum method method;
 	const char *method_name;
 	enum gate gate;
-	char id[129];			/* X-Request-Id, theirs or made */
+	char id[129]; /* X-Request-Id, theirs or made */
 	struct segment path[REQUEST_MAX_SEGMENTS];
-	size_t npath;			/* 0 = "/", SIZE_MAX = no such route */
-	const char *query;		/* without '?' */
-	const char *mount;		/* what was stripped from the URI's path */
-	size_t mount_len;		/* (for Location) */
-	const char *authorization;	/* NULL when absent */
-	const char *public_key;		/* NULL when absent */
-	bool credential_doubled;	/* one of the two arrived twice */
+	size_t npath;              /* 0 = "/", SIZE_MAX = no such route */
+	const char *query;         /* without '?' */
+	const char *mount;         /* what was stripped from the URI's path */
+	size_t mount_len;          /* (for Location) */
+	const char *authorization; /* NULL when absent */
+	const char *public_key;    /* NULL when absent */
+	bool credential_doubled;   /* one of the two arrived twice */
 	const char *content_type;
 	const char *content_encoding;
-	int64_t content_length;		/* -1 when unknown */
+	int64_t content_length; /* -1 when unknown */
 	bool content_length_bad;
-	const char *if_match;		/* NULL when absent */
-	const char *if_none_match;	/* NULL when absent */
+	const char *if_match;      /* NULL when absent */
+	const char *if_none_match; /* NULL when absent */
 	const char *origin;
 	const char *remote_addr;
-	bool params_excess;		/* too many, or too long */
+	bool params_excess; /* too many, or too long */
 	struct buf body;
-	struct buf uri;			/* made, where REQUEST_URI is absent */
-	int64_t start_us;		/* clock_mono_us at its beginning */
+	struct buf uri;   /* made, where REQUEST_URI is absent */
+	int64_t start_us; /* clock_mono_us at its beginning */
 };
 
 /*

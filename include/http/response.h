@@ -7,9 +7,9 @@
 /* An answer in the making: nothing is sent before it is complete. */
 struct response {
 	int status;
-	struct buf headers;		/* "Name: value\r\n" lines */
+	struct buf headers; /* "Name: value\r\n" lines */
 	struct buf body;
-	const char *content_type;	/* of the body; NULL with an empty one */
+	const char *content_type; /* of the body; NULL with an empty one */
 };
 
 /* Append a header. value must not hold CR, LF or NUL: those are dropped. */

@@ -10,13 +10,13 @@
 /* What a route asks of its caller; auth/auth.c decides it. */
 enum need {
 	NEED_NOBODY,
-	NEED_REGISTRAR,	    /* by POSTERN_REGISTRATION */
+	NEED_REGISTRAR, /* by POSTERN_REGISTRATION */
 	NEED_ADMIN,
-	NEED_TOKEN,	    /* any valid token */
-	NEED_APP,	    /* an app token */
-	NEED_APP_CURRENT,   /* an app token signed with the current secret */
-	NEED_APP_OR_SELF,   /* an app token, or a user token of {user} */
-	NEED_USER	    /* a user token */
+	NEED_TOKEN,       /* any valid token */
+	NEED_APP,         /* an app token */
+	NEED_APP_CURRENT, /* an app token signed with the current secret */
+	NEED_APP_OR_SELF, /* an app token, or a user token of {user} */
+	NEED_USER         /* a user token */
 };
 
 /* What body a route takes. */
@@ -35,7 +35,7 @@ struct route {
 /* What matching came to. param is decoded, bad when it did not decode. */
 struct route_match {
 	const struct route *route; /* NULL: none for this method */
-	unsigned allowed;	   /* methods of this path; 0 = no such path */
+	unsigned allowed;          /* methods of this path; 0 = no such path */
 	struct buf param;
 	bool param_bad;
 };

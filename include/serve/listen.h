@@ -8,9 +8,9 @@
 /* A listening socket and where it came from. */
 struct listener {
 	int fd;
-	bool inherited;	/* fd 0 or handed over by systemd */
-	char *path;	/* of a Unix socket that we bound: unlinked at the end */
-	int lock_fd;	/* the lock beside it, -1 if none */
+	bool inherited; /* fd 0 or handed over by systemd */
+	char *path;  /* of a Unix socket that we bound: unlinked at the end */
+	int lock_fd; /* the lock beside it, -1 if none */
 };
 
 /*
@@ -19,8 +19,7 @@ struct listener {
  * settings; a live owner is an error, a stale socket is replaced) or
  * host:port. Non-blocking, close-on-exec. False with a message in *err.
  */
-bool listen_open(const struct config *cfg, struct listener *l,
-    struct buf *err);
+bool listen_open(const struct config *cfg, struct listener *l, struct buf *err);
 void listen_close(struct listener *l);
 
 /* Is fd a listening socket? */

@@ -10,7 +10,7 @@
  * on SIGTERM, SIGINT and SIGUSR1. cfg is replaced in place by a reload.
  * Returns the exit status.
  */
-int master_run(struct config *cfg, const struct config_env *env,
-    unsigned need, const struct listener *l);
+int master_run(struct config *cfg, const struct config_env *env, unsigned need,
+    const struct listener *l);
 
 #endif

@@ -125,13 +125,13 @@ media_type_ok(const char *type, enum body_kind kind)
 
 	if (!(n == sizeof json - 1 && strncasecmp(type, json, n) == 0) &&
 	    !(kind == BODY_MERGE_PATCH && n == sizeof patch - 1 &&
-	      strncasecmp(type, patch, n) == 0))
+		strncasecmp(type, patch, n) == 0))
 		return false;
 	param += strspn(param, "; \t");
 	if (*param == '\0')
 		return true;
 	return strcasecmp(param, "charset=utf-8") == 0 ||
-	    strcasecmp(param, "charset=\"utf-8\"") == 0;
+	       strcasecmp(param, "charset=\"utf-8\"") == 0;
 }
 
 /* 413, 415, 400, in this order. */
@@ -150,7 +150,7 @@ check_body(const struct request *req, enum body_kind kind, enum fcgi_body body)
 		return kind == BODY_JSON_OPTIONAL ? P_NONE : P_BODY_REQUIRED;
 	if (!media_type_ok(req->content_type, kind) ||
 	    (*req->content_encoding != '\0' &&
-	     strcasecmp(req->content_encoding, "identity") != 0))
+		strcasecmp(req->content_encoding, "identity") != 0))
 		return P_MEDIA_TYPE;
 	return P_NONE;
 }

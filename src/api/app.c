@@ -71,8 +71,8 @@ api_app_patch(struct call *c)
 
 	p = api_app_name(c, &name);
 	if (p == P_NONE)
-		p = problem_from_status(app_store_rename(c->api->db, "app",
-		    me->public_key, me->sealed, name, &a));
+		p = problem_from_status(app_store_rename(
+		    c->api->db, "app", me->public_key, me->sealed, name, &a));
 	if (p == P_NONE)
 		p = answer_app(c, &a);
 	free(name);
@@ -86,8 +86,8 @@ api_app_delete(struct call *c)
 	const struct app *me = &c->who.app;
 
 	c->res->status = 204;
-	return problem_from_status(app_store_delete(
-	    c->api->db, "app", me->public_key, me->sealed));
+	return problem_from_status(
+	    app_store_delete(c->api->db, "app", me->public_key, me->sealed));
 }
 
 enum problem
@@ -112,9 +112,10 @@ take_grace(struct call *c, int64_t *grace)
 	if (c->req->body.len == 0)
 		return P_NONE;
 	p = api_body(c, known, &j);
-	if (p == P_NONE && json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
+	if (p == P_NONE &&
+	    json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
 	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
-	     *grace > GRACE_MAX))
+		*grace > GRACE_MAX))
 		p = api_refuse(c, P_VALUE_INVALID,
 		    "grace_seconds must be an integer from 0 to %d.",
 		    GRACE_MAX);
@@ -133,9 +134,8 @@ api_app_rotate(struct call *c)
 
 	p = take_grace(c, &grace);
 	if (p == P_NONE)
-		p = problem_from_status(
-		    app_keys_rotate(c->api->cfg, c->api->db, "app",
-		        me->public_key, me->sealed, grace, &a, &secret));
+		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
+		    "app", me->public_key, me->sealed, grace, &a, &secret));
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
 	secret_clear(&secret);

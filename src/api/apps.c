@@ -15,8 +15,8 @@ take_name(struct call *c, const struct json *j, const char **name)
 {
 	size_t len;
 
-	if (!json_member_string(j, "name", name, &len) || strlen(*name) != len ||
-	    !parse_is_app_name(*name, len))
+	if (!json_member_string(j, "name", name, &len) ||
+	    strlen(*name) != len || !parse_is_app_name(*name, len))
 		return api_refuse(c, P_VALUE_INVALID,
 		    "name must be a string of 1 to 100 characters, without "
 		    "control characters and not only white space.");
@@ -69,8 +69,8 @@ api_apps_create(struct call *c)
 
 	p = api_app_name(c, &name);
 	if (p == P_NONE)
-		p = problem_from_status(app_keys_create(c->api->cfg,
-		    c->api->db, c->who.actor_kind, name, &a, &secret));
+		p = problem_from_status(app_keys_create(c->api->cfg, c->api->db,
+		    c->who.actor_kind, name, &a, &secret));
 	if (p != P_NONE)
 		goto out;
 	api_app_secret(c, 201, &a, &secret);

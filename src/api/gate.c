@@ -24,14 +24,13 @@ api_gate_yes(struct call *c)
 	/* The FastCGI specification, 6.3: an authorizer's yes is a 200, and
 	 * its Variable- headers become the request's environment. */
 	c->res->status = authorizer ? 200 : 204;
-	response_header(c->res,
-	    authorizer ? "Variable-POSTERN_APP_ID" : "X-App-Id", id);
+	response_header(
+	    c->res, authorizer ? "Variable-POSTERN_APP_ID" : "X-App-Id", id);
 	response_header(c->res,
 	    authorizer ? "Variable-POSTERN_APP_NAME" : "X-App-Name",
 	    buf_str(&name));
 	response_header(c->res,
-	    authorizer ? "Variable-POSTERN_APP_PUBLIC_KEY"
-	               : "X-App-Public-Key",
+	    authorizer ? "Variable-POSTERN_APP_PUBLIC_KEY" : "X-App-Public-Key",
 	    a->public_key);
 	response_header(c->res,
 	    authorizer ? "Variable-POSTERN_SUBJECT" : "X-Token-Subject",

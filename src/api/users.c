@@ -106,8 +106,8 @@ api_users_put(struct call *c)
 	if (p == P_NONE)
 		p = check_document(c);
 	if (p == P_NONE)
-		p = problem_from_status(user_store_put(
-		    c->api->db, &k, buf_str(&c->req->body), &d));
+		p = problem_from_status(
+		    user_store_put(c->api->db, &k, buf_str(&c->req->body), &d));
 	if (p == P_NONE)
 		p = answer_document(c, &d, d.created ? 201 : 200);
 	user_doc_clear(&d);
@@ -165,8 +165,8 @@ api_users_list(struct call *c)
 		goto out;
 	}
 	api_json(c, 200);
-	p = problem_from_status(user_store_list(c->api->db, c->who.app.id,
-	    buf_str(&after), limit, &c->res->body));
+	p = problem_from_status(user_store_list(
+	    c->api->db, c->who.app.id, buf_str(&after), limit, &c->res->body));
 out:
 	buf_free(&after);
 	return p;

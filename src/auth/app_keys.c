@@ -100,8 +100,8 @@ app_keys_open(const struct config *cfg, const struct app *a, bool previous,
 		    LOG_S("key_id", key_id));
 	if (st == ST_OK) {
 		secret_new(secret_hex, 2 * raw.len);
-		hex_encode((const unsigned char *)raw.data, raw.len,
-		    secret_hex->data);
+		hex_encode(
+		    (const unsigned char *)raw.data, raw.len, secret_hex->data);
 	}
 	secret_clear(&raw);
 	return st;

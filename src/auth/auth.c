@@ -134,8 +134,8 @@ decide_registrar(
 
 /* Both credentials of an app's request, their shape checked. */
 static enum problem
-credentials(const struct request *req, struct identity *id,
-    struct token_parts *t)
+credentials(
+    const struct request *req, struct identity *id, struct token_parts *t)
 {
 	const char *token;
 	size_t len;
@@ -151,7 +151,8 @@ credentials(const struct request *req, struct identity *id,
 	if (p != P_NONE)
 		return p;
 	if (!hex_is_public_key(req->public_key, strlen(req->public_key)))
-		return refuse(id, P_INVALID_CREDENTIALS, "public_key_malformed");
+		return refuse(
+		    id, P_INVALID_CREDENTIALS, "public_key_malformed");
 	if (!token_split(token, len, t))
 		return refuse(id, P_INVALID_CREDENTIALS, "token_malformed");
 	return P_NONE;
@@ -260,7 +261,7 @@ explain(const struct request *req, const struct token_parts *t,
 		log_debug("secret_encoding_suspected",
 		    LOG_S("request_id", req->id),
 		    LOG_S("hint", "the HMAC key is the secret key's characters "
-		                  "as they stand, not decoded"));
+				  "as they stand, not decoded"));
 	}
 }
 

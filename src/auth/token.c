@@ -87,9 +87,9 @@ token_mac_ok(const struct token_parts *t, const struct secret *key)
 	unsigned char mac[CRYPTO_MAC_MAX];
 	bool ok;
 
-	ok = crypto_hmac(t->hash, key->data, key->len, t->text, t->signed_len,
-	         mac) &&
-	    crypto_equal(mac, t->mac, t->mac_len);
+	ok = crypto_hmac(
+		 t->hash, key->data, key->len, t->text, t->signed_len, mac) &&
+	     crypto_equal(mac, t->mac, t->mac_len);
 	crypto_wipe(mac, sizeof mac);
 	return ok;
 }
@@ -129,7 +129,7 @@ judge_header(const struct token_parts *t, const struct config *cfg)
 	/* RFC 8725 section 3.11: no other kind of token passes for a JWT. */
 	if (json_member_kind(j, "typ") != JSON_ABSENT &&
 	    (!json_member_string(j, "typ", &s, &len) || len != 3 ||
-	     strcasecmp(s, "JWT") != 0))
+		strcasecmp(s, "JWT") != 0))
 		goto out;
 	p = P_TOKEN_ALGORITHM;
 	/* RFC 8725 sections 3.1, 3.2: exact bytes, and only what is allowed. */
@@ -159,7 +159,7 @@ libjwt_agrees(const struct token_parts *t, const struct secret *key)
 		return false;
 	buf_add(&text, t->text, t->len);
 	if (jwt_decode(&jwt, text.data, (const unsigned char *)key->data,
-	        (int)key->len) == 0)
+		(int)key->len) == 0)
 		ok = jwt_get_alg(jwt) == algorithms[t->hash].jwt;
 	jwt_free(jwt);
 	buf_free(&text);
@@ -263,13 +263,14 @@ token_mint(const struct secret *key, const char *claims, struct buf *out)
 	char *text = NULL;
 	bool ok = false;
 
-	if (key->len == 0 || json_check(claims, strlen(claims), NULL) != JSON_OK)
+	if (key->len == 0 ||
+	    json_check(claims, strlen(claims), NULL) != JSON_OK)
 		return false;
 	if (jwt_new(&jwt) != 0)
 		return false;
 	if (jwt_add_grants_json(jwt, claims) == 0 &&
 	    jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)key->data,
-	        (int)key->len) == 0)
+		(int)key->len) == 0)
 		text = jwt_encode_str(jwt);
 	if (text != NULL) {
 		buf_adds(out, text);

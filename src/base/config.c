@@ -29,7 +29,7 @@ add_shown(struct buf *err, const char *s)
 	size_t i;
 
 	buf_addc(err, '"');
-	for (i = 0; s[i] != '\0' && i < SHOWN_MAX; i++)
+	for (i = 0; i < SHOWN_MAX && s[i] != '\0'; i++)
 		buf_addc(err, s[i] >= ' ' && s[i] <= '~' ? s[i] : '?');
 	buf_adds(err, s[i] != '\0' ? "...\"" : "\"");
 }
@@ -44,8 +44,8 @@ set_int(struct config *c, const struct setting *s, const char *text)
 		*out = -1;
 		return true;
 	}
-	if (!parse_u64(text, strlen(text), (uint64_t)s->min, (uint64_t)s->max,
-		&n))
+	if (!parse_u64(
+		text, strlen(text), (uint64_t)s->min, (uint64_t)s->max, &n))
 		return false;
 	*out = (int64_t)n * (s->type == SETTING_MS ? 1000 : 1);
 	return true;
@@ -209,13 +209,14 @@ apply_setting(struct config *c, size_t i,
 		if (*config_value_str(file) == '\0') {
 			if (value->origin == NULL)
 				continue;
-			return apply(c, s, config_value_str(value),
-			    value->origin, err);
+			return apply(
+			    c, s, config_value_str(value), value->origin, err);
 		}
 		if (*config_value_str(value) != '\0') {
-			buf_addf(err, "%s (%s): %s_FILE is set as well (%s); "
-			    "drop one", s->name, value->origin, s->name,
-			    file->origin);
+			buf_addf(err,
+			    "%s (%s): %s_FILE is set as well (%s); "
+			    "drop one",
+			    s->name, value->origin, s->name, file->origin);
 			return false;
 		}
 		if (!config_secret_file(s, file, &content, err))
@@ -236,21 +237,23 @@ check_whole(const struct config *c, unsigned need, struct buf *err)
 	const struct secret *admin = &c->admin_token;
 
 	if ((need & CONFIG_NEED_DATABASE) && c->database_url.len == 0) {
-		buf_adds(err, "POSTERN_DATABASE_URL is not set: needs a libpq "
+		buf_adds(err,
+		    "POSTERN_DATABASE_URL is not set: needs a libpq "
 		    "conninfo or URI, in the environment, in the settings file "
 		    "or in the file that POSTERN_DATABASE_URL_FILE names");
 		return false;
 	}
 	if ((need & CONFIG_NEED_MASTER_KEY) && c->master_key.key.len == 0) {
 		buf_adds(err, "POSTERN_MASTER_KEY is not set: needs 32, 48 or "
-		    "64 hex characters, best in the file that "
-		    "POSTERN_MASTER_KEY_FILE names; make one with: "
-		    "postern master-key");
+			      "64 hex characters, best in the file that "
+			      "POSTERN_MASTER_KEY_FILE names; make one with: "
+			      "postern master-key");
 		return false;
 	}
-	if (admin->len > 0 && secret_equal(&c->registration_token, admin->data,
-		admin->len)) {
-		buf_adds(err, "POSTERN_REGISTRATION_TOKEN: is the same as "
+	if (admin->len > 0 &&
+	    secret_equal(&c->registration_token, admin->data, admin->len)) {
+		buf_adds(err,
+		    "POSTERN_REGISTRATION_TOKEN: is the same as "
 		    "POSTERN_ADMIN_TOKEN; who registers apps would administer "
 		    "them, so make another with: openssl rand -hex 32");
 		return false;

@@ -36,8 +36,8 @@ config_check_base_path(const char *s, size_t len, const char **why)
 	if (!all_of(s, len, "-._~/") || strstr(s, "//") != NULL)
 		return false;
 	return strstr(s, "/./") == NULL && strstr(s, "/../") == NULL &&
-	    !(len >= 2 && strcmp(s + len - 2, "/.") == 0) &&
-	    !(len >= 3 && strcmp(s + len - 3, "/..") == 0);
+	       !(len >= 2 && strcmp(s + len - 2, "/.") == 0) &&
+	       !(len >= 3 && strcmp(s + len - 3, "/..") == 0);
 }
 
 /* Digits that are a port. */
@@ -115,8 +115,8 @@ config_check_database(const char *s, size_t len, const char **why)
 	*why = "needs a libpq conninfo (host=... dbname=...) or a "
 	       "postgresql:// URI";
 	return memchr(s, '=', len) != NULL ||
-	    strncmp(s, "postgresql://", 13) == 0 ||
-	    strncmp(s, "postgres://", 11) == 0;
+	       strncmp(s, "postgresql://", 13) == 0 ||
+	       strncmp(s, "postgres://", 11) == 0;
 }
 
 bool
@@ -127,7 +127,7 @@ config_check_listen(const char *s, size_t len, const char **why)
 		return true;
 	if (strncmp(s, "unix:", 5) == 0)
 		return len > 5 && !parse_has_control(s, len) &&
-		    len - 5 < sizeof(((struct sockaddr_un *)0)->sun_path);
+		       len - 5 < sizeof(((struct sockaddr_un *)0)->sun_path);
 	return strncmp(s, "fd:", 3) != 0 && is_authority(s, len, true);
 }
 
@@ -149,7 +149,7 @@ config_check_text(const char *s, size_t len, const char **why)
 {
 	*why = "needs up to 1024 bytes of UTF-8 without control characters";
 	return len <= TEXT_MAX && parse_utf8_valid(s, len) &&
-	    !parse_has_control(s, len);
+	       !parse_has_control(s, len);
 }
 
 bool

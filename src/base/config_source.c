@@ -98,7 +98,7 @@ env_take(struct config_env *env, const char *name, size_t namelen, char *value)
 		env->path = *value != '\0' ? mem_strdup(value) : NULL;
 	} else if (!values_add(&env->values, name, namelen, value,
 		       strlen(value), "environment", &err) &&
-	    env->complaint.len == 0) {
+		   env->complaint.len == 0) {
 		buf_adds(&env->complaint, buf_str(&err));
 	}
 	explicit_bzero(value, strlen(value));
@@ -115,7 +115,7 @@ env_keeps(const char *name, size_t len)
 	size_t i;
 
 	return setting_find(name, len, &i) == NAME_IGNORED &&
-	    strncmp(name, "POSTERN_SECRET_KEY", len) != 0;
+	       strncmp(name, "POSTERN_SECRET_KEY", len) != 0;
 }
 
 struct config_env *
@@ -251,13 +251,15 @@ check_private(int fd, const char *path, size_t max, struct buf *err)
 	else if (!S_ISREG(st.st_mode))
 		buf_addf(err, "%s is not a regular file", path);
 	else if ((st.st_mode & 007) != 0)
-		buf_addf(err, "%s is open to others (mode %04o); run: "
-		    "chmod o= '%s'", path, (unsigned)(st.st_mode & 07777),
-		    path);
+		buf_addf(err,
+		    "%s is open to others (mode %04o); run: "
+		    "chmod o= '%s'",
+		    path, (unsigned)(st.st_mode & 07777), path);
 	else if (below_document_root(path))
-		buf_addf(err, "%s lies below the document root (%s); move it "
-		    "to where no web server looks", path,
-		    getenv("DOCUMENT_ROOT"));
+		buf_addf(err,
+		    "%s lies below the document root (%s); move it "
+		    "to where no web server looks",
+		    path, getenv("DOCUMENT_ROOT"));
 	else if (st.st_size > (off_t)max)
 		buf_addf(err, "%s has %lld bytes, may have %zu", path,
 		    (long long)st.st_size, max);
@@ -268,8 +270,8 @@ check_private(int fd, const char *path, size_t max, struct buf *err)
 
 /* Append a private file of at most max bytes to out. False with *err. */
 static bool
-read_private(int fd, const char *path, size_t max, struct buf *out,
-    struct buf *err)
+read_private(
+    int fd, const char *path, size_t max, struct buf *out, struct buf *err)
 {
 	ssize_t n;
 
@@ -312,7 +314,7 @@ config_secret_file(const struct setting *s, const struct config_value *v,
 	if (!read_private(fd, v->plain, CONFIG_SECRET_MAX, &content, err))
 		goto out;
 	while (content.len > 0 && (content.data[content.len - 1] == '\n' ||
-	    content.data[content.len - 1] == '\r'))
+				      content.data[content.len - 1] == '\r'))
 		content.len--;
 	if (content.len == 0) {
 		buf_addf(err, "%s is empty", v->plain);
@@ -348,8 +350,8 @@ parse_lines(const char *path, const struct buf *text,
 			nl = end;
 		buf_reset(&origin);
 		buf_addf(&origin, "%s:%zu", path, ++line);
-		rc = config_parse_line(p, (size_t)(nl - p), &key, &keylen,
-		    &value, &valuelen);
+		rc = config_parse_line(
+		    p, (size_t)(nl - p), &key, &keylen, &value, &valuelen);
 		if (rc == -1) {
 			buf_addf(err, "%s: not a line of the form KEY=value",
 			    buf_str(&origin));
@@ -390,7 +392,7 @@ open_settings(const struct config_env *env, char **path, struct buf *err)
 		if (fd != -1) {
 			*path = mem_strdup(places[i]);
 		} else if (err->len > 0 ||
-		    (errno != ENOENT && errno != ENOTDIR)) {
+			   (errno != ENOENT && errno != ENOTDIR)) {
 			buf_addf(err, "%s: %s", places[i], strerror(errno));
 			break;
 		}
@@ -400,8 +402,8 @@ open_settings(const struct config_env *env, char **path, struct buf *err)
 }
 
 bool
-config_file_read(const struct config_env *env, struct config_values *values,
-    struct buf *err)
+config_file_read(
+    const struct config_env *env, struct config_values *values, struct buf *err)
 {
 	struct buf text = { 0 };
 	char *path;

@@ -37,15 +37,15 @@ static const struct setting settings[SETTINGS] = {
 	{ "POSTERN_JWT_AUDIENCE", SETTING_STRING, AT(jwt_audience), "", 0, 0,
 	    NULL, config_check_text,
 	    "What a token's aud has to hold; empty: not checked." },
-	{ "POSTERN_JWT_LEEWAY", SETTING_INT, AT(jwt_leeway), "30", 0, 300,
-	    NULL, NULL,
+	{ "POSTERN_JWT_LEEWAY", SETTING_INT, AT(jwt_leeway), "30", 0, 300, NULL,
+	    NULL,
 	    "Seconds by which clocks may differ when exp, nbf and iat are "
 	    "checked." },
-	{ "POSTERN_JWT_MAX_AGE", SETTING_INT, AT(jwt_max_age), "0", 0,
-	    31536000, NULL, NULL,
+	{ "POSTERN_JWT_MAX_AGE", SETTING_INT, AT(jwt_max_age), "0", 0, 31536000,
+	    NULL, NULL,
 	    "Seconds after its iat for which a token is good; 0: no limit." },
-	{ "POSTERN_JWT_REQUIRE_EXP", SETTING_BOOL, AT(jwt_require_exp), "on",
-	    0, 0, "off|on", NULL, "Whether a token without exp is refused." },
+	{ "POSTERN_JWT_REQUIRE_EXP", SETTING_BOOL, AT(jwt_require_exp), "on", 0,
+	    0, "off|on", NULL, "Whether a token without exp is refused." },
 	{ "POSTERN_KEY_BYTES", SETTING_INT, AT(key_bytes), "32", 16, 64, NULL,
 	    NULL, "Length of new public and secret keys, in bytes." },
 	{ "POSTERN_LISTEN", SETTING_STRING, AT(listen), "", 0, 0, NULL,
@@ -68,12 +68,12 @@ static const struct setting settings[SETTINGS] = {
 	    INT32_MAX, NULL, NULL,
 	    "Requests after which a worker makes way for a fresh one; 0: "
 	    "never." },
-	{ "POSTERN_QUERY_TIMEOUT", SETTING_MS, AT(query_timeout_ms), "2", 1,
-	    60, NULL, NULL, "Seconds that one query may take." },
+	{ "POSTERN_QUERY_TIMEOUT", SETTING_MS, AT(query_timeout_ms), "2", 1, 60,
+	    NULL, NULL, "Seconds that one query may take." },
 	{ "POSTERN_REALM", SETTING_STRING, AT(realm), "postern", 0, 0, NULL,
 	    config_check_realm, "The realm of the 401 challenge." },
-	{ "POSTERN_REGISTRATION", SETTING_ENUM, AT(registration), "token", 0,
-	    0, "token|open|closed", NULL,
+	{ "POSTERN_REGISTRATION", SETTING_ENUM, AT(registration), "token", 0, 0,
+	    "token|open|closed", NULL,
 	    "Who may register an app: holders of a token, anyone, no one." },
 	{ "POSTERN_REGISTRATION_TOKEN", SETTING_SECRET, AT(registration_token),
 	    "", 0, 0, NULL, config_check_token,
@@ -161,8 +161,8 @@ distance(const char *a, size_t alen, const char *b, size_t blen)
 }
 
 void
-setting_unknown(const char *name, size_t len, const char *origin,
-    struct buf *err)
+setting_unknown(
+    const char *name, size_t len, const char *origin, struct buf *err)
 {
 	size_t i, d, best = DISTANCE_MAX + 1;
 	const char *meant = NULL;
@@ -170,8 +170,8 @@ setting_unknown(const char *name, size_t len, const char *origin,
 	if (len > NAME_LEN_MAX)
 		len = NAME_LEN_MAX;
 	for (i = 0; i < SETTINGS; i++) {
-		d = distance(name, len, settings[i].name,
-		    strlen(settings[i].name));
+		d = distance(
+		    name, len, settings[i].name, strlen(settings[i].name));
 		if (d < best) {
 			best = d;
 			meant = settings[i].name;

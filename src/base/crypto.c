@@ -64,12 +64,12 @@ crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
 	if (ctx == NULL)
 		goto out;
 	memcpy(digest, digests[hash], strlen(digests[hash]) + 1);
-	params[0] = OSSL_PARAM_construct_utf8_string(
-	    OSSL_MAC_PARAM_DIGEST, digest, 0);
+	params[0] =
+	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
 	params[1] = OSSL_PARAM_construct_end();
 	ok = EVP_MAC_init(ctx, key, keylen, params) == 1 &&
-	    EVP_MAC_update(ctx, p, n) == 1 &&
-	    EVP_MAC_final(ctx, out, &got, want) == 1 && got == want;
+	     EVP_MAC_update(ctx, p, n) == 1 &&
+	     EVP_MAC_final(ctx, out, &got, want) == 1 && got == want;
 out:
 	EVP_MAC_CTX_free(ctx);
 	if (!ok)
@@ -105,14 +105,14 @@ crypto_gcm_seal(const void *key, size_t keylen, const void *nonce,
 		return false;
 	ctx = EVP_CIPHER_CTX_new();
 	ok = ctx != NULL &&
-	    EVP_EncryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
-	    (aadlen == 0 ||
-	     EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
-	    EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
-	    (size_t)len == n &&
-	    EVP_EncryptFinal_ex(ctx, out + n, &last) == 1 && last == 0 &&
-	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LEN,
-	        out + n) == 1;
+	     EVP_EncryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
+	     (aadlen == 0 ||
+		 EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	     EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
+	     (size_t)len == n &&
+	     EVP_EncryptFinal_ex(ctx, out + n, &last) == 1 && last == 0 &&
+	     EVP_CIPHER_CTX_ctrl(
+		 ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LEN, out + n) == 1;
 	EVP_CIPHER_CTX_free(ctx);
 	return ok;
 }
@@ -133,14 +133,14 @@ crypto_gcm_open(const void *key, size_t keylen, const void *nonce,
 	memcpy(tag, (const unsigned char *)c + n, sizeof tag);
 	ctx = EVP_CIPHER_CTX_new();
 	ok = ctx != NULL &&
-	    EVP_DecryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
-	    (aadlen == 0 ||
-	     EVP_DecryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
-	    EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
-	    (size_t)len == n &&
-	    EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LEN,
-	        tag) == 1 &&
-	    EVP_DecryptFinal_ex(ctx, out + n, &last) == 1 && last == 0;
+	     EVP_DecryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
+	     (aadlen == 0 ||
+		 EVP_DecryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	     EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
+	     (size_t)len == n &&
+	     EVP_CIPHER_CTX_ctrl(
+		 ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LEN, tag) == 1 &&
+	     EVP_DecryptFinal_ex(ctx, out + n, &last) == 1 && last == 0;
 	EVP_CIPHER_CTX_free(ctx);
 	if (!ok)
 		OPENSSL_cleanse(out, n); /* unauthenticated plaintext */

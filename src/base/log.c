@@ -21,7 +21,7 @@
 
 enum {
 	LINE_MAX_LEN = 4096, /* PIPE_BUF */
-	LINE_TAIL = 16,	     /* kept free for "..." and what closes the line */
+	LINE_TAIL = 16,      /* kept free for "..." and what closes the line */
 	VALUE_MAX = 1024     /* bytes of one value, as escaped */
 };
 
@@ -126,8 +126,8 @@ escape_one(const char *s, char out[12])
 			snprintf(out, 12, "\\ufffd");
 		return 1;
 	}
-	snprintf(out, 12, "%s%.*s", c == '"' || c == '\\' ? "\\" : "", (int)n,
-	    s);
+	snprintf(
+	    out, 12, "%s%.*s", c == '"' || c == '\\' ? "\\" : "", (int)n, s);
 	return n;
 }
 
@@ -251,8 +251,8 @@ emit(struct line *l, enum log_level level)
 }
 
 void
-log_fields(enum log_level level, const char *event,
-    const struct log_field *fields)
+log_fields(
+    enum log_level level, const char *event, const struct log_field *fields)
 {
 	struct line l;
 	int saved = errno;

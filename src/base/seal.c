@@ -70,7 +70,7 @@ fingerprint(struct master_key *mk)
 	unsigned char mac[CRYPTO_MAC_MAX];
 
 	if (!crypto_hmac(CRYPTO_SHA256, mk->key.data, mk->key.len, label,
-	        sizeof label - 1, mac))
+		sizeof label - 1, mac))
 		abort();
 	hex_encode(mac, SEAL_KEY_ID_LEN / 2, mk->id);
 }
@@ -130,7 +130,7 @@ seal_key(const struct master_key *mk, const char *public_key,
 	aad_make(&aad, mk->id, public_key);
 	crypto_random(box, CRYPTO_NONCE_LEN);
 	if (!crypto_gcm_seal(mk->key.data, mk->key.len, box, aad.data, aad.len,
-	        raw->data, raw->len, box + CRYPTO_NONCE_LEN))
+		raw->data, raw->len, box + CRYPTO_NONCE_LEN))
 		abort();
 	hex_encode(box, raw->len + OVERHEAD, hex);
 	buf_adds(out, hex);

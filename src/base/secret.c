@@ -17,11 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum {
-	ARENA_SIZE = 256 * 1024,
-	BLOCK = 64,
-	BLOCKS = ARENA_SIZE / BLOCK
-};
+enum { ARENA_SIZE = 256 * 1024, BLOCK = 64, BLOCKS = ARENA_SIZE / BLOCK };
 
 /* What a block is; a run ends with its BLOCK_LAST. */
 enum { BLOCK_FREE = 0, BLOCK_USED, BLOCK_LAST };
@@ -103,7 +99,8 @@ secret_new(struct secret *s, size_t len)
 	at = arena_find(n);
 	memset(arena.map + at, BLOCK_USED, n);
 	arena.map[at + n - 1] = BLOCK_LAST;
-	s->data = arena.base + at * BLOCK; /* zeroed: released blocks are wiped */
+	s->data =
+	    arena.base + at * BLOCK; /* zeroed: released blocks are wiped */
 	s->len = len;
 }
 

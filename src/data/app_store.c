@@ -16,14 +16,38 @@
 #define TIME(column)                                                           \
 	"to_char(" column " AT TIME ZONE 'UTC', "                              \
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-#define COLUMNS                                                                \
-	"id, name, public_key, " TIME("created_at") ", " TIME("updated_at")    \
-	", " TIME("disabled_at") ", " TIME("expires_at")                       \
-	", extract(epoch FROM expires_at)::float8, "                           \
-	TIME("previous_valid_until")                                           \
-	", extract(epoch FROM previous_valid_until)::float8"                   \
-	", encrypted_secret_key, master_key_id"                                \
-	", previous_encrypted_secret_key, previous_master_key_id"
+#define COLUMNS                                                                        \
+	"id, name, public_key, " TIME("created_at") ", " TIME("updated_at") ", " TIME( \
+	    "disabled_at") ", " TIME("expires_at") ", extract(epoch FROM "             \
+						   "expires_at)::float8,"              \
+						   " " TIME("previous_valid_"          \
+							    "until") ", "              \
+								     "extract"         \
+								     "(epoch "         \
+								     "FROM "           \
+								     "previou"         \
+								     "s_"              \
+								     "valid_"          \
+								     "until):"         \
+								     ":float8"         \
+								     ", "              \
+								     "encrypt"         \
+								     "ed_"             \
+								     "secret_"         \
+								     "key, "           \
+								     "master_"         \
+								     "key_id"          \
+								     ", "              \
+								     "previou"         \
+								     "s_"              \
+								     "encrypt"         \
+								     "ed_"             \
+								     "secret_"         \
+								     "key, "           \
+								     "previou"         \
+								     "s_"              \
+								     "master_"         \
+								     "key_id"
 
 /* Of a change with a guard: the row, if it is still as the caller read it. */
 #define GUARDED                                                                \
@@ -51,7 +75,7 @@ static char *
 take(const struct db_result *res, int row, int col)
 {
 	return db_null(res, row, col) ? NULL
-	                              : mem_strdup(db_text(res, row, col));
+				      : mem_strdup(db_text(res, row, col));
 }
 
 static void
@@ -152,7 +176,8 @@ app_store_rename(struct db *db, const char *actor, const char *public_key,
 {
 	static const struct db_stmt rename_stmt = { "app_rename",
 		"UPDATE apps SET name = $3, updated_at = now()" GUARDED
-		" RETURNING " COLUMNS, 3 };
+		" RETURNING " COLUMNS,
+		3 };
 	const char *params[] = { public_key, guard, name };
 
 	return change_guarded(db, actor, &rename_stmt, params, a);
@@ -171,7 +196,8 @@ app_store_rotate(struct db *db, const char *actor, const char *public_key,
 		" previous_valid_until = CASE WHEN $5::bigint > 0"
 		" THEN now() + make_interval(secs => $5::bigint) END,"
 		" encrypted_secret_key = $3, master_key_id = $4,"
-		" updated_at = now()" GUARDED " RETURNING " COLUMNS, 5 };
+		" updated_at = now()" GUARDED " RETURNING " COLUMNS,
+		5 };
 	char grace[24];
 	const char *params[] = { public_key, guard, secret->sealed,
 		secret->key_id, grace };
@@ -181,21 +207,22 @@ app_store_rotate(struct db *db, const char *actor, const char *public_key,
 }
 
 enum status
-app_store_end_previous(struct db *db, const char *actor,
-    const char *public_key, const char *guard)
+app_store_end_previous(
+    struct db *db, const char *actor, const char *public_key, const char *guard)
 {
 	static const struct db_stmt end = { "app_end_previous",
 		"UPDATE apps SET previous_encrypted_secret_key = NULL,"
 		" previous_master_key_id = NULL, previous_valid_until = NULL,"
-		" updated_at = now()" GUARDED " RETURNING id", 2 };
+		" updated_at = now()" GUARDED " RETURNING id",
+		2 };
 	const char *params[] = { public_key, guard };
 
 	return change_guarded(db, actor, &end, params, NULL);
 }
 
 enum status
-app_store_delete(struct db *db, const char *actor, const char *public_key,
-    const char *guard)
+app_store_delete(
+    struct db *db, const char *actor, const char *public_key, const char *guard)
 {
 	static const struct db_stmt delete = { "app_delete",
 		"DELETE FROM apps" GUARDED " RETURNING id", 2 };
@@ -205,25 +232,27 @@ app_store_delete(struct db *db, const char *actor, const char *public_key,
 }
 
 enum status
-app_store_set_disabled(struct db *db, const char *actor,
-    const char *public_key, bool disabled, struct app *a)
+app_store_set_disabled(struct db *db, const char *actor, const char *public_key,
+    bool disabled, struct app *a)
 {
 	static const struct db_stmt set = { "app_set_disabled",
 		"UPDATE apps SET disabled_at = CASE WHEN $2::bool"
 		" THEN coalesce(disabled_at, now()) END, updated_at = now()"
-		" WHERE public_key = $1 RETURNING " COLUMNS, 2 };
+		" WHERE public_key = $1 RETURNING " COLUMNS,
+		2 };
 	const char *params[] = { public_key, disabled ? "t" : "f" };
 
 	return change(db, actor, &set, params, a);
 }
 
 enum status
-app_store_list(struct db *db, int64_t after, int limit, struct app **list,
-    size_t *n)
+app_store_list(
+    struct db *db, int64_t after, int limit, struct app **list, size_t *n)
 {
 	static const struct db_stmt page = { "app_list",
 		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint"
-		" ORDER BY id LIMIT $2::int", 2 };
+		" ORDER BY id LIMIT $2::int",
+		2 };
 	char from[24], count[16];
 	const char *params[] = { from, count };
 	struct db_result *res = NULL;
@@ -251,7 +280,8 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 		" SELECT master_key_id AS k FROM apps UNION ALL"
 		" SELECT previous_master_key_id FROM apps"
 		" WHERE previous_encrypted_secret_key IS NOT NULL) AS t"
-		" GROUP BY k ORDER BY k NULLS FIRST", 0 };
+		" GROUP BY k ORDER BY k NULLS FIRST",
+		0 };
 	struct db_result *res = NULL;
 	enum status st;
 	int i;

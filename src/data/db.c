@@ -34,16 +34,16 @@ struct db {
 	int min_schema;
 	PGconn *conn;
 	enum db_phase phase;
-	const char *state;    /* a constant, for db_state */
-	const char *told;     /* the state last logged, once each */
+	const char *state; /* a constant, for db_state */
+	const char *told;  /* the state last logged, once each */
 	struct buf error;
-	bool want_write;      /* while connecting */
+	bool want_write; /* while connecting */
 	int fd;
 	uint64_t generation;
-	int64_t deadline_us;  /* of connecting and setting up */
-	int64_t retry_us;     /* when down */
+	int64_t deadline_us; /* of connecting and setting up */
+	int64_t retry_us;    /* when down */
 	int64_t backoff_ms;
-	bool fresh;	      /* the first attempt after a start or a loss */
+	bool fresh; /* the first attempt after a start or a loss */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 };
@@ -152,9 +152,9 @@ go_down(struct db *db, const char *state, const char *error)
 	db->told = lost ? NULL : state;
 	/* A lost connection is tried anew at once, then ever more slowly. */
 	db->fresh = lost;
-	db->backoff_ms = lost ? 0
-	    : db->backoff_ms == 0 ? BACKOFF_MIN_MS
-	                          : 2 * db->backoff_ms;
+	db->backoff_ms = lost                  ? 0
+			 : db->backoff_ms == 0 ? BACKOFF_MIN_MS
+					       : 2 * db->backoff_ms;
 	if (db->backoff_ms > BACKOFF_MAX_MS)
 		db->backoff_ms = BACKOFF_MAX_MS;
 	db->retry_us = in_ms(jittered(db->backoff_ms));
@@ -277,8 +277,7 @@ send_settings(struct db *db)
 	    db->query_timeout_ms);
 	db->phase = DB_SETTINGS;
 	if (PQsetnonblocking(db->conn, 1) != 0 ||
-	    PQsendQuery(db->conn, buf_str(&sql)) != 1 ||
-	    PQflush(db->conn) != 0)
+	    PQsendQuery(db->conn, buf_str(&sql)) != 1 || PQflush(db->conn) != 0)
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 	buf_free(&sql);
 }
@@ -330,8 +329,8 @@ step_next(struct db *db)
 	}
 	db->phase = DB_SCHEMA;
 	if (PQsendQuery(db->conn,
-	        "SELECT coalesce(max(version), 0) FROM postern_migrations") !=
-	        1 ||
+		"SELECT coalesce(max(version), 0) FROM postern_migrations") !=
+		1 ||
 	    PQflush(db->conn) != 0)
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 }
@@ -346,7 +345,7 @@ step_setup(struct db *db)
 		return;
 	}
 	while ((db->phase == DB_SETTINGS || db->phase == DB_SCHEMA) &&
-	    PQisBusy(db->conn) == 0) {
+	       PQisBusy(db->conn) == 0) {
 		res = PQgetResult(db->conn);
 		if (res == NULL)
 			step_next(db);
@@ -442,8 +441,8 @@ db_wait(struct db *db, int64_t timeout_ms)
 		if (db_wake_us(db) > now && db_wake_us(db) < until)
 			ms = (db_wake_us(db) - now) / 1000 + 1;
 		p = (struct pollfd){ .fd = db->fd,
-			.events = db_events(db) == EPOLLOUT ? POLLOUT
-			                                    : POLLIN };
+			.events =
+			    db_events(db) == EPOLLOUT ? POLLOUT : POLLIN };
 		(void)poll(&p, 1, (int)ms);
 		db_step(db);
 		now = clock_mono_us();
@@ -497,15 +496,14 @@ collect(struct db *db, int64_t timeout_ms)
 			PQclear(last);
 			go_down(db, "unreachable",
 			    clock_mono_us() >= until
-			        ? "a query timed out"
-			        : PQerrorMessage(db->conn));
+				? "a query timed out"
+				: PQerrorMessage(db->conn));
 			return NULL;
 		}
 		if (res == NULL)
 			break;
 		/* The first error of a script is the one that counts. */
-		if (last != NULL &&
-		    PQresultStatus(last) == PGRES_FATAL_ERROR) {
+		if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
 			PQclear(res);
 			continue;
 		}
@@ -559,8 +557,8 @@ prepare(struct db *db, const struct db_stmt *stmt)
 			return ST_OK;
 	if (db->nprepared == PREPARED_MAX)
 		abort(); /* more statements than the program has */
-	if (PQsendPrepare(db->conn, stmt->name, stmt->sql, stmt->nparams,
-	        NULL) != 1) {
+	if (PQsendPrepare(
+		db->conn, stmt->name, stmt->sql, stmt->nparams, NULL) != 1) {
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 		return ST_UNAVAILABLE;
 	}
@@ -587,7 +585,7 @@ db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
 	if (st != ST_OK)
 		return st;
 	if (PQsendQueryPrepared(db->conn, stmt->name, stmt->nparams, params,
-	        NULL, NULL, 0) != 1) {
+		NULL, NULL, 0) != 1) {
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 		return ST_UNAVAILABLE;
 	}
@@ -664,8 +662,7 @@ db_commit(struct db *db)
 void
 db_rollback(struct db *db)
 {
-	if (db->phase == DB_UP &&
-	    PQtransactionStatus(db->conn) != PQTRANS_IDLE)
+	if (db->phase == DB_UP && PQtransactionStatus(db->conn) != PQTRANS_IDLE)
 		(void)!db_script(db, "ROLLBACK", db->query_timeout_ms);
 }
 

@@ -57,13 +57,14 @@ schema_ready(struct db *db)
 	static const struct db_stmt ready = { "schema_ready",
 		"SELECT coalesce(max(version), 0), pg_is_in_recovery()"
 		" OR current_setting('transaction_read_only')::bool"
-		" FROM postern_migrations", 0 };
+		" FROM postern_migrations",
+		0 };
 	struct db_result *res = NULL;
 	enum status st;
 
 	st = db_query(db, &ready, NULL, &res);
 	if (st == ST_OK && (atoi(db_text(res, 0, 0)) < schema_required() ||
-	                       db_text(res, 0, 1)[0] != 'f'))
+			       db_text(res, 0, 1)[0] != 'f'))
 		st = ST_UNAVAILABLE;
 	db_result_free(res);
 	return st;
@@ -90,7 +91,8 @@ record(struct db *db, const struct migration *m)
 {
 	static const struct db_stmt insert = { "schema_record",
 		"INSERT INTO postern_migrations (version, name)"
-		" VALUES ($1::int, $2)", 2 };
+		" VALUES ($1::int, $2)",
+		2 };
 	char version[16];
 	const char *params[] = { version, m->name };
 	struct db_result *res = NULL;
@@ -137,7 +139,8 @@ grant(struct db *db, const char *role)
 		" GRANT USAGE ON SEQUENCE %s TO %I;"
 		" GRANT SELECT ON app_events, postern_migrations TO %I;',"
 		" current_schema(), $1::text, $1,"
-		" pg_get_serial_sequence('apps', 'id'), $1, $1)", 1 };
+		" pg_get_serial_sequence('apps', 'id'), $1, $1)",
+		1 };
 	struct db_result *res = NULL;
 	enum status st;
 

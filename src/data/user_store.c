@@ -122,7 +122,8 @@ user_store_get(struct db *db, const struct user_key *k, struct user_doc *d)
 {
 	static const struct db_stmt get = { "user_get",
 		"SELECT " ETAG ", u.information::text FROM users AS u"
-		" WHERE" KEY, 2 };
+		" WHERE" KEY,
+		2 };
 	struct db_result *res = NULL;
 	struct key_params kp;
 	enum status st;
@@ -150,11 +151,13 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 		" information = excluded.information,"
 		" version = u.version + 1, updated_at = now()"
 		" WHERE true" MATCH("$3") NONE_MATCH("$4") RESULT
-		", (xmax = 0)::int", 5 };
+		", (xmax = 0)::int",
+		5 };
 	static const struct db_stmt update = { "user_replace",
 		"UPDATE users AS u SET information = $5::jsonb,"
 		" version = u.version + 1, updated_at = now()"
-		" WHERE" KEY MATCH("$3") NONE_MATCH("$4") RESULT ", 0", 5 };
+		" WHERE" KEY MATCH("$3") NONE_MATCH("$4") RESULT ", 0",
+		5 };
 	struct db_result *res = NULL;
 	struct key_params kp;
 	enum status st;
@@ -198,14 +201,19 @@ user_store_patch(struct db *db, const struct user_key *k, const char *json,
 	static const struct db_stmt patch = { "user_patch",
 		"WITH old AS MATERIALIZED (SELECT app_id, user_id,"
 		" postern_merge_patch(information, $5::jsonb) AS merged"
-		" FROM users AS u WHERE" KEY MATCH("$3") NONE_MATCH("$4")
-		" FOR UPDATE), sized AS MATERIALIZED (SELECT *,"
-		" octet_length(merged::text) <= $6::bigint AS fits FROM old),"
-		" new AS (UPDATE users AS u SET information = sized.merged,"
-		" version = u.version + 1, updated_at = now() FROM sized"
-		" WHERE u.app_id = sized.app_id AND u.user_id = sized.user_id"
-		" AND sized.fits" RESULT ")"
-		" SELECT new.*, sized.fits FROM sized LEFT JOIN new ON true",
+		" FROM users AS u WHERE" KEY MATCH("$3") NONE_MATCH(
+		    "$4") " FOR UPDATE), sized AS MATERIALIZED (SELECT *,"
+			  " octet_length(merged::text) <= $6::bigint AS fits "
+			  "FROM old),"
+			  " new AS (UPDATE users AS u SET information = "
+			  "sized.merged,"
+			  " version = u.version + 1, updated_at = now() FROM "
+			  "sized"
+			  " WHERE u.app_id = sized.app_id AND u.user_id = "
+			  "sized.user_id"
+			  " AND sized.fits" RESULT ")"
+			  " SELECT new.*, sized.fits FROM sized LEFT JOIN new "
+			  "ON true",
 		6 };
 	struct db_result *res = NULL;
 	struct key_params kp;
@@ -234,8 +242,9 @@ enum status
 user_store_delete(struct db *db, const struct user_key *k)
 {
 	static const struct db_stmt delete = { "user_delete",
-		"DELETE FROM users AS u WHERE" KEY MATCH("$3") NONE_MATCH("$4")
-		" RETURNING 1", 4 };
+		"DELETE FROM users AS u WHERE" KEY MATCH("$3")
+		    NONE_MATCH("$4") " RETURNING 1",
+		4 };
 	struct db_result *res = NULL;
 	struct key_params kp;
 	enum status st;
@@ -274,7 +283,8 @@ user_store_list(struct db *db, int64_t app_id, const char *after, int limit,
 		" to_char(u.created_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
 		" to_char(u.updated_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
 		" FROM users AS u WHERE u.app_id = $1::bigint"
-		" AND u.user_id > $2 ORDER BY u.user_id LIMIT $3::int", 3 };
+		" AND u.user_id > $2 ORDER BY u.user_id LIMIT $3::int",
+		3 };
 	char id[24], count[16];
 	const char *params[] = { id, after, count };
 	struct db_result *res = NULL;

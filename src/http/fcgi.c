@@ -24,7 +24,7 @@ struct fcgi_conn {
 	FCGX_Request r;
 	char **params;
 	bool cgi;
-	bool begun;	/* between fcgi_begin and fcgi_finish */
+	bool begun;     /* between fcgi_begin and fcgi_finish */
 	bool body_done; /* STDIN was read to its end */
 };
 
@@ -90,8 +90,8 @@ enum fcgi_role
 fcgi_conn_role(const struct fcgi_conn *c)
 {
 	return !c->cgi && c->r.role == FCGI_ROLE_AUTHORIZER_
-	    ? FCGI_ROLE_AUTHORIZER_
-	    : FCGI_ROLE_RESPONDER;
+		   ? FCGI_ROLE_AUTHORIZER_
+		   : FCGI_ROLE_RESPONDER;
 }
 
 /* Up to n bytes; fewer only at the end or on an error (-1). */
@@ -187,8 +187,8 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 	if (c->cgi)
 		return write_all(STDOUT_FILENO, answer, len);
 	ok = len <= INT32_MAX &&
-	    FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
-	    FCGX_FClose(c->r.out) == 0;
+	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
+	     FCGX_FClose(c->r.out) == 0;
 	/* With all of STDIN read nothing more can come, and closing at once
 	 * spares the wait for the web server's own close. Unread input keeps
 	 * libfcgi's lingering close: a plain one would reset the answer. */

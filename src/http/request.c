@@ -103,7 +103,7 @@ scan(struct request *req, struct params *p, char *const *params)
 	if (p->authorization == NULL)
 		req->authorization = p->redirect_authorization;
 	else if (p->redirect_authorization != NULL &&
-	    strcmp(p->authorization, p->redirect_authorization) != 0)
+		 strcmp(p->authorization, p->redirect_authorization) != 0)
 		req->credential_doubled = true;
 }
 
@@ -135,7 +135,7 @@ static bool
 is_mount(const char *path, size_t len, const char *prefix, size_t n)
 {
 	return n > 0 && n <= len && memcmp(path, prefix, n) == 0 &&
-	    (n == len || path[n] == '/');
+	       (n == len || path[n] == '/');
 }
 
 static bool
@@ -152,8 +152,8 @@ ends_with(const char *s, size_t len, const char *end)
  * be named "x.fcgi".
  */
 static size_t
-mount_length(const char *path, size_t len, const struct params *p,
-    const char *base)
+mount_length(
+    const char *path, size_t len, const struct params *p, const char *base)
 {
 	const char *script = p->script_name;
 	size_t n = strlen(base), slash;
@@ -166,8 +166,8 @@ mount_length(const char *path, size_t len, const struct params *p,
 		return 0;
 	if (is_mount(path, len, script, n))
 		return n;
-	slash = (size_t)(strrchr(script, '/') ? strrchr(script, '/') - script
-	                                      : 0);
+	slash =
+	    (size_t)(strrchr(script, '/') ? strrchr(script, '/') - script : 0);
 	return is_mount(path, len, script, slash) ? slash : 0;
 }
 
@@ -222,8 +222,8 @@ resolve_path(struct request *req, const struct params *p, const char *base)
 /* Without REQUEST_URI (CGI of other servers): script and path, decoded by the
  * server; '%' in them is a plain character, so it is encoded once more. */
 static void
-resolve_script(struct request *req, struct params *p, const char *base,
-    struct buf *uri)
+resolve_script(
+    struct request *req, struct params *p, const char *base, struct buf *uri)
 {
 	const char *s;
 
@@ -247,7 +247,7 @@ set_gate(struct request *req, const struct params *p, bool authorizer)
 
 	for (i = 0; path && i < 2; i++)
 		path = req->path[i].len == strlen(auth[i]) &&
-		    memcmp(req->path[i].p, auth[i], req->path[i].len) == 0;
+		       memcmp(req->path[i].p, auth[i], req->path[i].len) == 0;
 	if (authorizer)
 		req->gate = GATE_AUTHORIZER;
 	else if (strcmp(p->postern_gate, "nginx") == 0)
@@ -287,8 +287,8 @@ set_id(struct request *req, const char *theirs)
 }
 
 void
-request_init(struct request *req, char *const *params, bool authorizer,
-    const char *base)
+request_init(
+    struct request *req, char *const *params, bool authorizer, const char *base)
 {
 	struct params p = { "", "", "", "", "", "", "", "", NULL, NULL };
 

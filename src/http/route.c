@@ -30,7 +30,7 @@ literal_is(const struct segment *seg, const char *p, size_t len)
 	if (memchr(seg->p, '%', seg->len) == NULL)
 		return seg->len == len && memcmp(seg->p, p, len) == 0;
 	yes = parse_percent_decode(seg->p, seg->len, &b) && b.len == len &&
-	    memcmp(b.data, p, len) == 0;
+	      memcmp(b.data, p, len) == 0;
 	buf_free(&b);
 	return yes;
 }
@@ -62,9 +62,9 @@ take_param(struct route_match *m, const struct segment *seg)
 {
 	buf_reset(&m->param);
 	m->param_bad = !parse_percent_decode(seg->p, seg->len, &m->param) ||
-	    !parse_is_user_id(buf_str(&m->param), m->param.len) ||
-	    strcmp(buf_str(&m->param), ".") == 0 ||
-	    strcmp(buf_str(&m->param), "..") == 0;
+		       !parse_is_user_id(buf_str(&m->param), m->param.len) ||
+		       strcmp(buf_str(&m->param), ".") == 0 ||
+		       strcmp(buf_str(&m->param), "..") == 0;
 }
 
 void
@@ -100,6 +100,6 @@ route_allow(unsigned allowed, struct buf *out)
 	allowed |= M_OPTIONS;
 	for (i = 0; i < sizeof methods / sizeof methods[0]; i++)
 		if (allowed & methods[i].method)
-			buf_addf(out, "%s%s", out->len ? ", " : "",
-			    methods[i].name);
+			buf_addf(
+			    out, "%s%s", out->len ? ", " : "", methods[i].name);
 }

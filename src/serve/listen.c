@@ -28,7 +28,7 @@ listen_is_listening(int fd)
 	int yes = 0;
 
 	return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &yes, &len) == 0 &&
-	    yes != 0;
+	       yes != 0;
 }
 
 static bool
@@ -42,7 +42,7 @@ static bool
 set_flags(int fd)
 {
 	return fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK) == 0 &&
-	    fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
+	       fcntl(fd, F_SETFD, FD_CLOEXEC) == 0;
 }
 
 /* sd_listen_fds(3) without its library: one socket, meant for this process. */
@@ -54,9 +54,8 @@ from_systemd(void)
 	bool yes;
 
 	yes = pid != NULL && fds != NULL &&
-	    parse_u64(pid, strlen(pid), 1, INT32_MAX, &n) &&
-	    n == (uint64_t)getpid() &&
-	    parse_u64(fds, strlen(fds), 1, 64, &n);
+	      parse_u64(pid, strlen(pid), 1, INT32_MAX, &n) &&
+	      n == (uint64_t)getpid() && parse_u64(fds, strlen(fds), 1, 64, &n);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
@@ -108,7 +107,7 @@ open_unix(const struct config *cfg, const char *path, struct listener *l,
 	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	mask = umask(0177);
 	ok = l->fd >= 0 &&
-	    bind(l->fd, (const struct sockaddr *)&sa, sizeof sa) == 0;
+	     bind(l->fd, (const struct sockaddr *)&sa, sizeof sa) == 0;
 	umask(mask);
 	if (!ok)
 		return fail(err, path);
@@ -159,8 +158,8 @@ open_tcp(const char *where, struct listener *l, struct buf *err)
 		host = mem_strndup(where, len);
 	rc = getaddrinfo(host, colon + 1, &hints, &list);
 	if (rc != 0)
-		buf_addf(err, "POSTERN_LISTEN: %s: %s", where,
-		    gai_strerror(rc));
+		buf_addf(
+		    err, "POSTERN_LISTEN: %s: %s", where, gai_strerror(rc));
 	else if (!(ok = bind_first(list, l)))
 		fail(err, where);
 	if (list != NULL)

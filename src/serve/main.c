@@ -80,8 +80,8 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 		buf_free(&err);
 		return rc;
 	}
-	log_init("postern.fcgi", cfg->log_level, cfg->log_format,
-	    cfg->log_target);
+	log_init(
+	    "postern.fcgi", cfg->log_level, cfg->log_format, cfg->log_target);
 	/* A web server that hands us descriptor 0 is the master itself. */
 	single = cfg->workers == 0 || (cfg->workers < 0 && l.inherited);
 	if (cgi)

@@ -30,10 +30,10 @@ enum { BACKOFF_MIN_US = 100000, BACKOFF_MAX_US = 5000000, YOUNG_US = 1000000 };
 struct child {
 	pid_t pid;
 	unsigned generation;
-	int ready_fd;	    /* -1 once it said that it accepts */
+	int ready_fd; /* -1 once it said that it accepts */
 	bool stopping;
 	int64_t started_us;
-	int64_t kill_us;    /* when stopping: its last moment */
+	int64_t kill_us; /* when stopping: its last moment */
 };
 
 struct master {
@@ -121,7 +121,7 @@ stop_child(const struct master *m, struct child *c)
 		return;
 	c->stopping = true;
 	c->kill_us = clock_mono_us() +
-	    (m->cfg->request_timeout + KILL_EXTRA_S) * 1000000;
+		     (m->cfg->request_timeout + KILL_EXTRA_S) * 1000000;
 	kill(c->pid, SIGTERM);
 }
 
@@ -144,8 +144,7 @@ note_death(struct master *m, const struct child *c, int status)
 		return;
 	}
 	m->spawn_at_us = now + m->backoff_us;
-	m->backoff_us = m->backoff_us == 0 ? BACKOFF_MIN_US
-	                                   : 2 * m->backoff_us;
+	m->backoff_us = m->backoff_us == 0 ? BACKOFF_MIN_US : 2 * m->backoff_us;
 	if (m->backoff_us > BACKOFF_MAX_US)
 		m->backoff_us = BACKOFF_MAX_US;
 }
@@ -204,8 +203,8 @@ take_signals(struct master *m)
 			break;
 		default:
 			if (!m->stop)
-				log_info("stopping",
-				    LOG_N("signal", si.ssi_signo));
+				log_info(
+				    "stopping", LOG_N("signal", si.ssi_signo));
 			m->stop = true;
 		}
 }
@@ -230,9 +229,9 @@ take_ready(struct master *m)
 }
 
 struct census {
-	size_t fresh;	   /* of this generation, not stopping */
-	size_t ready;	   /* of those: accepting */
-	size_t stale;	   /* older, not stopping */
+	size_t fresh; /* of this generation, not stopping */
+	size_t ready; /* of those: accepting */
+	size_t stale; /* older, not stopping */
 	struct child *oldest_stale;
 	struct child *last_fresh;
 };
@@ -306,7 +305,7 @@ balance(struct master *m)
 		/* Hung at the start, or past its grace. */
 		if ((c->stopping && now > c->kill_us) ||
 		    (c->ready_fd >= 0 &&
-		        now > c->started_us + READY_S * 1000000LL))
+			now > c->started_us + READY_S * 1000000LL))
 			kill(c->pid, SIGKILL);
 	}
 }

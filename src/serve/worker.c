@@ -38,7 +38,7 @@ struct worker {
 	int epoll_fd;
 	int listen_fd;
 	int signal_fd;
-	int db_fd;		 /* as registered, -1 = not */
+	int db_fd; /* as registered, -1 = not */
 	uint32_t db_events;
 	uint64_t db_generation;
 	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
@@ -75,7 +75,8 @@ watch(int fd, int64_t seconds)
 static void
 start_watchdog(void)
 {
-	struct sigaction sa = { .sa_handler = watchdog, .sa_flags = SA_RESTART };
+	struct sigaction sa = { .sa_handler = watchdog,
+		.sa_flags = SA_RESTART };
 	struct itimerval tick = { { 1, 0 }, { 1, 0 } };
 
 	sigaction(SIGALRM, &sa, NULL);
@@ -94,12 +95,12 @@ serve(struct worker *w, struct fcgi_conn *c)
 	request_init(&req, fcgi_params(c),
 	    fcgi_conn_role(c) == FCGI_ROLE_AUTHORIZER_, w->cfg->base_path);
 	if (api_wants_body(&req) && !req.content_length_bad)
-		body = fcgi_read_body(c, req.content_length,
-		    (size_t)w->cfg->max_body, &req.body);
+		body = fcgi_read_body(
+		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
 	db_step(w->db);
 	api_answer(&w->api, &req, body, &res);
-	response_render(&res,
-	    req.method == M_HEAD && req.gate == GATE_NO, &answer);
+	response_render(
+	    &res, req.method == M_HEAD && req.gate == GATE_NO, &answer);
 	if (!fcgi_finish(c, buf_str(&answer), answer.len))
 		log_info("client_gone", LOG_S("request_id", req.id));
 	buf_free(&answer);
@@ -143,7 +144,7 @@ keep(struct worker *w, struct fcgi_conn *c)
 		fcgi_conn_free(oldest);
 	}
 	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-	        c) != 0) {
+		c) != 0) {
 		fcgi_conn_free(c);
 		return;
 	}
@@ -201,8 +202,8 @@ watch_db(struct worker *w)
 	if (fd == w->db_fd && w->db_generation == db_generation(w->db) &&
 	    events == w->db_events)
 		return;
-	if (w->db_fd >= 0 && (fd != w->db_fd ||
-	                         w->db_generation != db_generation(w->db)))
+	if (w->db_fd >= 0 &&
+	    (fd != w->db_fd || w->db_generation != db_generation(w->db)))
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->db_fd, NULL);
 	if (fd >= 0 && epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev) != 0)
 		epoll_ctl(w->epoll_fd, EPOLL_CTL_MOD, fd, &ev);
@@ -220,8 +221,8 @@ timeout_ms(const struct worker *w)
 		return -1;
 	if (wake <= now)
 		return 0;
-	return (int)((wake - now) / 1000 < 60000 ? (wake - now) / 1000 + 1
-	                                         : 60000);
+	return (
+	    int)((wake - now) / 1000 < 60000 ? (wake - now) / 1000 + 1 : 60000);
 }
 
 /* Wait once and do what is ready: signals and database first. */
@@ -242,7 +243,7 @@ turn(struct worker *w)
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;
 		else if (ev[i].data.ptr != &w->signal_fd &&
-		    ev[i].data.ptr != &w->db_fd)
+			 ev[i].data.ptr != &w->db_fd)
 			serve_kept(w, ev[i].data.ptr);
 	}
 	if (incoming && !w->stop)
@@ -266,7 +267,7 @@ set_up(struct worker *w)
 	if (w->signal_fd < 0 || w->epoll_fd < 0 ||
 	    add_event(w, w->signal_fd, EPOLLIN, &w->signal_fd) != 0 ||
 	    add_event(w, w->listen_fd, EPOLLIN | EPOLLEXCLUSIVE,
-	        &w->listen_fd) != 0) {
+		&w->listen_fd) != 0) {
 		log_error("worker_setup", LOG_S("error", strerror(errno)));
 		return false;
 	}

@@ -262,7 +262,7 @@ class Stack:
     by lighttpd), or "alone" (no lighttpd: the raw FastCGI client)."""
 
     def __init__(self, pg, way="external", workers=2, env=None, database=None,
-                 ready=True, extra_conf=""):
+                 ready=True, extra_conf="", wait=True):
         self.pg, self.way, self.scratch = pg, way, pg.scratch
         self.dir = self.scratch.dir()
         self.database = database or pg.database()
@@ -281,7 +281,7 @@ class Stack:
         self.process = self.lighttpd = None
         self.port = free_port()
         if way != "spawned":
-            self.start_postern()
+            self.start_postern(wait)
         if way != "alone":
             self.start_lighttpd(extra_conf)
         if ready and way != "alone":

@@ -103,7 +103,7 @@ test_wipe(void **state)
 
 	(void)state;
 	buf_adds(&b, "a secret that is longer than one block of sixty-four "
-	    "bytes, so that it moves");
+		     "bytes, so that it moves");
 	buf_wipe(&b);
 	assert_int_equal(b.len, 0);
 	for (i = 0; i < b.cap; i++)

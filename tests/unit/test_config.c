@@ -106,11 +106,11 @@ test_values(void **state)
 
 	(void)state;
 	assert_true(load("POSTERN_WORKERS=4\n"
-	    "POSTERN_QUERY_TIMEOUT=60\n"
-	    "POSTERN_JWT_ALGORITHMS=HS512 HS256\n"
-	    "POSTERN_MASTER_KEY=" KEY "\n"
-	    "POSTERN_ADMIN_TOKEN=" TOKEN_A "\n"
-	    "POSTERN_REALM=\n",
+			 "POSTERN_QUERY_TIMEOUT=60\n"
+			 "POSTERN_JWT_ALGORITHMS=HS512 HS256\n"
+			 "POSTERN_MASTER_KEY=" KEY "\n"
+			 "POSTERN_ADMIN_TOKEN=" TOKEN_A "\n"
+			 "POSTERN_REALM=\n",
 	    "# settings\r\n"
 	    "\r\n"
 	    "POSTERN_WORKERS = 8\r\n"
@@ -145,19 +145,23 @@ struct text_case {
 	const char *const *good, *const *bad;
 };
 
-#define LIST(...) (const char *const[]){ __VA_ARGS__, NULL }
+#define LIST(...)                                                              \
+	(const char *const[])                                                  \
+	{                                                                      \
+		__VA_ARGS__, NULL                                              \
+	}
 
 static const struct text_case text_cases[] = {
 	{ "POSTERN_BASE_PATH", LIST("/api", "/a/b-c_d.e~f", "/a..b"),
-	    LIST("api", "/", "/api/", "/a//b", "/a b", "/../x", "/x/..",
-	        "/x/.", "/a?b", "/a%2f", "/\xc3\xbc") },
+	    LIST("api", "/", "/api/", "/a//b", "/a b", "/../x", "/x/..", "/x/.",
+		"/a?b", "/a%2f", "/\xc3\xbc") },
 	{ "POSTERN_CORS_ORIGINS",
 	    LIST("*", "https://a.example", "http://localhost:3000",
-	        "https://a.example https://b.example:8443", "http://[::1]:80"),
+		"https://a.example https://b.example:8443", "http://[::1]:80"),
 	    LIST("a.example", "https://a.example/", "https://a.example/x",
-	        "* https://a.example", "https://A.example", "null",
-	        "https://a.example  https://b.example", "https://",
-	        "https://a:b", "https://a.example,https://b.example") },
+		"* https://a.example", "https://A.example", "null",
+		"https://a.example  https://b.example", "https://",
+		"https://a:b", "https://a.example,https://b.example") },
 	{ "POSTERN_DATABASE_URL",
 	    LIST("postgresql://h/db", "postgres://", "host=a,b dbname=c"),
 	    LIST("db", "mysql://x") },
@@ -166,21 +170,21 @@ static const struct text_case text_cases[] = {
 	{ "POSTERN_JWT_ALGORITHMS",
 	    LIST("HS256", "HS384", "HS256,HS512", "HS512 HS384 HS256"),
 	    LIST("none", "hs256", "RS256", "HS256 none", " ", "HS256HS384",
-	        "HS2567") },
+		"HS2567") },
 	{ "POSTERN_JWT_LEEWAY", LIST("0", "300"),
 	    LIST("-1", "301", "1s", "+1", " 1", "0x1", "1.0",
-	        "99999999999999999999999") },
+		"99999999999999999999999") },
 	{ "POSTERN_JWT_AUDIENCE", LIST("https://api", "gr\xc3\xbc\xc3\x9f"),
 	    LIST("\xff", "a\tb") },
 	{ "POSTERN_KEY_BYTES", LIST("16", "64"), LIST("15", "65") },
 	{ "POSTERN_LISTEN",
 	    LIST("fd:0", "unix:/run/postern.sock", "127.0.0.1:9000",
-	        "[::1]:9000", "localhost:1"),
+		"[::1]:9000", "localhost:1"),
 	    LIST("fd:1", "unix:", "9000", ":9000", "host:0", "host:65536",
-	        "::1:9000", "host:", "[]:1", "host:http",
-	        "unix:/"
-	        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
-	        "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") },
+		"::1:9000", "host:", "[]:1", "host:http",
+		"unix:/"
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
+		"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx") },
 	{ "POSTERN_MAX_BODY", LIST("1024", "16777216"),
 	    LIST("1023", "16777217", "64k") },
 	{ "POSTERN_QUERY_TIMEOUT", LIST("1", "60"), LIST("0", "61", "1.5") },
@@ -191,13 +195,14 @@ static const struct text_case text_cases[] = {
 	    LIST("0668", "66", "06600", "1777", "rw") },
 	{ "POSTERN_WORKERS", LIST("0", "1024", "auto"),
 	    LIST("-1", "1025", "Auto") },
-	{ "POSTERN_ADMIN_TOKEN", LIST(TOKEN_A, "0123456789012345678901234567890="),
+	{ "POSTERN_ADMIN_TOKEN",
+	    LIST(TOKEN_A, "0123456789012345678901234567890="),
 	    LIST("short", "0123456789012345678901234567890",
-	        "01234567890123456789012345678901 x",
-	        "01234567890123456789012345678901\xc3\xbc") },
+		"01234567890123456789012345678901 x",
+		"01234567890123456789012345678901\xc3\xbc") },
 	{ "POSTERN_MASTER_KEY", LIST(KEY, KEY "90417a5ce2f83b6d"),
 	    LIST("8f1c0b6a97d24e35b1604c8e9fa27d5", KEY "00",
-	        "8f1c0b6a97d24e35b1604c8e9fa27d5x") },
+		"8f1c0b6a97d24e35b1604c8e9fa27d5x") },
 };
 
 static void
@@ -215,7 +220,7 @@ try_value(const char *name, const char *value, bool good)
 	if (ok) {
 		config_free(&c);
 	} else if (strncmp(buf_str(&err), buf_str(&head), head.len) != 0 ||
-	    strstr(buf_str(&err), "needs ") == NULL) {
+		   strstr(buf_str(&err), "needs ") == NULL) {
 		if (strstr(name, "MASTER_KEY") == NULL)
 			fail_msg("message: %s", buf_str(&err));
 	}
@@ -276,8 +281,8 @@ static const struct {
 	{ "", "", CONFIG_NEED_MASTER_KEY, "POSTERN_MASTER_KEY is not set: *" },
 	{ "POSTERN_DATABASE_URL=", "", CONFIG_NEED_DATABASE,
 	    "POSTERN_DATABASE_URL is not set: *" },
-	{ "POSTERN_ADMIN_TOKEN=" TOKEN_A,
-	    "POSTERN_REGISTRATION_TOKEN=" TOKEN_A, 0,
+	{ "POSTERN_ADMIN_TOKEN=" TOKEN_A, "POSTERN_REGISTRATION_TOKEN=" TOKEN_A,
+	    0,
 	    "POSTERN_REGISTRATION_TOKEN: is the same as POSTERN_ADMIN_TOKEN*" },
 	{ "POSTERN_MASTER_KEY_FILE=/nonexistent/x", "", 0,
 	    "POSTERN_MASTER_KEY_FILE (environment): /nonexistent/x: No such "
@@ -314,20 +319,19 @@ test_messages(void **state)
 	size_t i, n;
 
 	(void)state;
-	for (i = 0; i < sizeof(message_cases) / sizeof(message_cases[0]);
-	     i++) {
+	for (i = 0; i < sizeof(message_cases) / sizeof(message_cases[0]); i++) {
 		buf_reset(&want);
 		replace_path(message_cases[i].want, &want);
-		assert_false(load(message_cases[i].pairs,
-		    message_cases[i].text, message_cases[i].need, &c, &err));
+		assert_false(load(message_cases[i].pairs, message_cases[i].text,
+		    message_cases[i].need, &c, &err));
 		n = want.len;
 		if (n > 0 && want.data[n - 1] == '*')
 			n--;
 		else
 			n++; /* the NUL: all of it */
 		if (strncmp(buf_str(&err), buf_str(&want), n) != 0)
-			fail_msg("got: %s\nwant: %s", buf_str(&err),
-			    buf_str(&want));
+			fail_msg(
+			    "got: %s\nwant: %s", buf_str(&err), buf_str(&want));
 		assert_null(strstr(buf_str(&err), TOKEN_A));
 		assert_null(strstr(buf_str(&err), "8f1c0b6a"));
 	}
@@ -428,7 +432,8 @@ test_settings_file_refused(void **state)
 
 	(void)state;
 	assert_false(load_as_is("/nonexistent/postern.conf", &err));
-	assert_string_equal(buf_str(&err), "POSTERN_CONFIG (environment): "
+	assert_string_equal(buf_str(&err),
+	    "POSTERN_CONFIG (environment): "
 	    "/nonexistent/postern.conf: No such file or directory");
 	assert_false(load_as_is("/tmp", &err));
 	assert_non_null(strstr(buf_str(&err), "is not a regular file"));
@@ -554,7 +559,9 @@ static const struct {
 	{ "1A=b", -1, NULL, NULL },
 	{ "A B=c", -1, NULL, NULL },
 	{ "export A=c", -1, NULL, NULL },
-	{ "\xef\xbb\xbf" "A=b", -1, NULL, NULL },
+	{ "\xef\xbb\xbf"
+	  "A=b",
+	    -1, NULL, NULL },
 };
 
 static void
@@ -578,8 +585,9 @@ test_parse_line(void **state)
 		assert_int_equal(valuelen, strlen(line_cases[i].value));
 		assert_memory_equal(value, line_cases[i].value, valuelen);
 	}
-	assert_int_equal(config_parse_line("A=b\0c", 5, &key, &keylen, &value,
-	    &valuelen), -1);
+	assert_int_equal(
+	    config_parse_line("A=b\0c", 5, &key, &keylen, &value, &valuelen),
+	    -1);
 }
 
 static void
@@ -592,9 +600,10 @@ check_doc(const struct config_doc *doc, void *arg)
 	assert_int_equal(strncmp(doc->name, "POSTERN_", 8), 0);
 	assert_true(strlen(doc->help) > 10);
 	assert_true(strlen(doc->type) > 3);
-	assert_int_equal(doc->secret, strstr(doc->name, "TOKEN") != NULL ||
-	    strstr(doc->name, "MASTER_KEY") != NULL ||
-	    strstr(doc->name, "DATABASE_URL") != NULL);
+	assert_int_equal(
+	    doc->secret, strstr(doc->name, "TOKEN") != NULL ||
+			     strstr(doc->name, "MASTER_KEY") != NULL ||
+			     strstr(doc->name, "DATABASE_URL") != NULL);
 }
 
 static void

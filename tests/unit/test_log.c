@@ -65,7 +65,8 @@ test_logfmt(void **state)
 		{ "a\nlevel=error", " v=\"a\\x0alevel=error\" after=-7\n" },
 		{ "\x1b[2J", " v=\"\\x1b[2J\" after=-7\n" },
 		{ "del\x7f", " v=\"del\\x7f\" after=-7\n" },
-		{ "gr\xc3\xbc\xc3\x9f", " v=\"gr\xc3\xbc\xc3\x9f\" after=-7\n" },
+		{ "gr\xc3\xbc\xc3\x9f",
+		    " v=\"gr\xc3\xbc\xc3\x9f\" after=-7\n" },
 		{ "\xff\xfe", " v=\"\\xff\\xfe\" after=-7\n" },
 		{ "\xc3", " v=\"\\xc3\" after=-7\n" },
 		{ "\xc2\x9b", " v=\"\\xc2\\x9b\" after=-7\n" }, /* C1 CSI */
@@ -78,8 +79,8 @@ test_logfmt(void **state)
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		log_value(cases[i].value);
 		assert_non_null(strstr(line, " event=test "));
-		assert_string_equal(strstr(line, " event=test ") + 11,
-		    cases[i].want);
+		assert_string_equal(
+		    strstr(line, " event=test ") + 11, cases[i].want);
 	}
 }
 
@@ -95,10 +96,13 @@ test_head(void **state)
 	log_warn("started");
 	release();
 	assert_int_equal(sscanf(line, "time=%4u-%2u-%2uT%2u:%2u:%2u.%6uZ ", &y,
-	    &mo, &d, &h, &mi, &s, &us), 7);
+			     &mo, &d, &h, &mi, &s, &us),
+	    7);
 	assert_true(y >= 2024);
-	snprintf(want, sizeof(want), " level=warn program=prog pid=%d "
-	    "event=started\n", (int)getpid());
+	snprintf(want, sizeof(want),
+	    " level=warn program=prog pid=%d "
+	    "event=started\n",
+	    (int)getpid());
 	assert_string_equal(strchr(line, ' '), want);
 }
 
@@ -158,8 +162,8 @@ test_long(void **state)
 				    LOG_TO_STDERR);
 				capture();
 				log_info("test", LOG_S("a", v), LOG_S("b", v),
-				    LOG_S("c", v), LOG_S("d", v),
-				    LOG_S("e", v), LOG_S("f", v));
+				    LOG_S("c", v), LOG_S("d", v), LOG_S("e", v),
+				    LOG_S("f", v));
 				release();
 				assert_true(strlen(line) <= 4096);
 				assert_int_equal(line[strlen(line) - 1], '\n');

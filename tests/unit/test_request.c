@@ -57,9 +57,9 @@ paths(void **state)
 		size_t mount;
 	} rows[] = {
 		{ "REQUEST_URI=/v1/users/a%20b?x=1|SCRIPT_NAME=/v1/users|"
-		  "PATH_INFO=/a b", "", "/v1/users/a%20b", 0 },
-		{ "REQUEST_URI=/v1/app|SCRIPT_NAME=/v1/app", "", "/v1/app",
-		    0 },
+		  "PATH_INFO=/a b",
+		    "", "/v1/users/a%20b", 0 },
+		{ "REQUEST_URI=/v1/app|SCRIPT_NAME=/v1/app", "", "/v1/app", 0 },
 		{ "REQUEST_URI=/api/v1/app|SCRIPT_NAME=/api|PATH_INFO=/v1/app",
 		    "/api", "/v1/app", 4 },
 		{ "REQUEST_URI=/apiv1/app", "/api", "/apiv1/app", 0 },
@@ -67,9 +67,11 @@ paths(void **state)
 		  "SCRIPT_NAME=/cgi-bin/postern.fcgi|PATH_INFO=/v1/app",
 		    "", "/v1/app", 21 },
 		{ "REQUEST_URI=/sub/v1/app|SCRIPT_NAME=/sub/index.fcgi|"
-		  "PATH_INFO=/v1/app", "", "/v1/app", 4 },
+		  "PATH_INFO=/v1/app",
+		    "", "/v1/app", 4 },
 		{ "REQUEST_URI=/v1/app|SCRIPT_NAME=/index.fcgi|"
-		  "PATH_INFO=/v1/app", "", "/v1/app", 0 },
+		  "PATH_INFO=/v1/app",
+		    "", "/v1/app", 0 },
 		{ "REQUEST_URI=/v1/users/x.fcgi|SCRIPT_NAME=/v1/users/x.fcgi",
 		    "", "/v1/users/x.fcgi", 0 },
 		{ "REQUEST_URI=http://h/v1/app", "", "/v1/app", 0 },
@@ -77,8 +79,8 @@ paths(void **state)
 		{ "REQUEST_URI=/v1/app#frag", "", "/v1/app", 0 },
 		{ "REQUEST_URI=/first|REQUEST_URI=/v1/auth", "", "/v1/auth",
 		    0 },
-		{ "SCRIPT_NAME=/v1|PATH_INFO=/users/50%", "",
-		    "/v1/users/50%25", 0 },
+		{ "SCRIPT_NAME=/v1|PATH_INFO=/users/50%", "", "/v1/users/50%25",
+		    0 },
 		{ "REQUEST_URI=/", "", "", 0 },
 		{ "REQUEST_URI=/v1/", "", "-", 0 },
 		{ "REQUEST_URI=/v1//app", "", "-", 0 },
@@ -115,13 +117,15 @@ credentials(void **state)
 		{ "HTTP_AUTHORIZATION=Bearer x", "Bearer x", false },
 		{ "REDIRECT_HTTP_AUTHORIZATION=Bearer x", "Bearer x", false },
 		{ "HTTP_AUTHORIZATION=Bearer x|"
-		  "REDIRECT_HTTP_AUTHORIZATION=Bearer x", "Bearer x", false },
+		  "REDIRECT_HTTP_AUTHORIZATION=Bearer x",
+		    "Bearer x", false },
 		{ "HTTP_AUTHORIZATION=Bearer x|"
-		  "REDIRECT_HTTP_AUTHORIZATION=Bearer y", "Bearer x", true },
+		  "REDIRECT_HTTP_AUTHORIZATION=Bearer y",
+		    "Bearer x", true },
 		{ "HTTP_AUTHORIZATION=Bearer x|HTTP_AUTHORIZATION=Bearer x",
 		    "Bearer x", true },
-		{ "HTTP_AUTHORIZATION=|HTTP_AUTHORIZATION=Bearer x",
-		    "Bearer x", false },
+		{ "HTTP_AUTHORIZATION=|HTTP_AUTHORIZATION=Bearer x", "Bearer x",
+		    false },
 		{ "HTTP_X_PUBLIC_KEY=a|HTTP_X_PUBLIC_KEY=b", NULL, true },
 		{ "HTTP_REDIRECT_HTTP_AUTHORIZATION=Bearer x", NULL, false },
 		{ "HTTP_AUTHORIZATION=", NULL, false },
@@ -171,8 +175,8 @@ gates(void **state)
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		struct request req = { 0 };
 
-		request_init(&req, params_of(rows[i].params),
-		    rows[i].authorizer, "");
+		request_init(
+		    &req, params_of(rows[i].params), rows[i].authorizer, "");
 		assert_int_equal(req.gate, rows[i].gate);
 		request_clear(&req);
 	}
@@ -208,8 +212,7 @@ lengths_and_ids(void **state)
 		assert_int_equal(req.content_length_bad, rows[i].bad);
 		request_clear(&req);
 	}
-	request_init(
-	    &req, params_of("HTTP_X_REQUEST_ID=a-B.9:_"), false, "");
+	request_init(&req, params_of("HTTP_X_REQUEST_ID=a-B.9:_"), false, "");
 	assert_string_equal(req.id, "a-B.9:_");
 	request_clear(&req);
 	request_init(&req, params_of("HTTP_X_REQUEST_ID=a b"), false, "");
@@ -283,11 +286,9 @@ matching(void **state)
 		    M_GET | M_PUT, NULL },
 		{ "REQUEST_METHOD=DELETE|REQUEST_URI=/v1/users/a", -1,
 		    M_GET | M_PUT, NULL },
-		{ "REQUEST_METHOD=get|REQUEST_URI=/v1/users", -1, M_GET,
-		    NULL },
+		{ "REQUEST_METHOD=get|REQUEST_URI=/v1/users", -1, M_GET, NULL },
 		{ "REQUEST_METHOD=GET|REQUEST_URI=/v1/Users", -1, 0, NULL },
-		{ "REQUEST_METHOD=GET|REQUEST_URI=/v1/users/a/b", -1, 0,
-		    NULL },
+		{ "REQUEST_METHOD=GET|REQUEST_URI=/v1/users/a/b", -1, 0, NULL },
 		{ "REQUEST_METHOD=GET|REQUEST_URI=/v1", -1, 0, NULL },
 		{ "REQUEST_METHOD=GET|REQUEST_URI=/", -1, 0, NULL },
 	};
@@ -308,8 +309,7 @@ matching(void **state)
 			assert_ptr_equal(m.route, &table[rows[i].row]);
 		if (rows[i].param != NULL) {
 			assert_false(m.param_bad);
-			assert_string_equal(
-			    buf_str(&m.param), rows[i].param);
+			assert_string_equal(buf_str(&m.param), rows[i].param);
 		} else if (rows[i].row == 2) {
 			assert_true(m.param_bad);
 		}

@@ -14,7 +14,7 @@
 #include <cmocka.h>
 
 static const char MASTER[] = "9f1c4be2a07d5836c2e81f94d3b7605a"
-                             "e4926b0fd871c35a4ce0937f16b28d05";
+			     "e4926b0fd871c35a4ce0937f16b28d05";
 static const char PUBLIC[] = "5b1e0c77a2f94d3886e5b0c19d2f7a44";
 
 static void
@@ -26,14 +26,14 @@ hmac_vectors(void **state)
 		const char *mac;
 	} v[] = {
 		{ CRYPTO_SHA256, "5bdcc146bf60754e6a042426089575c7"
-		                 "5a003f089d2739839dec58b964ec3843" },
+				 "5a003f089d2739839dec58b964ec3843" },
 		{ CRYPTO_SHA384, "af45d2e376484031617f78d2b58a6b1b"
-		                 "9c7ef464f5a01b47e42ec3736322445e"
-		                 "8e2240ca5e69e2c78b3239ecfab21649" },
+				 "9c7ef464f5a01b47e42ec3736322445e"
+				 "8e2240ca5e69e2c78b3239ecfab21649" },
 		{ CRYPTO_SHA512, "164b7a7bfcf819e2e395fbe73b56e0a3"
-		                 "87bd64222e831fd610270cd7ea250554"
-		                 "9758bf75c05a994a6d034f65f8f0e6fd"
-		                 "caeab1a34d4a6b4b636e070a38bce737" },
+				 "87bd64222e831fd610270cd7ea250554"
+				 "9758bf75c05a994a6d034f65f8f0e6fd"
+				 "caeab1a34d4a6b4b636e070a38bce737" },
 	};
 	static const char text[] = "what do ya want for nothing?";
 	unsigned char mac[CRYPTO_MAC_MAX];
@@ -42,8 +42,8 @@ hmac_vectors(void **state)
 
 	(void)state;
 	for (i = 0; i < sizeof v / sizeof v[0]; i++) {
-		assert_true(crypto_hmac(
-		    v[i].hash, "Jefe", 4, text, strlen(text), mac));
+		assert_true(
+		    crypto_hmac(v[i].hash, "Jefe", 4, text, strlen(text), mac));
 		hex_encode(mac, crypto_mac_len(v[i].hash), hex);
 		assert_string_equal(hex, v[i].mac);
 	}
@@ -94,7 +94,8 @@ master_keys(void **state)
 		"00000000000000000000000000000000",
 		"ffffffffffffffffffffffffffffffffffffffffffffffff",
 		"000102030405060708090a0b0c0d0e0f",
-		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+		"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e"
+		"1f",
 		"0f0e0d0c0b0a09080706050403020100",
 		"0123456789abcdef0123456789abcdef",
 		"deadbeefdeadbeefdeadbeefdeadbeef",
@@ -183,8 +184,9 @@ never_opens(void **state)
 		    seal_open(&mk, mk.id, PUBLIC, box.data, &back), ST_BROKEN);
 		box.data[i] = saved;
 	}
-	assert_int_equal(seal_open(&mk, mk.id, "5b1e0c77a2f94d3886e5b0c19d2f7a45",
-	                     box.data, &back),
+	assert_int_equal(
+	    seal_open(&mk, mk.id, "5b1e0c77a2f94d3886e5b0c19d2f7a45", box.data,
+		&back),
 	    ST_BROKEN);
 	/* The downgrade: our ciphertext passed off as goliauth's. */
 	assert_int_equal(

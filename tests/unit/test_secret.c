@@ -108,8 +108,8 @@ test_runs(void **state)
 		}
 		for (i = 0; i < 200; i++) {
 			for (k = 0; k < s[i].len; k++)
-				assert_int_equal((unsigned char)s[i].data[k],
-				    i + 1);
+				assert_int_equal(
+				    (unsigned char)s[i].data[k], i + 1);
 		}
 	}
 	for (i = 0; i < 200; i++)
@@ -189,12 +189,9 @@ test_equal(void **state)
 		const char *a, *b;
 		bool same;
 	} cases[] = {
-		{ "token", "token", true },
-		{ "token", "Token", false },
-		{ "token", "toke", false },
-		{ "token", "tokens", false },
-		{ "token", "", false },
-		{ "", "token", false },
+		{ "token", "token", true }, { "token", "Token", false },
+		{ "token", "toke", false }, { "token", "tokens", false },
+		{ "token", "", false }, { "", "token", false },
 		{ "", "", false }, /* what is not set matches nothing */
 	};
 	struct secret s = { 0 };
@@ -203,8 +200,9 @@ test_equal(void **state)
 	(void)state;
 	for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		secret_set(&s, cases[i].a, strlen(cases[i].a));
-		assert_int_equal(secret_equal(&s, cases[i].b,
-		    strlen(cases[i].b)), cases[i].same);
+		assert_int_equal(
+		    secret_equal(&s, cases[i].b, strlen(cases[i].b)),
+		    cases[i].same);
 	}
 	secret_clear(&s);
 	assert_false(secret_equal(&s, NULL, 0));

@@ -83,12 +83,32 @@ shape(void **state)
 	/* 43 characters; the last one has its four unused bits zero. */
 	static const char mac[] = "0123456789012345678901234567890123456789012";
 	static const char *const bad[] = {
-		"", ".", "..", "...", "e30", "e30.e30", "e30.e30.",
-		"e30..%s", ".e30.%s", "e30.e30.%s.", "e30.e30.%s.e30",
-		"e30.e30.e30.e30.%s", "e30=.e30.%s", "e30.e30.%s=",
-		"e3 0.e30.%s", "e30.e30.%s ", " e30.e30.%s", "e30.e3+.%s",
-		"e30.e3/.%s", "e30.e30.%s\n", "e.e30.%s", "e30.e30ab.%s",
-		"e31.e30.%s", "e30.e30.A%s", "e30.e30.e30", "e30.{}.%s",
+		"",
+		".",
+		"..",
+		"...",
+		"e30",
+		"e30.e30",
+		"e30.e30.",
+		"e30..%s",
+		".e30.%s",
+		"e30.e30.%s.",
+		"e30.e30.%s.e30",
+		"e30.e30.e30.e30.%s",
+		"e30=.e30.%s",
+		"e30.e30.%s=",
+		"e3 0.e30.%s",
+		"e30.e30.%s ",
+		" e30.e30.%s",
+		"e30.e3+.%s",
+		"e30.e3/.%s",
+		"e30.e30.%s\n",
+		"e.e30.%s",
+		"e30.e30ab.%s",
+		"e31.e30.%s",
+		"e30.e30.A%s",
+		"e30.e30.e30",
+		"e30.{}.%s",
 	};
 	struct token_parts t;
 	char text[256];
@@ -154,20 +174,15 @@ headers(void **state)
 		{ "{\"alg\":256}", P_TOKEN_ALGORITHM },
 		{ "{\"alg\":[\"HS256\"]}", P_TOKEN_ALGORITHM },
 		{ "{}", P_TOKEN_ALGORITHM },
-		{ "{\"alg\":\"HS256\",\"alg\":\"HS256\"}",
-		    P_TOKEN_MALFORMED },
-		{ "{\"alg\":\"none\",\"alg\":\"HS256\"}",
-		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"alg\":\"HS256\"}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"none\",\"alg\":\"HS256\"}", P_TOKEN_MALFORMED },
 		{ "{\"alg\":\"HS256\",\"\\u0061lg\":\"none\"}",
 		    P_TOKEN_MALFORMED },
-		{ "{\"alg\":\"HS256\",\"crit\":[\"exp\"]}",
-		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"crit\":[\"exp\"]}", P_TOKEN_MALFORMED },
 		{ "{\"alg\":\"HS256\",\"crit\":[]}", P_TOKEN_MALFORMED },
 		{ "{\"alg\":\"HS256\",\"crit\":null}", P_TOKEN_MALFORMED },
-		{ "{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}",
-		    P_TOKEN_MALFORMED },
-		{ "{\"alg\":\"HS256\",\"typ\":\"JWE\"}",
-		    P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":\"at+jwt\"}", P_TOKEN_MALFORMED },
+		{ "{\"alg\":\"HS256\",\"typ\":\"JWE\"}", P_TOKEN_MALFORMED },
 		{ "{\"alg\":\"HS256\",\"typ\":1}", P_TOKEN_MALFORMED },
 		{ "{\"alg\":\"HS256\",\"typ\":null}", P_TOKEN_MALFORMED },
 		{ "[]", P_TOKEN_MALFORMED },
@@ -252,13 +267,12 @@ settings(void **state)
 
 	(void)state;
 	c.jwt_require_exp = false;
-	assert_int_equal(
-	    judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW), P_NONE);
+	assert_int_equal(judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW), P_NONE);
 	assert_int_equal(judge_at(HS256, "{\"exp\":1}", CRYPTO_SHA256, &c, NOW),
 	    P_TOKEN_EXPIRED);
 	c.jwt_max_age = 60;
-	assert_int_equal(judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW),
-	    P_TOKEN_WITHOUT_IAT);
+	assert_int_equal(
+	    judge_at(HS256, "{}", CRYPTO_SHA256, &c, NOW), P_TOKEN_WITHOUT_IAT);
 	assert_int_equal(
 	    judge_at(HS256, "{\"iat\":1699999911}", CRYPTO_SHA256, &c, NOW),
 	    P_NONE);
@@ -271,11 +285,11 @@ settings(void **state)
 	    P_TOKEN_AUDIENCE);
 	assert_int_equal(
 	    judge_at(HS256, "{" EXP ",\"aud\":[\"x\",\"https://api.example\"]}",
-	        CRYPTO_SHA256, &c, NOW),
+		CRYPTO_SHA256, &c, NOW),
 	    P_NONE);
 	assert_int_equal(
 	    judge_at(HS256, "{" EXP ",\"aud\":\"https://api.example/\"}",
-	        CRYPTO_SHA256, &c, NOW),
+		CRYPTO_SHA256, &c, NOW),
 	    P_TOKEN_AUDIENCE);
 }
 
@@ -287,18 +301,15 @@ algorithms(void **state)
 	struct config c = cfg;
 
 	(void)state;
-	assert_int_equal(
-	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW),
+	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW),
 	    P_TOKEN_ALGORITHM);
 	c.jwt_algorithms = JWT_HS256 | JWT_HS512;
 	assert_int_equal(
 	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW), P_NONE);
-	assert_int_equal(
-	    judge_at(hs384, "{" EXP "}", CRYPTO_SHA384, &c, NOW),
+	assert_int_equal(judge_at(hs384, "{" EXP "}", CRYPTO_SHA384, &c, NOW),
 	    P_TOKEN_ALGORITHM);
 	/* The MAC's length and the name must be one algorithm. */
-	assert_int_equal(
-	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
+	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
 	    P_TOKEN_ALGORITHM);
 }
 
@@ -347,7 +358,8 @@ minted(void **state)
 	struct buf text = { 0 };
 
 	(void)state;
-	assert_true(token_mint(&key, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
+	assert_true(
+	    token_mint(&key, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
 	assert_true(token_split(text.data, text.len, &t));
 	assert_true(token_mac_ok(&t, &key));
 	assert_int_equal(token_judge(&t, &key, &cfg, NOW, &c), P_NONE);
@@ -418,8 +430,8 @@ judge_starved(const struct buf *text, bool check_mac, long nth)
 
 		fail_at = nth;
 		yes = token_split(text->data, text->len, &t) &&
-		    (!check_mac || token_mac_ok(&t, &key)) &&
-		    token_judge(&t, &key, &cfg, NOW, &c) == P_NONE;
+		      (!check_mac || token_mac_ok(&t, &key)) &&
+		      token_judge(&t, &key, &cfg, NOW, &c) == P_NONE;
 		_exit(!yes ? NO : fail_at == 0 ? YES : UNTOUCHED);
 	}
 	assert_true(pid > 0);
