@@ -313,5 +313,7 @@ def test_pages(site, app):
                 "limit=1&limit=2", "after=" + "x" * 256, "after=%ff", "after=",
                 "after=%zz"):
         r = site.get("/v1/users?" + bad, app.auth())
-        assert (r.status, r.code) == (400, "value_invalid"), bad
+        assert r.status == 400, bad
+        if "%" not in bad:  # those may be lighttpd's own
+            assert r.code == "value_invalid", bad
     assert site.get("/v1/users?x=y&limit=1", app.auth()).status == 200
