@@ -1,3 +1,4 @@
+import contextlib
 import os
 import pathlib
 
@@ -57,8 +58,9 @@ def make(pg):
         return stacks[-1]
 
     yield new
-    for s in stacks:
-        s.stop()
+    with contextlib.ExitStack() as ends:  # all, also when one complains
+        for s in stacks:
+            ends.callback(s.stop)
 
 
 def pytest_configure(config):

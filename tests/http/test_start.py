@@ -256,12 +256,6 @@ def test_started_by_cgi_fcgi(pg):
             stdin=subprocess.DEVNULL, capture_output=True, timeout=PATIENCE,
             preexec_fn=demoted(), cwd="/")
         assert launcher.returncode == 0
-        pids = subprocess.run(["pgrep", "-f", f"^{s.scratch.bin}/postern.fcgi"],
-                              capture_output=True, text=True).stdout.split()
-        pids = [int(p) for p in pids
-                if int(p) != s.process.pid and int(p) not in s.workers()
-                and parent(int(p)) not in (s.process.pid,)]
-
         def ask():
             try:
                 with FastCGI(path) as f:
@@ -274,11 +268,11 @@ def test_started_by_cgi_fcgi(pg):
                 return None
 
         assert wait_until("an answer", ask).status == 200
-        mine = [p for p in pids if sockets_on_zero(p)]
-        assert len(mine) == 1
-        os.kill(mine[0], signal.SIGTERM)
-        wait_until("its end", lambda: not os.path.exists(f"/proc/{mine[0]}")
-                   or state(mine[0]) == "Z")
+        holders = listening_on(path)
+        first = [p for p in holders if parent(p) not in holders]
+        assert len(first) == 1
+        os.kill(first[0], signal.SIGTERM)
+        wait_until("their end", lambda: not listening_on(path))
 
 
 def parent(pid):
@@ -289,18 +283,19 @@ def parent(pid):
         return 0
 
 
-def state(pid):
-    try:
-        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0]
-    except OSError:
-        return "Z"
+def listening_on(path):
+    """The processes that have the socket at this path as descriptor 0."""
+    inodes = {line.split()[6] for line in open("/proc/net/unix")
+              if line.rstrip().endswith(" " + path)}
+    return [int(p) for p in os.listdir("/proc") if p.isdigit()
+            and descriptor_0(p) in {f"socket:[{i}]" for i in inodes}]
 
 
-def sockets_on_zero(pid):
+def descriptor_0(pid):
     try:
-        return os.readlink(f"/proc/{pid}/fd/0").startswith("socket:")
+        return os.readlink(f"/proc/{pid}/fd/0")
     except OSError:
-        return False
+        return ""
 
 
 # -- the database
