@@ -23,6 +23,7 @@ import time
 
 import jwt
 import psycopg2
+from Cryptodome.Cipher import AES
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", REPO / "build")).resolve()
@@ -249,6 +250,26 @@ def raw_token(secret, header='{"alg":"HS256"}', payload=None, digest="sha256",
     if mac is None:
         mac = hmac.new(secret.encode(), signed.encode(), digest).digest()
     return f"{signed}.{b64(mac)}"
+
+
+def gcm(master_hex, nonce, aad):
+    """AES-GCM by another implementation than Postern's."""
+    cipher = AES.new(bytes.fromhex(master_hex), AES.MODE_GCM, nonce=nonce)
+    cipher.update(aad.encode())
+    return cipher
+
+
+def gcm_seal(master_hex, raw, aad=""):
+    """hex(nonce, ciphertext, tag); without aad as goliauth writes it."""
+    nonce = secrets.token_bytes(12)
+    text, tag = gcm(master_hex, nonce, aad).encrypt_and_digest(raw)
+    return (nonce + text + tag).hex()
+
+
+def gcm_open(master_hex, sealed, aad=""):
+    box = bytes.fromhex(sealed)
+    return gcm(master_hex, box[:12], aad).decrypt_and_verify(
+        box[12:-16], box[-16:])
 
 
 def reap_log(text):

@@ -11,9 +11,8 @@ from pathlib import Path
 
 import jwt
 import pytest
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from harness import BUILD
+from harness import BUILD, gcm_seal
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = str(BUILD / "postern")
@@ -339,12 +338,11 @@ def test_check_finds_what_is_wrong(tool):
 
 
 def test_goliauth_rows(tool):
-    raw, nonce = os.urandom(32), os.urandom(12)
-    master = bytes.fromhex(tool.env["POSTERN_MASTER_KEY"])
-    sealed = nonce + AESGCM(master).encrypt(nonce, raw, None)
+    raw = os.urandom(32)
+    sealed = gcm_seal(tool.env["POSTERN_MASTER_KEY"], raw)
     tool.sql("INSERT INTO apps (name, public_key, encrypted_secret_key, "
              "created_at, updated_at) VALUES ('goliauth', "
-             f"'{'ab' * 32}', '{sealed.hex()}', now(), now())")
+             f"'{'ab' * 32}', '{sealed}', now(), now())")
     accept = {"POSTERN_GOLIAUTH_ROWS": "accept"}
     assert checks(tool("check", "--json")) == {"rows"}
     assert checks(tool("check", "--json", env=accept)) == set()

@@ -3,9 +3,7 @@ import re
 import time
 
 import pytest
-from Cryptodome.Cipher import AES
-
-from harness import ADMIN, REGISTRATION, App, secret_text_absent
+from harness import ADMIN, REGISTRATION, App, gcm_open, secret_text_absent
 
 JSON = {"Content-Type": "application/json"}
 
@@ -103,11 +101,8 @@ def test_sealed_format(site, app):
     sealed, key_id = site.sql(
         "SELECT encrypted_secret_key, master_key_id FROM apps WHERE id = %s",
         app.id)[0]
-    box = bytes.fromhex(sealed)
-    cipher = AES.new(bytes.fromhex(site.master_key), AES.MODE_GCM,
-                     nonce=box[:12])
-    cipher.update(f"postern-v1|{key_id}|{app.public}".encode())
-    raw = cipher.decrypt_and_verify(box[12:-16], box[-16:])
+    raw = gcm_open(site.master_key, sealed,
+                   f"postern-v1|{key_id}|{app.public}")
     assert raw.hex() == app.secret
 
 

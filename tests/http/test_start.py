@@ -8,11 +8,10 @@ import socket
 import subprocess
 
 import pytest
-from Cryptodome.Cipher import AES
 
 from harness import (ADMIN, PATIENCE, REGISTRATION, SAN_ENV, App, FastCGI,
-                     Stack, demoted, free_port, parse_cgi, run_tool,
-                     wait_until)
+                     Stack, demoted, free_port, gcm_seal, parse_cgi,
+                     run_tool, wait_until)
 
 GOOD = {"POSTERN_MASTER_KEY": secrets.token_hex(32),
         "POSTERN_DATABASE_URL": "host=/nonexistent dbname=x"}
@@ -393,13 +392,6 @@ def test_read_only_database(pg, make):
 
 # -- goliauth
 
-def goliauth_seal(master_key, raw):
-    nonce = secrets.token_bytes(12)
-    c = AES.new(bytes.fromhex(master_key), AES.MODE_GCM, nonce=nonce)
-    text, tag = c.encrypt_and_digest(raw)
-    return (nonce + text + tag).hex()
-
-
 @pytest.mark.parametrize("times", ["timestamp", "timestamptz"])
 @pytest.mark.parametrize("mode", ["accept", "refuse"])
 def test_goliauth_database(pg, make, times, mode):
@@ -415,14 +407,14 @@ def test_goliauth_database(pg, make, times, mode):
               " RETURNING id")
     raw, public = secrets.token_bytes(32), secrets.token_hex(32)
     master = secrets.token_hex(32)
-    cur.execute(insert, ("old", public, goliauth_seal(master, raw),
+    cur.execute(insert, ("old", public, gcm_seal(master, raw),
                          "2019-02-03 04:05:06", "2019-02-03 04:05:06"))
     old_id = cur.fetchone()[0]
     pg.migrate(name)
     pg.migrate(name)
     # goliauth goes on inserting.
     late_raw, late = secrets.token_bytes(32), secrets.token_hex(32)
-    cur.execute(insert, ("late", late, goliauth_seal(master, late_raw),
+    cur.execute(insert, ("late", late, gcm_seal(master, late_raw),
                          "2020-01-01", "2020-01-01"))
     c.close()
     s = make(database=name, env={
