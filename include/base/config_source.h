@@ -26,7 +26,7 @@ struct config_values {
 
 struct config_env {
 	struct config_values values;
-	char *path;           /* POSTERN_CONFIG, or NULL */
+	char *path;           /* POSTERN_CONFIG, or NULL; "": no file at all */
 	struct buf complaint; /* why it can't be used, or empty */
 };
 

@@ -83,7 +83,7 @@ struct key_use {
 enum status app_store_key_uses(
     struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
 
-/* Append the app object of DESIGN section 2 (no secret). app_json_members
+/* Append the app object of the API (no secret). app_json_members
  * appends its members without the braces, so that a caller can add more. */
 void app_json(struct buf *b, const struct app *a);
 void app_json_members(struct buf *b, const struct app *a);

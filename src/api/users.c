@@ -59,6 +59,7 @@ answer_document(struct call *c, const struct user_doc *d, int status)
 	api_json(c, status);
 	response_header(c->res, "ETag", d->etag);
 	buf_add(&c->res->body, buf_str(&d->json), d->json.len);
+	buf_addc(&c->res->body, '\n');
 	return P_NONE;
 }
 

@@ -95,7 +95,7 @@ env_take(struct config_env *env, const char *name, size_t namelen, char *value)
 
 	if (strncmp(name, "POSTERN_CONFIG=", namelen + 1) == 0) {
 		free(env->path);
-		env->path = *value != '\0' ? mem_strdup(value) : NULL;
+		env->path = mem_strdup(value);
 	} else if (!values_add(&env->values, name, namelen, value,
 		       strlen(value), "environment", &err) &&
 		   env->complaint.len == 0) {
@@ -380,6 +380,8 @@ open_settings(const struct config_env *env, char **path, struct buf *err)
 	int fd = -1;
 
 	*path = NULL;
+	if (env != NULL && env->path != NULL && *env->path == '\0')
+		return -1; /* the operator wants none */
 	if (env != NULL && env->path != NULL) {
 		places[0] = env->path;
 		buf_adds(err, "POSTERN_CONFIG (environment): ");

@@ -64,7 +64,7 @@ close_call(struct call *k)
 	config_free(&k->cfg);
 }
 
-/* The rows of an app as people read them, in the order of DESIGN section 2. */
+/* The rows of an app as people read them, in the order of the API. */
 static void
 add_app_text(struct buf *out, const struct app *a, const struct secret *key)
 {

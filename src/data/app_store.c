@@ -13,41 +13,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* The columns that take_app reads, in its order. */
 #define TIME(column)                                                           \
 	"to_char(" column " AT TIME ZONE 'UTC', "                              \
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-#define COLUMNS                                                                        \
-	"id, name, public_key, " TIME("created_at") ", " TIME("updated_at") ", " TIME( \
-	    "disabled_at") ", " TIME("expires_at") ", extract(epoch FROM "             \
-						   "expires_at)::float8,"              \
-						   " " TIME("previous_valid_"          \
-							    "until") ", "              \
-								     "extract"         \
-								     "(epoch "         \
-								     "FROM "           \
-								     "previou"         \
-								     "s_"              \
-								     "valid_"          \
-								     "until):"         \
-								     ":float8"         \
-								     ", "              \
-								     "encrypt"         \
-								     "ed_"             \
-								     "secret_"         \
-								     "key, "           \
-								     "master_"         \
-								     "key_id"          \
-								     ", "              \
-								     "previou"         \
-								     "s_"              \
-								     "encrypt"         \
-								     "ed_"             \
-								     "secret_"         \
-								     "key, "           \
-								     "previou"         \
-								     "s_"              \
-								     "master_"         \
-								     "key_id"
+#define EPOCH(column) "extract(epoch FROM " column ")::float8"
+/* clang-format off */
+#define COLUMNS                                                                \
+	"id, name, public_key, "                                               \
+	TIME("created_at") ", " TIME("updated_at") ", "                        \
+	TIME("disabled_at") ", "                                               \
+	TIME("expires_at") ", " EPOCH("expires_at") ", "                       \
+	TIME("previous_valid_until") ", " EPOCH("previous_valid_until") ", "   \
+	"encrypted_secret_key, master_key_id, "                                \
+	"previous_encrypted_secret_key, previous_master_key_id"
+/* clang-format on */
 
 /* Of a change with a guard: the row, if it is still as the caller read it. */
 #define GUARDED                                                                \

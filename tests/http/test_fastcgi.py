@@ -309,7 +309,7 @@ def test_strange_params(alone):
     alive(alone)
 
 
-# -- the path rule: HOSTING section 2, one row a web server and mount
+# -- the path rule, one row a web server and mount
 
 @pytest.mark.parametrize("uri,script,info", [
     ("/v1/users/a%20b?x=1", "/v1/users", "/a b"),        # lighttpd "/v1/"

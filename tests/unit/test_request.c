@@ -51,7 +51,7 @@ joined(const struct request *req, char *out)
 static void
 paths(void **state)
 {
-	/* HOSTING's table: each server's way to say the same. */
+	/* Each server's way to say the same. */
 	static const struct {
 		const char *params, *base, *path;
 		size_t mount;
