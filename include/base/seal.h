@@ -22,10 +22,10 @@ struct master_key {
 };
 
 /*
- * A master key from hex of 32, 48 or 64 characters. False, with *why set to a
- * sentence, on another length, a character that is not hex, or a key that is
- * weak or known (all bytes alike, a counting sequence, a sample from a
- * document). The caller clears mk.
+ * A master key from hex of 32, 48 or 64 characters, of either case. False, with
+ * *why set to a sentence, on another length, a character that is not hex, or a
+ * key that is weak or known (all bytes alike, a counting sequence, a sample
+ * from a document). The caller clears mk.
  */
 bool master_key_init(struct master_key *mk, const char *hex, size_t len,
     const char **why) MUST_CHECK;

@@ -8,6 +8,7 @@
 #include "base/crypto.h"
 #include "base/hex.h"
 
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,27 +76,47 @@ fingerprint(struct master_key *mk)
 	hex_encode(mac, SEAL_KEY_ID_LEN / 2, mk->id);
 }
 
+/* Lower case is the one spelling that hex.h knows; operators paste both. */
+static void
+lower(char *hex, size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < len; i++)
+		hex[i] = (char)tolower((unsigned char)hex[i]);
+}
+
+static const char *
+key_fault(struct master_key *mk, const struct secret *hex)
+{
+	unsigned char *raw;
+
+	secret_new(&mk->key, hex->len / 2);
+	raw = (unsigned char *)mk->key.data;
+	if (!hex_decode(hex->data, hex->len, raw, mk->key.len))
+		return "has a character that is not hex";
+	if (is_sample(hex->data))
+		return "is a sample from a document";
+	if (is_weak(raw, mk->key.len))
+		return "is too regular to be random";
+	return NULL;
+}
+
 bool
 master_key_init(
     struct master_key *mk, const char *hex, size_t len, const char **why)
 {
-	if (len != 32 && len != 48 && len != 64) {
-		*why = "needs 32, 48 or 64 hex characters";
+	struct secret copy = { 0 };
+
+	*why = "needs 32, 48 or 64 hex characters";
+	if (len != 32 && len != 48 && len != 64)
 		return false;
-	}
-	secret_new(&mk->key, len / 2);
-	if (!hex_decode(hex, len, (unsigned char *)mk->key.data, len / 2)) {
-		*why = "has a character that is not lowercase hex";
+	secret_set(&copy, hex, len);
+	lower(copy.data, len);
+	*why = key_fault(mk, &copy);
+	secret_clear(&copy);
+	if (*why != NULL)
 		return false;
-	}
-	if (is_sample(hex)) {
-		*why = "is a sample from a document";
-		return false;
-	}
-	if (is_weak((const unsigned char *)mk->key.data, mk->key.len)) {
-		*why = "is too regular to be random";
-		return false;
-	}
 	fingerprint(mk);
 	return true;
 }

@@ -4,6 +4,7 @@
 #include "base/hex.h"
 #include "base/seal.h"
 
+#include <ctype.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,6 +124,24 @@ master_keys(void **state)
 }
 
 static void
+either_case(void **state)
+{
+	struct master_key mk = { 0 }, up = { 0 };
+	char upper[65];
+	const char *why;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof upper; i++)
+		upper[i] = (char)toupper((unsigned char)MASTER[i]);
+	assert_true(master_key_init(&mk, MASTER, 64, &why));
+	assert_true(master_key_init(&up, upper, 64, &why));
+	assert_string_equal(mk.id, up.id);
+	master_key_clear(&mk);
+	master_key_clear(&up);
+}
+
+static void
 round_trip(void **state)
 {
 	struct master_key mk = { 0 };
@@ -207,6 +226,7 @@ main(void)
 		cmocka_unit_test(hmac_vectors),
 		cmocka_unit_test(gcm_vector),
 		cmocka_unit_test(master_keys),
+		cmocka_unit_test(either_case),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(never_opens),
 	};
