@@ -5,8 +5,8 @@
 #include <stddef.h>
 
 /*
- * Secrets live in one arena of this process: locked in memory, kept out of
- * core dumps, wiped when released. mlock is not inherited by fork, so each
+ * Secrets live in one arena of this process, which grows up to 64 MiB: locked
+ * in memory, kept out of core dumps, wiped when released. mlock is not inherited by fork, so each
  * worker locks the arena again; that is why the arena is ours and not
  * OpenSSL's secure heap, which can't be locked a second time.
  */
@@ -29,7 +29,7 @@ bool secret_init(void);
 void secret_harden_process(void);
 
 /*
- * Room for len zeroed bytes and a NUL; aborts when the arena is full. s must
+ * Room for len zeroed bytes and a NUL; aborts at the arena's end. s must
  * be { 0 } or is cleared first.
  */
 void secret_new(struct secret *s, size_t len);

@@ -1,31 +1,55 @@
 /*
- * The arena of secrets: one mapping with a guard page at each end, handed out
- * in runs of 64-byte blocks. The map of the blocks lies outside it, so that
- * an overrun inside the arena can't forge a run.
+ * The arena of secrets: one reserved mapping with a guard page at each end, of
+ * which a first part is usable and locked, more of it as it is needed. It is
+ * handed out in runs of 64-byte blocks. The map of the blocks lies outside it,
+ * so that an overrun inside the arena can't forge a run.
  */
 
 #include "base/secret.h"
 
 #include "base/crypto.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/param.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ARENA_SIZE = 256 * 1024, BLOCK = 64, BLOCKS = ARENA_SIZE / BLOCK };
+enum { ARENA_SIZE = 64 << 20, BLOCK = 64, BLOCKS = ARENA_SIZE / BLOCK };
+enum { ARENA_FIRST = 256 << 10, ARENA_STEP = 1 << 20 };
 
 /* What a block is; a run ends with its BLOCK_LAST. */
 enum { BLOCK_FREE = 0, BLOCK_USED, BLOCK_LAST };
 
 static struct {
-	char *base; /* the first usable byte */
+	char *base;  /* the first usable byte */
+	size_t size; /* usable bytes */
+	size_t next; /* the block where the last search ended */
+	bool locked; /* all of it */
 	unsigned char map[BLOCKS];
 } arena;
+
+/* Make the arena usable up to size. Pages are locked as they are touched. */
+static void
+arena_grow(size_t size)
+{
+	if (size > ARENA_SIZE ||
+	    mprotect(arena.base, size, PROT_READ | PROT_WRITE) == -1)
+		abort();
+	/* Old kernels may refuse the advice; cores are off as well. */
+	(void)madvise(arena.base, size, MADV_DONTDUMP);
+	if (arena.locked && mlock2(arena.base, size, MLOCK_ONFAULT) == -1) {
+		log_warn("secrets_not_locked",
+		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
+		arena.locked = false;
+	}
+	arena.size = size;
+}
 
 static void
 arena_make(void)
@@ -34,14 +58,11 @@ arena_make(void)
 	char *p;
 
 	p = mmap(NULL, ARENA_SIZE + 2 * page, PROT_NONE,
-	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
 		abort();
-	if (mprotect(p + page, ARENA_SIZE, PROT_READ | PROT_WRITE) == -1)
-		abort();
 	arena.base = p + page;
-	/* Old kernels may refuse the advice; cores are off as well. */
-	(void)madvise(arena.base, ARENA_SIZE, MADV_DONTDUMP);
+	arena_grow(ARENA_FIRST);
 }
 
 bool
@@ -49,7 +70,8 @@ secret_init(void)
 {
 	if (arena.base == NULL)
 		arena_make();
-	return mlock(arena.base, ARENA_SIZE) == 0;
+	arena.locked = mlock2(arena.base, arena.size, MLOCK_ONFAULT) == 0;
+	return arena.locked;
 }
 
 void
@@ -71,18 +93,36 @@ secret_harden_process(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/* The first of n free blocks in a row; aborts if there are none. */
+/* n free blocks in a row between two blocks; BLOCKS if there are none. */
 static size_t
-arena_find(size_t n)
+arena_search(size_t from, size_t to, size_t n)
 {
 	size_t i, run = 0;
 
-	for (i = 0; i < BLOCKS; i++) {
+	for (i = from; i < to; i++) {
 		run = arena.map[i] == BLOCK_FREE ? run + 1 : 0;
 		if (run == n)
 			return i + 1 - n;
 	}
-	abort();
+	return BLOCKS;
+}
+
+/* n free blocks in a row: behind the last ones found, else anywhere, else in
+ * new room; aborts at the arena's end. */
+static size_t
+arena_find(size_t n)
+{
+	size_t size = arena.size, at;
+
+	at = arena_search(arena.next, size / BLOCK, n);
+	if (at == BLOCKS)
+		at = arena_search(0, size / BLOCK, n);
+	if (at == BLOCKS) {
+		arena_grow(MAX(size + ARENA_STEP, size + n * BLOCK));
+		at = arena_search(size / BLOCK, arena.size / BLOCK, n);
+	}
+	arena.next = at + n;
+	return at;
 }
 
 void
@@ -123,7 +163,7 @@ arena_index(const char *data)
 	uintptr_t off = (uintptr_t)data - (uintptr_t)arena.base;
 	size_t at = off / BLOCK;
 
-	if (arena.base == NULL || off >= ARENA_SIZE || off % BLOCK != 0 ||
+	if (arena.base == NULL || off >= arena.size || off % BLOCK != 0 ||
 	    arena.map[at] == BLOCK_FREE ||
 	    (at > 0 && arena.map[at - 1] == BLOCK_USED))
 		abort();
