@@ -6,9 +6,10 @@
 
 /*
  * Secrets live in one arena of this process, which grows up to 64 MiB: locked
- * in memory, kept out of core dumps, wiped when released. mlock is not inherited by fork, so each
- * worker locks the arena again; that is why the arena is ours and not
- * OpenSSL's secure heap, which can't be locked a second time.
+ * in memory, kept out of core dumps, wiped when released. mlock is not
+ * inherited by fork, so each worker locks the arena again; that is why the
+ * arena is ours and not OpenSSL's secure heap, which can't be locked a second
+ * time.
  */
 
 /* len bytes at data in the arena, a NUL behind them. { 0 } is an empty one. */
