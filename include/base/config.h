@@ -22,6 +22,8 @@ enum { JWT_HS256 = 1, JWT_HS384 = 2, JWT_HS512 = 4 }; /* jwt_algorithms bits */
 struct config {
 	struct secret admin_token;  /* empty: none */
 	char *base_path;            /* "" or "/api": no trailing slash */
+	int64_t cache_size;         /* apps; 0 = no cache */
+	int64_t cache_ttl_ms;       /* POSTERN_CACHE_TTL, in ms, 30000 */
 	char *cors_origins;         /* space-separated, "" none, "*" any */
 	struct secret database_url; /* libpq conninfo or URI */
 	bool goliauth_accept;       /* POSTERN_GOLIAUTH_ROWS=accept */
@@ -30,6 +32,7 @@ struct config {
 	int64_t jwt_leeway;         /* s */
 	int64_t jwt_max_age;        /* s, 0 = no limit */
 	bool jwt_require_exp;
+	bool jwt_single_use;
 	int64_t key_bytes;   /* 16..64, for new keys */
 	char *listen;        /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
 	int64_t socket_mode; /* of a unix: socket, octal setting, 0660 */
@@ -37,6 +40,7 @@ struct config {
 	enum log_level log_level;
 	enum log_target log_target;
 	struct master_key master_key;
+	struct master_key_list master_keys_old;
 	int64_t max_body;         /* bytes */
 	int64_t max_requests;     /* a worker serves this many, 0 = no end */
 	int64_t query_timeout_ms; /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */

@@ -18,7 +18,8 @@ enum setting_type {
 	SETTING_ALGORITHMS,
 	SETTING_STRING,
 	SETTING_SECRET,
-	SETTING_MASTER_KEY
+	SETTING_MASTER_KEY,
+	SETTING_MASTER_KEYS /* several, separated by white space or commas */
 };
 
 /* Whether s is a good value; else *why says what it needs. */
@@ -35,7 +36,7 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 25 };
+enum { SETTINGS = 29 };
 
 /* The setting of index i < SETTINGS, in the order of their names. */
 const struct setting *setting_at(size_t i);

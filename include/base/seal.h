@@ -21,6 +21,14 @@ struct master_key {
 	char id[SEAL_KEY_ID_LEN + 1]; /* fingerprint, safe to show */
 };
 
+enum { MASTER_KEYS_OLD_MAX = 8 };
+
+/* Former master keys: they open, and seal nothing. */
+struct master_key_list {
+	struct master_key key[MASTER_KEYS_OLD_MAX];
+	size_t n;
+};
+
 /*
  * A master key from hex of 32, 48 or 64 characters, of either case. False, with
  * *why set to a sentence, on another length, a character that is not hex, or a

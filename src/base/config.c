@@ -123,6 +123,26 @@ set_algorithms(struct config *c, const struct setting *s, const char *text)
 	return bits != 0;
 }
 
+/* Former master keys; each has to be as good as a current one. */
+static bool
+set_master_keys(struct config *c, const struct setting *s, const char *text,
+    const char **why)
+{
+	static const char separators[] = " ,\t\r\n";
+	struct master_key_list *list = field(c, s);
+	size_t n;
+
+	while (*(text += strspn(text, separators)) != '\0') {
+		n = strcspn(text, separators);
+		if (list->n == MASTER_KEYS_OLD_MAX)
+			return false;
+		if (!master_key_init(&list->key[list->n++], text, n, why))
+			return false;
+		text += n;
+	}
+	return true;
+}
+
 /* Set a field from a text. False with *why, NULL where the type says it. */
 static bool
 set_field(struct config *c, const struct setting *s, const char *text,
@@ -154,6 +174,8 @@ set_field(struct config *c, const struct setting *s, const char *text,
 		return true;
 	case SETTING_MASTER_KEY:
 		return len == 0 || master_key_init(field(c, s), text, len, why);
+	case SETTING_MASTER_KEYS:
+		return set_master_keys(c, s, text, why);
 	}
 	return false;
 }
@@ -174,7 +196,7 @@ complain(const struct setting *s, const char *origin, const char *text,
 		buf_adds(err, ": needs ");
 		setting_describe(s, err);
 	}
-	if (s->type == SETTING_MASTER_KEY)
+	if (s->type == SETTING_MASTER_KEY || s->type == SETTING_MASTER_KEYS)
 		buf_adds(err, "; make one with: postern master-key");
 }
 
@@ -250,6 +272,12 @@ check_whole(const struct config *c, unsigned need, struct buf *err)
 			      "postern master-key");
 		return false;
 	}
+	if (c->jwt_single_use && !c->jwt_require_exp) {
+		buf_adds(err,
+		    "POSTERN_JWT_SINGLE_USE: needs POSTERN_JWT_REQUIRE_EXP=on: "
+		    "a token is remembered until it expires");
+		return false;
+	}
 	if (admin->len > 0 &&
 	    secret_equal(&c->registration_token, admin->data, admin->len)) {
 		buf_adds(err,
@@ -290,6 +318,16 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 	return ok;
 }
 
+static void
+clear_master_keys(struct master_key_list *list)
+{
+	size_t i;
+
+	for (i = 0; i < list->n; i++)
+		master_key_clear(&list->key[i]);
+	list->n = 0;
+}
+
 void
 config_free(struct config *c)
 {
@@ -307,6 +345,8 @@ config_free(struct config *c)
 			secret_clear(field(c, s));
 		} else if (s->type == SETTING_MASTER_KEY) {
 			master_key_clear(field(c, s));
+		} else if (s->type == SETTING_MASTER_KEYS) {
+			clear_master_keys(field(c, s));
 		}
 	}
 	memset(c, 0, sizeof(*c));

@@ -21,6 +21,13 @@ static const struct setting settings[SETTINGS] = {
 	{ "POSTERN_BASE_PATH", SETTING_STRING, AT(base_path), "", 0, 0, NULL,
 	    config_check_base_path,
 	    "Path under which the web server mounts the API, such as /api." },
+	{ "POSTERN_CACHE_SIZE", SETTING_INT, AT(cache_size), "10000", 0, 100000,
+	    NULL, NULL,
+	    "Apps whose open keys each worker keeps at hand; 0: none." },
+	{ "POSTERN_CACHE_TTL", SETTING_MS, AT(cache_ttl_ms), "30", 1, 3600,
+	    NULL, NULL,
+	    "Seconds for which a key that is at hand is good without asking "
+	    "the database, also while that is away." },
 	{ "POSTERN_CORS_ORIGINS", SETTING_STRING, AT(cors_origins), "", 0, 0,
 	    NULL, config_check_cors,
 	    "Origins whose pages may call the API, separated by spaces; * is "
@@ -46,6 +53,9 @@ static const struct setting settings[SETTINGS] = {
 	    "Seconds after its iat for which a token is good; 0: no limit." },
 	{ "POSTERN_JWT_REQUIRE_EXP", SETTING_BOOL, AT(jwt_require_exp), "on", 0,
 	    0, "off|on", NULL, "Whether a token without exp is refused." },
+	{ "POSTERN_JWT_SINGLE_USE", SETTING_BOOL, AT(jwt_single_use), "off", 0,
+	    0, "off|on", NULL,
+	    "Whether a token needs a jti and is good for one request only." },
 	{ "POSTERN_KEY_BYTES", SETTING_INT, AT(key_bytes), "32", 16, 64, NULL,
 	    NULL, "Length of new public and secret keys, in bytes." },
 	{ "POSTERN_LISTEN", SETTING_STRING, AT(listen), "", 0, 0, NULL,
@@ -62,6 +72,10 @@ static const struct setting settings[SETTINGS] = {
 	    NULL, NULL,
 	    "The key that seals apps' secret keys: 32, 48 or 64 hex "
 	    "characters." },
+	{ "POSTERN_MASTER_KEYS_OLD", SETTING_MASTER_KEYS, AT(master_keys_old),
+	    "", 0, 0, NULL, NULL,
+	    "Master keys that still open what they sealed, separated by "
+	    "spaces; postern reseal makes them needless." },
 	{ "POSTERN_MAX_BODY", SETTING_INT, AT(max_body), "65536", 1024,
 	    16777216, NULL, NULL, "Bytes that a request's body may have." },
 	{ "POSTERN_MAX_REQUESTS", SETTING_INT, AT(max_requests), "0", 0,
@@ -102,7 +116,8 @@ setting_at(size_t i)
 bool
 setting_is_secret(const struct setting *s)
 {
-	return s->type == SETTING_SECRET || s->type == SETTING_MASTER_KEY;
+	return s->type == SETTING_SECRET || s->type == SETTING_MASTER_KEY ||
+	       s->type == SETTING_MASTER_KEYS;
 }
 
 static bool
@@ -212,6 +227,10 @@ setting_describe(const struct setting *s, struct buf *out)
 		break;
 	case SETTING_MASTER_KEY:
 		buf_adds(out, "32, 48 or 64 hex characters");
+		break;
+	case SETTING_MASTER_KEYS:
+		buf_addf(out, "at most %d keys of 32, 48 or 64 hex characters",
+		    MASTER_KEYS_OLD_MAX);
 		break;
 	}
 }
