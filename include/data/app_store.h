@@ -28,6 +28,8 @@ struct app {
 	char *key_id;          /* master_key_id, NULL = goliauth's format */
 	char *previous_sealed; /* NULL = none */
 	char *previous_key_id;
+	char *last_used_at;          /* of the secret that is there now */
+	char *previous_last_used_at; /* of the one before, since it is that */
 };
 void app_clear(struct app *a);
 
@@ -41,8 +43,17 @@ struct app_secret_row {
 enum status app_store_find(
     struct db *db, const char *public_key, struct app *a) MUST_CHECK;
 
-/* Insert; *a is the new row. One transaction; ST_OK means committed. */
-enum status app_store_insert(struct db *db, const char *actor, const char *name,
+/* Who registers what. */
+struct app_new {
+	const char *actor;
+	const char *name;
+	const char *expires_at; /* RFC 3339; NULL = never */
+	int64_t invite_id;      /* one use of it is counted; 0 = none */
+};
+
+/* Insert; *a is the new row. One transaction; ST_OK means committed.
+ * ST_PRECONDITION when the invite is no longer good. */
+enum status app_store_insert(struct db *db, const struct app_new *new,
     const char *public_key, const struct app_secret_row *secret,
     struct app *a) MUST_CHECK;
 
@@ -53,8 +64,13 @@ enum status app_store_insert(struct db *db, const char *actor, const char *name,
  * = no guard (admin, tool). ST_NOT_FOUND when there is no such app. a, where
  * it is there, gets the row after the change (may be NULL).
  */
-enum status app_store_rename(struct db *db, const char *actor,
-    const char *public_key, const char *guard, const char *name,
+struct app_patch {
+	const char *name; /* NULL = as it is */
+	bool set_expires_at;
+	const char *expires_at; /* RFC 3339; NULL = never */
+};
+enum status app_store_patch(struct db *db, const char *actor,
+    const char *public_key, const char *guard, const struct app_patch *patch,
     struct app *a) MUST_CHECK;
 /* grace_seconds 0 ends the old secret at once, otherwise it moves to the
  * previous slot (an older previous one is dropped). */
@@ -73,6 +89,16 @@ enum status app_store_set_disabled(struct db *db, const char *actor,
  * an array of *n apps; the caller clears each and frees the array. */
 enum status app_store_list(struct db *db, int64_t after, int limit,
     struct app **list, size_t *n) MUST_CHECK;
+
+/* Write down uses of secrets in one statement; apps that are gone are left
+ * out. */
+struct app_use {
+	int64_t app_id;
+	bool previous; /* which secret */
+	int64_t at_us; /* monotonic */
+};
+enum status app_store_note_uses(
+    struct db *db, const struct app_use *uses, size_t n) MUST_CHECK;
 
 /* How many rows hang on each master key (key_id NULL = goliauth's format),
  * previous secrets included. The caller frees each key_id and the array. */

@@ -33,6 +33,24 @@ struct db *db_new(
     const char *conninfo, int64_t query_timeout_ms, int min_schema);
 void db_free(struct db *db);
 
+/*
+ * Notifications of a channel. Each new connection listens to it and proves
+ * that it hears; then, before it counts as up, renewed is called: whatever was
+ * told in between may have been missed. notified gets each payload in the
+ * order of arrival. Both are called by db_step, and by what waits for a
+ * connection to come up; never between a query's result and its caller, who
+ * has the row in hand before the notifications that came with it are told.
+ */
+struct db_listener {
+	const char *channel; /* an identifier that needs no quotes */
+	void (*notified)(void *arg, const char *payload);
+	void (*renewed)(void *arg);
+	void *arg;
+};
+
+/* Call it before the first db_step; listener is the caller's and stays. */
+void db_listen(struct db *db, const struct db_listener *listener);
+
 /* The socket to wait for (-1 = none), with which of EPOLLIN/EPOLLOUT, and the
  * monotonic µs at which db_step wants to be called anyway (INT64_MAX = never).
  */

@@ -5,28 +5,40 @@
  */
 #include "data/app_store.h"
 
+#include "base/clock.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "data/invite_store.h"
+#include "data/sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+/* A use counts as one of the secret that is there now, or of the one before,
+ * only if it is younger than the rotation between them. */
+#define USED(column, condition)                                                \
+	"(SELECT " SQL_TIME(                                                   \
+	    "u." column) " FROM app_uses AS u"                                 \
+			 " WHERE u.app_id = apps.id AND u." column " >"        \
+			 " coalesce(apps.rotated_at, '-infinity')" condition   \
+			 ")"
+
 /* The columns that take_app reads, in its order. */
-#define TIME(column)                                                           \
-	"to_char(" column " AT TIME ZONE 'UTC', "                              \
-	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-#define EPOCH(column) "extract(epoch FROM " column ")::float8"
 /* clang-format off */
 #define COLUMNS                                                                \
 	"id, name, public_key, "                                               \
-	TIME("created_at") ", " TIME("updated_at") ", "                        \
-	TIME("disabled_at") ", "                                               \
-	TIME("expires_at") ", " EPOCH("expires_at") ", "                       \
-	TIME("previous_valid_until") ", " EPOCH("previous_valid_until") ", "   \
+	SQL_TIME("created_at") ", " SQL_TIME("updated_at") ", "                \
+	SQL_TIME("disabled_at") ", "                                           \
+	SQL_TIME("expires_at") ", " SQL_EPOCH("expires_at") ", "               \
+	SQL_TIME("previous_valid_until") ", "                                  \
+	SQL_EPOCH("previous_valid_until") ", "                                 \
 	"encrypted_secret_key, master_key_id, "                                \
-	"previous_encrypted_secret_key, previous_master_key_id"
+	"previous_encrypted_secret_key, previous_master_key_id, "              \
+	USED("last_used_at", "") ", "                                          \
+	USED("previous_last_used_at",                                          \
+	    " AND apps.previous_encrypted_secret_key IS NOT NULL")
 /* clang-format on */
 
 /* Of a change with a guard: the row, if it is still as the caller read it. */
@@ -48,14 +60,9 @@ app_clear(struct app *a)
 	free(a->key_id);
 	free(a->previous_sealed);
 	free(a->previous_key_id);
+	free(a->last_used_at);
+	free(a->previous_last_used_at);
 	memset(a, 0, sizeof *a);
-}
-
-static char *
-take(const struct db_result *res, int row, int col)
-{
-	return db_null(res, row, col) ? NULL
-				      : mem_strdup(db_text(res, row, col));
 }
 
 static void
@@ -67,15 +74,17 @@ take_app(const struct db_result *res, int row, struct app *a)
 	a->public_key = mem_strdup(db_text(res, row, 2));
 	a->created_at = mem_strdup(db_text(res, row, 3));
 	a->updated_at = mem_strdup(db_text(res, row, 4));
-	a->disabled_at = take(res, row, 5);
-	a->expires_at = take(res, row, 6);
+	a->disabled_at = sql_take(res, row, 5);
+	a->expires_at = sql_take(res, row, 6);
 	a->expires_epoch = strtod(db_text(res, row, 7), NULL);
-	a->previous_valid_until = take(res, row, 8);
+	a->previous_valid_until = sql_take(res, row, 8);
 	a->previous_epoch = strtod(db_text(res, row, 9), NULL);
 	a->sealed = mem_strdup(db_text(res, row, 10));
-	a->key_id = take(res, row, 11);
-	a->previous_sealed = take(res, row, 12);
-	a->previous_key_id = take(res, row, 13);
+	a->key_id = sql_take(res, row, 11);
+	a->previous_sealed = sql_take(res, row, 12);
+	a->previous_key_id = sql_take(res, row, 13);
+	a->last_used_at = sql_take(res, row, 14);
+	a->previous_last_used_at = sql_take(res, row, 15);
 }
 
 enum status
@@ -137,30 +146,50 @@ change_guarded(struct db *db, const char *actor, const struct db_stmt *stmt,
 }
 
 enum status
-app_store_insert(struct db *db, const char *actor, const char *name,
+app_store_insert(struct db *db, const struct app_new *new,
     const char *public_key, const struct app_secret_row *secret, struct app *a)
 {
 	static const struct db_stmt insert = { "app_insert",
 		"INSERT INTO apps (name, public_key, encrypted_secret_key,"
-		" master_key_id) VALUES ($1, $2, $3, $4) RETURNING " COLUMNS,
-		4 };
-	const char *params[] = { name, public_key, secret->sealed,
-		secret->key_id };
+		" master_key_id, expires_at)"
+		" VALUES ($1, $2, $3, $4, $5::timestamptz)"
+		" RETURNING " COLUMNS,
+		5 };
+	const char *params[] = { new->name, public_key, secret->sealed,
+		secret->key_id, new->expires_at };
+	struct db_result *res = NULL;
+	enum status st;
 
-	return change(db, actor, &insert, params, a);
+	st = db_begin(db, new->actor);
+	if (st != ST_OK)
+		return st;
+	if (new->invite_id != 0)
+		st = invite_store_use(db, new->invite_id);
+	if (st == ST_OK)
+		st = db_query(db, &insert, params, &res);
+	if (st == ST_OK)
+		st = db_commit(db);
+	if (st == ST_OK)
+		take_app(res, 0, a);
+	else
+		db_rollback(db);
+	db_result_free(res);
+	return st;
 }
 
 enum status
-app_store_rename(struct db *db, const char *actor, const char *public_key,
-    const char *guard, const char *name, struct app *a)
+app_store_patch(struct db *db, const char *actor, const char *public_key,
+    const char *guard, const struct app_patch *patch, struct app *a)
 {
-	static const struct db_stmt rename_stmt = { "app_rename",
-		"UPDATE apps SET name = $3, updated_at = now()" GUARDED
-		" RETURNING " COLUMNS,
-		3 };
-	const char *params[] = { public_key, guard, name };
+	static const struct db_stmt stmt = { "app_patch",
+		"UPDATE apps SET name = coalesce($3, name), expires_at ="
+		" CASE WHEN $4::bool THEN $5::timestamptz ELSE expires_at END,"
+		" updated_at = now()" GUARDED " RETURNING " COLUMNS,
+		5 };
+	const char *params[] = { public_key, guard, patch->name,
+		patch->set_expires_at ? "t" : "f", patch->expires_at };
 
-	return change_guarded(db, actor, &rename_stmt, params, a);
+	return change_guarded(db, actor, &stmt, params, a);
 }
 
 enum status
@@ -176,7 +205,8 @@ app_store_rotate(struct db *db, const char *actor, const char *public_key,
 		" previous_valid_until = CASE WHEN $5::bigint > 0"
 		" THEN now() + make_interval(secs => $5::bigint) END,"
 		" encrypted_secret_key = $3, master_key_id = $4,"
-		" updated_at = now()" GUARDED " RETURNING " COLUMNS,
+		" rotated_at = now(), updated_at = now()" GUARDED
+		" RETURNING " COLUMNS,
 		5 };
 	char grace[24];
 	const char *params[] = { public_key, guard, secret->sealed,
@@ -252,6 +282,63 @@ app_store_list(
 	return ST_OK;
 }
 
+/* Append to three arrays, as Postgres writes them. */
+static void
+add_use(struct buf arrays[3], const struct app_use *use, int64_t now_us)
+{
+	int i;
+
+	for (i = 0; i < 3; i++)
+		buf_addc(&arrays[i], arrays[i].len == 0 ? '{' : ',');
+	buf_addf(&arrays[0], "%" PRId64, use->app_id);
+	buf_addc(&arrays[1], use->previous ? 't' : 'f');
+	buf_addf(&arrays[2], "%.3f", (double)(now_us - use->at_us) / 1e6);
+}
+
+enum status
+app_store_note_uses(struct db *db, const struct app_use *uses, size_t n)
+{
+	/* In order of id, so that two writers don't wait for each other; the
+	 * app can't go while its use is written. Ages, not times: the clock is
+	 * the database's. */
+	static const struct db_stmt note = { "app_note_uses",
+		"WITH a AS (SELECT id, rotated_at FROM apps"
+		" WHERE id = ANY ($1::bigint[]) ORDER BY id FOR KEY SHARE)"
+		" INSERT INTO app_uses AS u"
+		" (app_id, last_used_at, previous_last_used_at)"
+		" SELECT a.id, max(n.at) FILTER (WHERE NOT n.previous),"
+		" max(n.at) FILTER (WHERE n.previous)"
+		" FROM (SELECT t.id, t.previous,"
+		" now() - make_interval(secs => t.age) AS at"
+		" FROM unnest($1::bigint[], $2::bool[], $3::float8[])"
+		" AS t (id, previous, age)) AS n JOIN a ON a.id = n.id"
+		" WHERE n.at > coalesce(a.rotated_at, '-infinity')"
+		" GROUP BY a.id ORDER BY a.id"
+		" ON CONFLICT (app_id) DO UPDATE SET last_used_at ="
+		" greatest(u.last_used_at, excluded.last_used_at),"
+		" previous_last_used_at = greatest(u.previous_last_used_at,"
+		" excluded.previous_last_used_at)",
+		3 };
+	struct buf arrays[3] = { { 0 }, { 0 }, { 0 } };
+	const char *params[3];
+	struct db_result *res = NULL;
+	int64_t now_us = clock_mono_us();
+	enum status st;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		add_use(arrays, &uses[i], now_us);
+	for (i = 0; i < 3; i++) {
+		buf_addc(&arrays[i], '}');
+		params[i] = buf_str(&arrays[i]);
+	}
+	st = db_query(db, &note, params, &res);
+	for (i = 0; i < 3; i++)
+		buf_free(&arrays[i]);
+	db_result_free(res);
+	return st;
+}
+
 enum status
 app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 {
@@ -272,7 +359,7 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 	*n = (size_t)db_rows(res);
 	*uses = mem_alloc(*n * sizeof **uses);
 	for (i = 0; i < db_rows(res); i++) {
-		(*uses)[i].key_id = take(res, i, 0);
+		(*uses)[i].key_id = sql_take(res, i, 0);
 		(*uses)[i].rows = strtoll(db_text(res, i, 1), NULL, 10);
 	}
 	db_result_free(res);
@@ -300,6 +387,8 @@ app_json_members(struct buf *b, const struct app *a)
 	add_member(b, "disabled_at", a->disabled_at);
 	add_member(b, "expires_at", a->expires_at);
 	add_member(b, "previous_valid_until", a->previous_valid_until);
+	add_member(b, "last_used_at", a->last_used_at);
+	add_member(b, "previous_last_used_at", a->previous_last_used_at);
 }
 
 void

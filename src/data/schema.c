@@ -135,11 +135,14 @@ grant(struct db *db, const char *role)
 {
 	static const struct db_stmt make = { "schema_grant",
 		"SELECT format('GRANT USAGE ON SCHEMA %I TO %I;"
-		" GRANT SELECT, INSERT, UPDATE, DELETE ON apps, users TO %I;"
-		" GRANT USAGE ON SEQUENCE %s TO %I;"
+		" GRANT SELECT, INSERT, UPDATE, DELETE"
+		" ON apps, users, used_jtis TO %I;"
+		" GRANT SELECT, INSERT, UPDATE ON app_uses, invites TO %I;"
+		" GRANT USAGE ON SEQUENCE %s, %s TO %I;"
 		" GRANT SELECT ON app_events, postern_migrations TO %I;',"
-		" current_schema(), $1::text, $1,"
-		" pg_get_serial_sequence('apps', 'id'), $1, $1)",
+		" current_schema(), $1::text, $1, $1,"
+		" pg_get_serial_sequence('apps', 'id'),"
+		" pg_get_serial_sequence('invites', 'id'), $1, $1)",
 		1 };
 	struct db_result *res = NULL;
 	enum status st;

@@ -5,6 +5,7 @@
 #include "data/user_store.h"
 
 #include "base/json.h"
+#include "data/sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -280,10 +281,11 @@ user_store_list(struct db *db, int64_t app_id, const char *after, int limit,
 {
 	static const struct db_stmt page = { "user_list",
 		"SELECT u.user_id, " ETAG ","
-		" to_char(u.created_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"'),"
-		" to_char(u.updated_at, 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-		" FROM users AS u WHERE u.app_id = $1::bigint"
-		" AND u.user_id > $2 ORDER BY u.user_id LIMIT $3::int",
+		" " SQL_TIME("u.created_at") ", " SQL_TIME(
+		    "u.updated_at") " FROM users AS u WHERE u.app_id = "
+				    "$1::bigint"
+				    " AND u.user_id > $2 ORDER BY u.user_id "
+				    "LIMIT $3::int",
 		3 };
 	char id[24], count[16];
 	const char *params[] = { id, after, count };

@@ -1,0 +1,30 @@
+#ifndef POSTERN_DATA_EVENT_STORE_H
+#define POSTERN_DATA_EVENT_STORE_H
+
+#include "base/buf.h"
+#include "base/status.h"
+#include "data/db.h"
+#include <stddef.h>
+#include <stdint.h>
+
+/* The audit trail app_events, which triggers write; it is only read here. */
+struct app_event {
+	int64_t id;
+	int64_t app_id;
+	char *public_key;
+	char *event;
+	char *actor;
+	char *at; /* RFC 3339 */
+};
+void app_event_clear(struct app_event *e);
+
+/* The newest limit events of an app (public_key NULL = of all), oldest first.
+ * ST_NOT_FOUND if that app never was. *list is an array of *n; the caller
+ * clears each and frees the array. */
+enum status event_store_list(struct db *db, const char *public_key,
+    int64_t limit, struct app_event **list, size_t *n) MUST_CHECK;
+
+/* Append an event as a JSON object. */
+void event_json(struct buf *b, const struct app_event *e);
+
+#endif

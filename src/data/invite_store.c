@@ -1,0 +1,196 @@
+/*
+ * Invites in SQL.
+ */
+#include "data/invite_store.h"
+
+#include "base/crypto.h"
+#include "base/hex.h"
+#include "base/mem.h"
+#include "data/sql.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { RANDOM_BYTES = 32, ID_LEN = 24 };
+
+static const char PREFIX[] = "postern-invite-";
+
+#define GOOD                                                                   \
+	"revoked_at IS NULL AND uses < uses_max"                               \
+	" AND (expires_at IS NULL OR expires_at > now())"
+#define COLUMNS                                                                \
+	"id, label, uses, uses_max, " SQL_TIME("created_at") ", " SQL_TIME(    \
+	    "expires_at") ", " SQL_TIME("revoked_at") ", (" GOOD ")"
+
+void
+invite_clear(struct invite *i)
+{
+	free(i->label);
+	free(i->created_at);
+	free(i->expires_at);
+	free(i->revoked_at);
+	memset(i, 0, sizeof *i);
+}
+
+static void
+take_invite(const struct db_result *res, int row, struct invite *i)
+{
+	invite_clear(i);
+	i->id = strtoll(db_text(res, row, 0), NULL, 10);
+	i->label = mem_strdup(db_text(res, row, 1));
+	i->uses = strtoll(db_text(res, row, 2), NULL, 10);
+	i->uses_max = strtoll(db_text(res, row, 3), NULL, 10);
+	i->created_at = mem_strdup(db_text(res, row, 4));
+	i->expires_at = sql_take(res, row, 5);
+	i->revoked_at = sql_take(res, row, 6);
+	i->good = db_text(res, row, 7)[0] == 't';
+}
+
+bool
+invite_is_token(const char *token, size_t len)
+{
+	const size_t n = sizeof PREFIX - 1;
+
+	return len == n + 2 * (size_t)RANDOM_BYTES &&
+	       memcmp(token, PREFIX, n) == 0 &&
+	       hex_is_public_key(token + n, len - n);
+}
+
+static void
+hash_token(const char *token, size_t len, char *hex)
+{
+	unsigned char digest[CRYPTO_SHA256_LEN];
+
+	crypto_sha256(token, len, digest);
+	hex_encode(digest, sizeof digest, hex);
+}
+
+static void
+draw_token(struct secret *token)
+{
+	unsigned char raw[RANDOM_BYTES];
+	const size_t n = sizeof PREFIX - 1;
+
+	crypto_random(raw, sizeof raw);
+	secret_new(token, n + 2 * sizeof raw);
+	memcpy(token->data, PREFIX, n);
+	hex_encode(raw, sizeof raw, token->data + n);
+	crypto_wipe(raw, sizeof raw);
+}
+
+/* A statement that gives one row, or ST_NOT_FOUND. */
+static enum status
+one(struct db *db, const struct db_stmt *stmt, const char *const *params,
+    struct invite *i)
+{
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, stmt, params, &res);
+	if (st == ST_OK && db_rows(res) == 0)
+		st = ST_NOT_FOUND;
+	if (st == ST_OK)
+		take_invite(res, 0, i);
+	db_result_free(res);
+	return st;
+}
+
+enum status
+invite_store_create(struct db *db, const char *label, int64_t uses,
+    int64_t valid_s, struct secret *token, struct invite *i)
+{
+	static const struct db_stmt create = { "invite_create",
+		"INSERT INTO invites (label, token_hash, uses_max, expires_at)"
+		" VALUES ($1, $2, $3::bigint, CASE WHEN $4::bigint > 0"
+		" THEN now() + make_interval(secs => $4::bigint) END)"
+		" RETURNING " COLUMNS,
+		4 };
+	char hash[2 * CRYPTO_SHA256_LEN + 1], max[ID_LEN], valid[ID_LEN];
+	const char *params[] = { label, hash, max, valid };
+	struct secret made = { 0 };
+	enum status st;
+
+	draw_token(&made);
+	hash_token(made.data, made.len, hash);
+	snprintf(max, sizeof max, "%" PRId64, uses);
+	snprintf(valid, sizeof valid, "%" PRId64, valid_s);
+	st = one(db, &create, params, i);
+	if (st == ST_OK)
+		secret_move(token, &made);
+	secret_clear(&made);
+	return st;
+}
+
+enum status
+invite_store_find(struct db *db, const char *token, size_t len, int64_t *id)
+{
+	static const struct db_stmt find = { "invite_find",
+		"SELECT " COLUMNS " FROM invites WHERE token_hash = $1"
+		" AND " GOOD,
+		1 };
+	char hash[2 * CRYPTO_SHA256_LEN + 1];
+	const char *params[] = { hash };
+	struct invite i = { 0 };
+	enum status st;
+
+	hash_token(token, len, hash);
+	st = one(db, &find, params, &i);
+	if (st == ST_OK)
+		*id = i.id;
+	invite_clear(&i);
+	return st;
+}
+
+enum status
+invite_store_use(struct db *db, int64_t id)
+{
+	static const struct db_stmt use = { "invite_use",
+		"UPDATE invites SET uses = uses + 1 WHERE id = $1::bigint"
+		" AND " GOOD " RETURNING " COLUMNS,
+		1 };
+	char text[ID_LEN];
+	const char *params[] = { text };
+	struct invite i = { 0 };
+	enum status st;
+
+	snprintf(text, sizeof text, "%" PRId64, id);
+	st = one(db, &use, params, &i);
+	invite_clear(&i);
+	return st == ST_NOT_FOUND ? ST_PRECONDITION : st;
+}
+
+enum status
+invite_store_revoke(struct db *db, int64_t id, struct invite *i)
+{
+	static const struct db_stmt revoke = { "invite_revoke",
+		"UPDATE invites SET revoked_at = coalesce(revoked_at, now())"
+		" WHERE id = $1::bigint RETURNING " COLUMNS,
+		1 };
+	char text[ID_LEN];
+	const char *params[] = { text };
+
+	snprintf(text, sizeof text, "%" PRId64, id);
+	return one(db, &revoke, params, i);
+}
+
+enum status
+invite_store_list(struct db *db, struct invite **list, size_t *n)
+{
+	static const struct db_stmt all = { "invite_list",
+		"SELECT " COLUMNS " FROM invites ORDER BY id", 0 };
+	struct db_result *res = NULL;
+	enum status st;
+	size_t i;
+
+	st = db_query(db, &all, NULL, &res);
+	if (st != ST_OK)
+		return st;
+	*n = (size_t)db_rows(res);
+	*list = mem_alloc(*n * sizeof **list);
+	for (i = 0; i < *n; i++)
+		take_invite(res, (int)i, &(*list)[i]);
+	db_result_free(res);
+	return ST_OK;
+}
