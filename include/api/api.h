@@ -43,6 +43,13 @@ bool api_wants_body(const struct request *req);
 /* Handlers, one file a resource; each returns P_NONE with c->res made, or a
  * refusal, c->detail telling more where the table's sentence is too little. */
 enum problem api_apps_create(struct call *c);
+enum problem api_apps_list(struct call *c);
+enum problem api_apps_get(struct call *c);
+enum problem api_apps_patch(struct call *c);
+enum problem api_apps_delete(struct call *c);
+enum problem api_apps_rotate(struct call *c);
+enum problem api_apps_disable(struct call *c);
+enum problem api_apps_enable(struct call *c);
 enum problem api_whoami(struct call *c);
 enum problem api_app_get(struct call *c);
 enum problem api_app_patch(struct call *c);
@@ -62,6 +69,12 @@ enum problem api_limit(struct call *c, int *limit) MUST_CHECK;
 
 /* The body of a registration or renaming: {"name":…}. The caller frees. */
 enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
+
+/* The body of a rotation: {"grace_seconds":N}; no body is {}. */
+enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;
+
+/* 200 with the app. */
+enum problem api_app_answer(struct call *c, const struct app *a);
 
 /* The app with its new secret, never to be stored by what is in between. */
 void api_app_secret(struct call *c, int status, const struct app *a,

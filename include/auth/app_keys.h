@@ -17,7 +17,7 @@
 /* Register: new keys, sealed, inserted, committed. secret_hex is set only
  * with ST_OK. */
 enum status app_keys_create(const struct config *cfg, struct db *db,
-    const char *actor, const char *name, struct app *a,
+    const struct app_new *new, struct app *a,
     struct secret *secret_hex) MUST_CHECK;
 
 /* A new secret for an app; guard and grace as in app_store_rotate. */

@@ -1,6 +1,7 @@
 #ifndef POSTERN_AUTH_AUTH_H
 #define POSTERN_AUTH_AUTH_H
 
+#include "auth/key_cache.h"
 #include "auth/token.h"
 #include "base/config.h"
 #include "data/app_store.h"
@@ -18,14 +19,25 @@ struct auth;
 struct auth *auth_new(const struct config *cfg, struct db *db);
 void auth_free(struct auth *au);
 
+/* Work of its own between requests: the monotonic µs at which auth_tend wants
+ * to be called. auth_finish does what is left before the process ends. */
+int64_t auth_due_us(const struct auth *au);
+void auth_tend(struct auth *au);
+void auth_finish(struct auth *au);
+
 /* Who it turned out to be. */
 struct identity {
-	struct app app; /* of a token; else empty */
+	struct key_entry *key; /* a reference, or NULL */
+	const struct app *app; /* key's, or an empty one; sealed only where
+				  need is NEED_APP_CURRENT */
 	struct token_claims claims;
 	bool by_previous;       /* signed with the previous secret */
-	const char *actor_kind; /* "app", "admin", "registration", "open" */
-	const char *reason;     /* of a refusal, for the log only */
+	const char *actor_kind; /* "app", "user", "admin", "registration",
+				   "invite", "open" */
+	int64_t invite_id;
+	const char *reason; /* of a refusal, for the log only */
 };
+void identity_init(struct identity *id); /* nobody */
 void identity_clear(struct identity *id);
 
 /*

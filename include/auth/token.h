@@ -44,6 +44,8 @@ struct token_claims {
 	struct buf payload; /* the payload's JSON, as signed */
 	struct buf sub;     /* empty: an app token */
 	bool has_sub;
+	struct buf jti; /* filled only where the settings ask for it */
+	double exp;     /* likewise */
 };
 void token_claims_clear(struct token_claims *c);
 

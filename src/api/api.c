@@ -16,6 +16,18 @@
 
 static const struct route routes[] = {
 	{ M_POST, "/v1/apps", NEED_REGISTRAR, BODY_JSON, api_apps_create },
+	{ M_GET, "/v1/apps", NEED_ADMIN, BODY_NONE, api_apps_list },
+	{ M_GET, "/v1/apps/{public_key}", NEED_ADMIN, BODY_NONE, api_apps_get },
+	{ M_PATCH, "/v1/apps/{public_key}", NEED_ADMIN, BODY_MERGE_PATCH,
+	    api_apps_patch },
+	{ M_DELETE, "/v1/apps/{public_key}", NEED_ADMIN, BODY_NONE,
+	    api_apps_delete },
+	{ M_POST, "/v1/apps/{public_key}/rotate", NEED_ADMIN,
+	    BODY_JSON_OPTIONAL, api_apps_rotate },
+	{ M_POST, "/v1/apps/{public_key}/disable", NEED_ADMIN, BODY_NONE,
+	    api_apps_disable },
+	{ M_POST, "/v1/apps/{public_key}/enable", NEED_ADMIN, BODY_NONE,
+	    api_apps_enable },
 	{ M_GET, "/v1/whoami", NEED_TOKEN, BODY_NONE, api_whoami },
 	{ M_GET, "/v1/app", NEED_APP, BODY_NONE, api_app_get },
 	{ M_PATCH, "/v1/app", NEED_APP_CURRENT, BODY_MERGE_PATCH,
@@ -236,10 +248,6 @@ run_route(struct call *c, enum fcgi_body body)
 	p = check_body(c->req, r->body, body);
 	if (p != P_NONE)
 		return p;
-	if (c->match.param_bad)
-		return api_refuse(c, P_VALUE_INVALID,
-		    "A user is 1 to 255 bytes of UTF-8 without control "
-		    "characters.");
 	return r->handler(c);
 }
 
@@ -284,7 +292,7 @@ add_common(struct call *c, enum problem p)
 	const char *cache = "private, no-cache";
 
 	if (c->no_store || c->who.actor_kind == NULL ||
-	    (p != P_NONE && c->who.app.id == 0))
+	    (p != P_NONE && c->who.app->id == 0))
 		cache = "no-store";
 	response_header(c->res, "Cache-Control", cache);
 	response_header(c->res, "X-Request-Id", c->req->id);
@@ -304,7 +312,7 @@ log_access(const struct call *c, enum problem p)
 		reason = problem_code(p);
 	log_info("request", LOG_S("request_id", c->req->id),
 	    LOG_S("method", c->req->method_name), LOG_S("route", route),
-	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app.id),
+	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
 	    LOG_S("reason", p != P_NONE ? reason : ""),
 	    LOG_S("remote", c->req->remote_addr),
 	    LOG_N("us", clock_mono_us() - c->req->start_us));
@@ -317,6 +325,9 @@ api_answer(struct api *api, const struct request *req, enum fcgi_body body,
 	struct call c = { .api = api, .req = req, .res = res };
 	enum problem p;
 
+	/* Notifications first: what was revoked is refused from here on. */
+	db_step(api->db);
+	identity_init(&c.who);
 	p = req->gate != GATE_NO ? run_gate(&c) : run_route(&c, body);
 	if (p != P_NONE)
 		render_problem(&c, p);

@@ -33,7 +33,7 @@ add_brief(struct buf *b, const struct app *a)
 enum problem
 api_whoami(struct call *c)
 {
-	const struct app *a = &c->who.app;
+	const struct app *a = c->who.app;
 	struct buf *b = &c->res->body;
 
 	api_json(c, 200);
@@ -46,8 +46,8 @@ api_whoami(struct call *c)
 	return P_NONE;
 }
 
-static enum problem
-answer_app(struct call *c, const struct app *a)
+enum problem
+api_app_answer(struct call *c, const struct app *a)
 {
 	api_json(c, 200);
 	app_json(&c->res->body, a);
@@ -55,26 +55,39 @@ answer_app(struct call *c, const struct app *a)
 	return P_NONE;
 }
 
+/* The row itself: what a key that is at hand stands for may be older. */
 enum problem
 api_app_get(struct call *c)
 {
-	return answer_app(c, &c->who.app);
+	struct app a = { 0 };
+	enum problem p;
+
+	p = problem_from_status(
+	    app_store_find(c->api->db, c->who.app->public_key, &a));
+	if (p == P_NONE)
+		p = api_app_answer(c, &a);
+	else if (p == P_NOT_FOUND)
+		p = P_INVALID_CREDENTIALS; /* it has just gone */
+	app_clear(&a);
+	return p;
 }
 
 enum problem
 api_app_patch(struct call *c)
 {
-	const struct app *me = &c->who.app;
+	const struct app *me = c->who.app;
+	struct app_patch patch = { 0 };
 	struct app a = { 0 };
 	char *name = NULL;
 	enum problem p;
 
 	p = api_app_name(c, &name);
+	patch.name = name;
 	if (p == P_NONE)
-		p = problem_from_status(app_store_rename(
-		    c->api->db, "app", me->public_key, me->sealed, name, &a));
+		p = problem_from_status(app_store_patch(
+		    c->api->db, "app", me->public_key, me->sealed, &patch, &a));
 	if (p == P_NONE)
-		p = answer_app(c, &a);
+		p = api_app_answer(c, &a);
 	free(name);
 	app_clear(&a);
 	return p;
@@ -83,7 +96,7 @@ api_app_patch(struct call *c)
 enum problem
 api_app_delete(struct call *c)
 {
-	const struct app *me = &c->who.app;
+	const struct app *me = c->who.app;
 
 	c->res->status = 204;
 	return problem_from_status(
@@ -93,16 +106,15 @@ api_app_delete(struct call *c)
 enum problem
 api_app_end_previous(struct call *c)
 {
-	const struct app *me = &c->who.app;
+	const struct app *me = c->who.app;
 
 	c->res->status = 204;
 	return problem_from_status(app_store_end_previous(
 	    c->api->db, "app", me->public_key, me->sealed));
 }
 
-/* {"grace_seconds":N}; no body is {}. */
-static enum problem
-take_grace(struct call *c, int64_t *grace)
+enum problem
+api_grace(struct call *c, int64_t *grace)
 {
 	static const char *const known[] = { "grace_seconds", NULL };
 	struct json *j = NULL;
@@ -126,13 +138,13 @@ take_grace(struct call *c, int64_t *grace)
 enum problem
 api_app_rotate(struct call *c)
 {
-	const struct app *me = &c->who.app;
+	const struct app *me = c->who.app;
 	struct app a = { 0 };
 	struct secret secret = { 0 };
 	int64_t grace;
 	enum problem p;
 
-	p = take_grace(c, &grace);
+	p = api_grace(c, &grace);
 	if (p == P_NONE)
 		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
 		    "app", me->public_key, me->sealed, grace, &a, &secret));

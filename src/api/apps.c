@@ -1,13 +1,17 @@
 /*
- * /v1/apps: registration.
+ * /v1/apps: registration, and the operator's view of the apps.
  */
 #include "api/api.h"
 #include "auth/app_keys.h"
+#include "base/hex.h"
 #include "base/mem.h"
 #include "base/parse.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* The member "name" of the body, checked; *name borrows from j. */
 static enum problem
@@ -57,20 +61,38 @@ api_app_secret(struct call *c, int status, const struct app *a,
 	buf_adds(b, "\"}\n");
 }
 
+/* An invite speaks by its number; all else by its kind. */
+static const char *
+actor(const struct call *c, char *text, size_t size)
+{
+	if (c->who.invite_id == 0)
+		return c->who.actor_kind;
+	snprintf(text, size, "invite:%" PRId64, c->who.invite_id);
+	return text;
+}
+
 /* 201 only after COMMIT: app_keys_create answers ST_OK for nothing less. */
 enum problem
 api_apps_create(struct call *c)
 {
+	char text[32];
+	struct app_new new = { .actor = actor(c, text, sizeof text),
+		.invite_id = c->who.invite_id };
 	struct app a = { 0 };
 	struct secret secret = { 0 };
 	struct buf location = { 0 };
 	char *name = NULL;
+	enum status st;
 	enum problem p;
 
 	p = api_app_name(c, &name);
-	if (p == P_NONE)
-		p = problem_from_status(app_keys_create(c->api->cfg, c->api->db,
-		    c->who.actor_kind, name, &a, &secret));
+	if (p != P_NONE)
+		goto out;
+	new.name = name;
+	st = app_keys_create(c->api->cfg, c->api->db, &new, &a, &secret);
+	/* The invite's last use went to another, just now. */
+	p = st == ST_PRECONDITION ? P_INVALID_CREDENTIALS
+				  : problem_from_status(st);
 	if (p != P_NONE)
 		goto out;
 	api_app_secret(c, 201, &a, &secret);
@@ -83,4 +105,200 @@ out:
 	secret_clear(&secret);
 	app_clear(&a);
 	return p;
+}
+
+/* {"apps":[…],"next":…}: next is the last one's id, or null at the end. */
+static void
+answer_page(struct call *c, struct app *list, size_t n, bool more)
+{
+	struct buf *b = &c->res->body;
+	size_t i;
+
+	api_json(c, 200);
+	buf_adds(b, "{\"apps\":[");
+	for (i = 0; i < n; i++) {
+		if (i > 0)
+			buf_addc(b, ',');
+		app_json(b, &list[i]);
+	}
+	if (more)
+		buf_addf(b, "],\"next\":%" PRId64 "}\n", list[n - 1].id);
+	else
+		buf_adds(b, "],\"next\":null}\n");
+}
+
+enum problem
+api_apps_list(struct call *c)
+{
+	struct buf text = { 0 };
+	struct app *list = NULL;
+	bool bad = false;
+	uint64_t after = 0;
+	size_t i, n = 0;
+	int limit;
+	enum problem p;
+
+	p = api_limit(c, &limit);
+	if (p != P_NONE)
+		return p;
+	if (parse_query(c->req->query, "after", &text, &bad) && !bad)
+		bad =
+		    !parse_u64(buf_str(&text), text.len, 0, INT64_MAX, &after);
+	buf_free(&text);
+	if (bad)
+		return api_refuse(c, P_VALUE_INVALID,
+		    "after must be the next of the page before.");
+	/* One more tells whether there is another page. */
+	p = problem_from_status(
+	    app_store_list(c->api->db, (int64_t)after, limit + 1, &list, &n));
+	if (p == P_NONE)
+		answer_page(c, list, MIN(n, (size_t)limit), n > (size_t)limit);
+	for (i = 0; i < n; i++)
+		app_clear(&list[i]);
+	free(list);
+	return p;
+}
+
+/* The {public_key} of the path; what is none names no app. */
+static enum problem
+take_key(const struct call *c, const char **public_key)
+{
+	*public_key = buf_str(&c->match.param);
+	return hex_is_public_key(*public_key, c->match.param.len) ? P_NONE
+								  : P_NOT_FOUND;
+}
+
+/* What a change, or a look, came to; a is cleared. */
+static enum problem
+answer_status(struct call *c, enum status st, struct app *a)
+{
+	enum problem p = problem_from_status(st);
+
+	if (p == P_NONE)
+		p = api_app_answer(c, a);
+	app_clear(a);
+	return p;
+}
+
+enum problem
+api_apps_get(struct call *c)
+{
+	struct app a = { 0 };
+	const char *key;
+	enum problem p;
+
+	p = take_key(c, &key);
+	if (p != P_NONE)
+		return p;
+	return answer_status(c, app_store_find(c->api->db, key, &a), &a);
+}
+
+/* expires_at: a time of RFC 3339, or null for never. */
+static enum problem
+take_expiry(struct call *c, const struct json *j, struct app_patch *patch)
+{
+	size_t len;
+
+	if (json_member_kind(j, "expires_at") == JSON_ABSENT)
+		return P_NONE;
+	patch->set_expires_at = true;
+	if (json_member_kind(j, "expires_at") == JSON_NULL)
+		return P_NONE;
+	if (!json_member_string(j, "expires_at", &patch->expires_at, &len) ||
+	    strlen(patch->expires_at) != len ||
+	    !parse_is_time(patch->expires_at, len))
+		return api_refuse(c, P_VALUE_INVALID,
+		    "expires_at must be a time such as 2030-01-31T00:00:00Z, "
+		    "or null.");
+	return P_NONE;
+}
+
+enum problem
+api_apps_patch(struct call *c)
+{
+	static const char *const known[] = { "expires_at", "name", NULL };
+	struct app_patch patch = { 0 };
+	struct json *j = NULL;
+	struct app a = { 0 };
+	const char *key;
+	enum problem p;
+
+	p = api_body(c, known, &j);
+	if (p == P_NONE && json_member_kind(j, "name") != JSON_ABSENT)
+		p = take_name(c, j, &patch.name);
+	if (p == P_NONE)
+		p = take_expiry(c, j, &patch);
+	if (p == P_NONE)
+		p = take_key(c, &key);
+	if (p == P_NONE)
+		p = answer_status(c,
+		    app_store_patch(
+			c->api->db, c->who.actor_kind, key, NULL, &patch, &a),
+		    &a);
+	json_free(j);
+	return p;
+}
+
+enum problem
+api_apps_delete(struct call *c)
+{
+	const char *key;
+	enum problem p;
+
+	p = take_key(c, &key);
+	if (p != P_NONE)
+		return p;
+	c->res->status = 204;
+	return problem_from_status(
+	    app_store_delete(c->api->db, c->who.actor_kind, key, NULL));
+}
+
+enum problem
+api_apps_rotate(struct call *c)
+{
+	struct app a = { 0 };
+	struct secret secret = { 0 };
+	const char *key;
+	int64_t grace;
+	enum problem p;
+
+	p = api_grace(c, &grace);
+	if (p == P_NONE)
+		p = take_key(c, &key);
+	if (p == P_NONE)
+		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
+		    c->who.actor_kind, key, NULL, grace, &a, &secret));
+	if (p == P_NONE)
+		api_app_secret(c, 200, &a, &secret);
+	secret_clear(&secret);
+	app_clear(&a);
+	return p;
+}
+
+static enum problem
+set_disabled(struct call *c, bool disabled)
+{
+	struct app a = { 0 };
+	const char *key;
+	enum problem p;
+
+	p = take_key(c, &key);
+	if (p != P_NONE)
+		return p;
+	return answer_status(c,
+	    app_store_set_disabled(
+		c->api->db, c->who.actor_kind, key, disabled, &a),
+	    &a);
+}
+
+enum problem
+api_apps_disable(struct call *c)
+{
+	return set_disabled(c, true);
+}
+
+enum problem
+api_apps_enable(struct call *c)
+{
+	return set_disabled(c, false);
 }

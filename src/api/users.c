@@ -21,13 +21,13 @@ take_key(struct call *c, struct user_key *k)
 {
 	const struct buf *user = &c->match.param;
 
-	if (user->len == 0)
+	if (user->len == 0 && !c->match.param_bad)
 		user = &c->who.claims.sub;
-	if (!parse_is_user_id(buf_str(user), user->len))
+	if (c->match.param_bad || !parse_is_user_id(buf_str(user), user->len))
 		return api_refuse(c, P_VALUE_INVALID,
 		    "A user is 1 to 255 bytes of UTF-8 without control "
 		    "characters.");
-	k->app_id = c->who.app.id;
+	k->app_id = c->who.app->id;
 	k->user = buf_str(user);
 	k->if_match = c->req->if_match;
 	k->if_none_match = c->req->if_none_match;
@@ -167,7 +167,7 @@ api_users_list(struct call *c)
 	}
 	api_json(c, 200);
 	p = problem_from_status(user_store_list(
-	    c->api->db, c->who.app.id, buf_str(&after), limit, &c->res->body));
+	    c->api->db, c->who.app->id, buf_str(&after), limit, &c->res->body));
 out:
 	buf_free(&after);
 	return p;

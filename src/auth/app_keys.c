@@ -29,8 +29,8 @@ draw_secret(const struct config *cfg, const char *public_key,
 }
 
 enum status
-app_keys_create(const struct config *cfg, struct db *db, const char *actor,
-    const char *name, struct app *a, struct secret *secret_hex)
+app_keys_create(const struct config *cfg, struct db *db,
+    const struct app_new *new, struct app *a, struct secret *secret_hex)
 {
 	unsigned char raw[PUBLIC_KEY_BYTES_MAX];
 	char public_key[2 * PUBLIC_KEY_BYTES_MAX + 1];
@@ -44,7 +44,7 @@ app_keys_create(const struct config *cfg, struct db *db, const char *actor,
 	draw_secret(cfg, public_key, &sealed, &hex);
 	row.sealed = buf_str(&sealed);
 	row.key_id = cfg->master_key.id;
-	st = app_store_insert(db, actor, name, public_key, &row, a);
+	st = app_store_insert(db, new, public_key, &row, a);
 	if (st == ST_OK)
 		secret_move(secret_hex, &hex);
 	secret_clear(&hex);
@@ -74,6 +74,26 @@ app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
 	return st;
 }
 
+/* Under the master key that the row names. What goliauth sealed names none, and
+ * is tried under each. */
+static enum status
+open_with(const struct config *cfg, const struct app *a, const char *key_id,
+    const char *sealed, struct secret *raw)
+{
+	const struct master_key_list *old = &cfg->master_keys_old;
+	enum status st;
+	size_t i;
+
+	st = seal_open(&cfg->master_key, key_id, a->public_key, sealed, raw);
+	for (i = 0; i < old->n; i++) {
+		if (st != (key_id == NULL ? ST_BROKEN : ST_KEY_MISSING))
+			break;
+		st =
+		    seal_open(&old->key[i], key_id, a->public_key, sealed, raw);
+	}
+	return st;
+}
+
 enum status
 app_keys_open(const struct config *cfg, const struct app *a, bool previous,
     struct secret *secret_hex)
@@ -89,7 +109,7 @@ app_keys_open(const struct config *cfg, const struct app *a, bool previous,
 		    LOG_S("hint", "POSTERN_GOLIAUTH_ROWS=accept opens it"));
 		return ST_BROKEN;
 	}
-	st = seal_open(&cfg->master_key, key_id, a->public_key, sealed, &raw);
+	st = open_with(cfg, a, key_id, sealed, &raw);
 	if (st == ST_KEY_MISSING)
 		log_error("master_key_missing",
 		    LOG_S("public_key", a->public_key),

@@ -7,21 +7,35 @@
 #include "auth/auth.h"
 
 #include "auth/app_keys.h"
+#include "auth/keyring.h"
+#include "auth/uses.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "data/invite_store.h"
+#include "data/jti_store.h"
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+
+enum { PURGE_MS = 60000 };
 
 struct auth {
 	const struct config *cfg;
 	struct db *db;
+	struct keyring *keys;
+	struct uses *uses;
 	struct app decoy; /* sealed like any app; no client has its secret */
+	struct secret decoy_secret;
+	int64_t purge_us; /* when used jtis are looked through next */
 };
+
+/* Of identities without an app. */
+static const struct app no_app;
 
 struct auth *
 auth_new(const struct config *cfg, struct db *db)
@@ -34,6 +48,11 @@ auth_new(const struct config *cfg, struct db *db)
 
 	au->cfg = cfg;
 	au->db = db;
+	au->keys = keyring_new(cfg, db);
+	au->uses = uses_new(db);
+	au->purge_us = INT64_MAX;
+	if (cfg->jwt_single_use)
+		au->purge_us = clock_mono_us() + PURGE_MS * 1000;
 	crypto_random(bytes, sizeof bytes);
 	hex_encode(bytes, sizeof bytes, hex);
 	au->decoy.public_key = mem_strdup(hex);
@@ -42,6 +61,8 @@ auth_new(const struct config *cfg, struct db *db)
 	seal_key(&cfg->master_key, hex, &raw, &sealed);
 	au->decoy.sealed = mem_strdup(buf_str(&sealed));
 	au->decoy.key_id = mem_strdup(cfg->master_key.id);
+	if (app_keys_open(cfg, &au->decoy, false, &au->decoy_secret) != ST_OK)
+		abort();
 	secret_clear(&raw);
 	buf_free(&sealed);
 	return au;
@@ -52,16 +73,52 @@ auth_free(struct auth *au)
 {
 	if (au == NULL)
 		return;
+	keyring_free(au->keys);
+	uses_free(au->uses);
 	app_clear(&au->decoy);
+	secret_clear(&au->decoy_secret);
 	free(au);
+}
+
+int64_t
+auth_due_us(const struct auth *au)
+{
+	return MIN(uses_due_us(au->uses), au->purge_us);
+}
+
+void
+auth_tend(struct auth *au)
+{
+	int64_t now = clock_mono_us();
+
+	if (now >= uses_due_us(au->uses))
+		uses_flush(au->uses);
+	if (now < au->purge_us)
+		return;
+	if (db_is_up(au->db) && jti_purge(au->db) != ST_OK)
+		log_warn("jti_purge_failed", LOG_S("error", db_error(au->db)));
+	au->purge_us = now + PURGE_MS * 1000;
+}
+
+void
+auth_finish(struct auth *au)
+{
+	uses_flush(au->uses);
+}
+
+void
+identity_init(struct identity *id)
+{
+	memset(id, 0, sizeof *id);
+	id->app = &no_app;
 }
 
 void
 identity_clear(struct identity *id)
 {
-	app_clear(&id->app);
+	key_entry_release(id->key);
 	token_claims_clear(&id->claims);
-	memset(id, 0, sizeof *id);
+	identity_init(id);
 }
 
 /* A refusal with its reason for the operator's log. */
@@ -83,6 +140,24 @@ bearer(const struct request *req, struct identity *id, const char **token,
 		return refuse(id, P_INVALID_CREDENTIALS, "credential_doubled");
 	if (!parse_bearer(req->authorization, token, len))
 		return refuse(id, P_INVALID_CREDENTIALS, "not_a_bearer_token");
+	return P_NONE;
+}
+
+/* An invite is known by its form, so that no other token is asked for. */
+static enum problem
+decide_invite(
+    struct auth *au, const char *token, size_t len, struct identity *id)
+{
+	enum status st;
+
+	if (!invite_is_token(token, len))
+		return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
+	st = invite_store_find(au->db, token, len, &id->invite_id);
+	if (st == ST_NOT_FOUND)
+		return refuse(id, P_INVALID_CREDENTIALS, "invite_not_good");
+	if (st != ST_OK)
+		return refuse(id, P_UNAVAILABLE, db_state(au->db));
+	id->actor_kind = "invite";
 	return P_NONE;
 }
 
@@ -111,6 +186,8 @@ decide_operator(struct auth *au, bool registrar, const struct request *req,
 		id->actor_kind = "admin";
 	else if (registrar && is_registrar && cfg->registration_token.len > 0)
 		id->actor_kind = "registration";
+	else if (registrar)
+		return decide_invite(au, token, len, id);
 	else
 		return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
 	return P_NONE;
@@ -158,67 +235,51 @@ credentials(
 	return P_NONE;
 }
 
-/* The keys that may verify this request's token; empty where there is none. */
-struct candidates {
-	struct secret current;
-	struct secret previous;
-	struct secret decoy;
-};
-
-static void
-candidates_clear(struct candidates *k)
-{
-	secret_clear(&k->current);
-	secret_clear(&k->previous);
-	secret_clear(&k->decoy);
-}
-
 /*
- * Find the app and open its keys. An app that is not there, or must not be
- * used, leaves current empty and id->reason set; the caller goes on with the
- * decoy. Only what the caller should try again is a problem.
+ * Find the app. One that is not there, or must not be used, leaves id->reason
+ * set; the caller goes on with the decoy. Only what the caller should try
+ * again is a problem.
  */
 static enum problem
-load(struct auth *au, const char *public_key, struct candidates *k,
-    struct identity *id)
+load(struct auth *au, const char *public_key, bool fresh, struct identity *id)
 {
-	struct app *a = &id->app;
 	double now = clock_wall();
-	enum status st;
+	struct key_entry *e;
 
-	if (app_keys_open(au->cfg, &au->decoy, false, &k->decoy) != ST_OK)
-		return refuse(id, P_INTERNAL, "decoy_broken");
-	st = app_store_find(au->db, public_key, a);
-	if (st == ST_NOT_FOUND)
-		return refuse(id, P_NONE, "key_unknown");
-	if (st != ST_OK)
+	if (keyring_find(au->keys, public_key, fresh, &id->key) != ST_OK)
 		return refuse(id, P_UNAVAILABLE, db_state(au->db));
-	if (a->disabled_at != NULL)
+	e = id->key;
+	id->app = &e->app;
+	if (e->state == KEY_UNKNOWN)
+		return refuse(id, P_NONE, "key_unknown");
+	if (e->app.disabled_at != NULL)
 		return refuse(id, P_NONE, "app_disabled");
-	if (a->expires_at != NULL && a->expires_epoch <= now)
+	if (e->app.expires_at != NULL && e->app.expires_epoch <= now)
 		return refuse(id, P_NONE, "app_expired");
-	st = app_keys_open(au->cfg, a, false, &k->current);
-	if (st == ST_KEY_MISSING)
+	if (e->state == KEY_NO_MASTER)
 		return refuse(id, P_KEY_UNAVAILABLE, "master_key_missing");
-	if (st != ST_OK)
+	if (e->state != KEY_OPEN)
 		return refuse(id, P_NONE, "sealed_key_refused");
-	if (a->previous_sealed != NULL && a->previous_epoch > now &&
-	    app_keys_open(au->cfg, a, true, &k->previous) != ST_OK)
-		secret_clear(&k->previous); /* logged there */
 	return P_NONE;
 }
 
-/* Which key verifies: always two HMACs on the way to a "no". */
+/* Which key verifies: always two HMACs on the way to a "no". Without a reason
+ * to refuse, the app's own keys may. */
 static const struct secret *
-verify(const struct token_parts *t, const struct candidates *k,
-    struct identity *id)
+verify(const struct auth *au, const struct token_parts *t, struct identity *id)
 {
-	const struct secret *cur = k->current.len ? &k->current : &k->decoy;
-	const struct secret *prev = k->previous.len ? &k->previous : &k->decoy;
+	const struct secret *decoy = &au->decoy_secret;
+	const struct secret *cur = decoy, *prev = decoy;
+	const struct key_entry *e = id->key;
 
-	if (token_mac_ok(t, cur) && cur != &k->decoy)
+	if (id->reason == NULL) {
+		cur = &e->current;
+		if (e->previous.len > 0 && e->app.previous_epoch > clock_wall())
+			prev = &e->previous;
+	}
+	if (token_mac_ok(t, cur) && cur != decoy)
 		return cur;
-	if (token_mac_ok(t, prev) && prev != &k->decoy) {
+	if (token_mac_ok(t, prev) && prev != decoy) {
 		id->by_previous = true;
 		return prev;
 	}
@@ -251,12 +312,13 @@ encoding_suspected(const struct token_parts *t, const struct secret *key)
 }
 
 static void
-explain(const struct request *req, const struct token_parts *t,
-    const struct candidates *k, struct identity *id)
+explain(
+    const struct request *req, const struct token_parts *t, struct identity *id)
 {
 	if (id->reason == NULL)
 		id->reason = "signature_bad";
-	if (log_wants(LOG_LVL_DEBUG) && encoding_suspected(t, &k->current)) {
+	if (log_wants(LOG_LVL_DEBUG) &&
+	    encoding_suspected(t, &id->key->current)) {
 		id->reason = "secret_encoding_suspected";
 		log_debug("secret_encoding_suspected",
 		    LOG_S("request_id", req->id),
@@ -265,10 +327,17 @@ explain(const struct request *req, const struct token_parts *t,
 	}
 }
 
-static enum problem
-decide_token(struct auth *au, const struct request *req, struct identity *id)
+/* The secret that the token may be signed with can't be opened: no verdict. */
+static bool
+previous_closed(const struct key_entry *e)
 {
-	struct candidates k = { 0 };
+	return e->previous_no_master && e->app.previous_epoch > clock_wall();
+}
+
+static enum problem
+decide_token(
+    struct auth *au, const struct request *req, bool fresh, struct identity *id)
+{
 	struct token_parts t;
 	const struct secret *key;
 	enum problem p;
@@ -276,23 +345,22 @@ decide_token(struct auth *au, const struct request *req, struct identity *id)
 	p = credentials(req, id, &t);
 	if (p != P_NONE)
 		return p;
-	p = load(au, req->public_key, &k, id);
+	p = load(au, req->public_key, fresh, id);
 	if (p != P_NONE)
-		goto out;
-	key = verify(&t, &k, id);
+		return p;
+	key = verify(au, &t, id);
+	if (key == NULL && id->reason == NULL && previous_closed(id->key))
+		return refuse(id, P_KEY_UNAVAILABLE, "master_key_missing");
 	if (key == NULL) {
-		explain(req, &t, &k, id);
-		p = P_INVALID_CREDENTIALS;
-		goto out;
+		explain(req, &t, id);
+		return P_INVALID_CREDENTIALS;
 	}
 	p = token_judge(&t, key, au->cfg, clock_wall(), &id->claims);
 	if (p != P_NONE)
-		id->reason = problem_code(p);
-	else
-		id->actor_kind = id->claims.has_sub ? "user" : "app";
-out:
-	candidates_clear(&k);
-	return p;
+		return refuse(id, p, problem_code(p));
+	id->actor_kind = id->claims.has_sub ? "user" : "app";
+	uses_note(au->uses, id->key, id->by_previous);
+	return P_NONE;
 }
 
 /* What kind of token the route asks for (RFC 8725 section 3.12). */
@@ -334,6 +402,24 @@ decide_kind(enum need need, const struct buf *user, struct identity *id)
 	}
 }
 
+/* Use the token up, where one is good once: the last step of a yes. */
+static enum problem
+use_up(struct auth *au, struct identity *id)
+{
+	const struct buf *jti = &id->claims.jti;
+	enum status st;
+
+	if (!au->cfg->jwt_single_use)
+		return P_NONE;
+	st = jti_use(au->db, id->app->id, jti->data, jti->len,
+	    id->claims.exp + (double)au->cfg->jwt_leeway);
+	if (st == ST_CONFLICT)
+		return refuse(id, P_TOKEN_REPLAYED, "token_replayed");
+	if (st != ST_OK)
+		return refuse(id, P_UNAVAILABLE, db_state(au->db));
+	return P_NONE;
+}
+
 enum problem
 auth_decide(struct auth *au, enum need need, const struct request *req,
     const struct buf *user, struct identity *id)
@@ -353,7 +439,9 @@ auth_decide(struct auth *au, enum need need, const struct request *req,
 	case NEED_APP_OR_SELF:
 	case NEED_USER:
 	default:
-		p = decide_token(au, req, id);
-		return p != P_NONE ? p : decide_kind(need, user, id);
+		p = decide_token(au, req, need == NEED_APP_CURRENT, id);
+		if (p == P_NONE)
+			p = decide_kind(need, user, id);
+		return p != P_NONE ? p : use_up(au, id);
 	}
 }

@@ -99,6 +99,7 @@ token_claims_clear(struct token_claims *c)
 {
 	buf_free(&c->payload);
 	buf_free(&c->sub);
+	buf_free(&c->jti);
 	c->has_sub = false;
 }
 
@@ -222,6 +223,25 @@ judge_subject(const struct json *j, struct token_claims *claims)
 	return P_NONE;
 }
 
+/* RFC 7519 section 4.1.7: for tokens that are good once. */
+static enum problem
+judge_id(
+    const struct json *j, const struct config *cfg, struct token_claims *claims)
+{
+	const char *s;
+	size_t len;
+
+	if (!cfg->jwt_single_use)
+		return P_NONE;
+	if (json_member_kind(j, "jti") == JSON_ABSENT)
+		return P_TOKEN_WITHOUT_JTI;
+	if (!json_member_string(j, "jti", &s, &len) || len == 0 ||
+	    !json_member_number(j, "exp", &claims->exp))
+		return P_TOKEN_MALFORMED;
+	buf_add(&claims->jti, s, len);
+	return P_NONE;
+}
+
 enum problem
 token_judge(const struct token_parts *t, const struct secret *key,
     const struct config *cfg, double now, struct token_claims *claims)
@@ -246,6 +266,8 @@ token_judge(const struct token_parts *t, const struct secret *key,
 	    !json_member_has(j, "aud", cfg->jwt_audience))
 		goto out;
 	p = judge_subject(j, &c);
+	if (p == P_NONE)
+		p = judge_id(j, cfg, &c);
 	if (p != P_NONE)
 		goto out;
 	*claims = c;

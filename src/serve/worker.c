@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/param.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -97,7 +98,6 @@ serve(struct worker *w, struct fcgi_conn *c)
 	if (api_wants_body(&req) && !req.content_length_bad)
 		body = fcgi_read_body(
 		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
-	db_step(w->db);
 	api_answer(&w->api, &req, body, &res);
 	response_render(
 	    &res, req.method == M_HEAD && req.gate == GATE_NO, &answer);
@@ -215,7 +215,8 @@ watch_db(struct worker *w)
 static int
 timeout_ms(const struct worker *w)
 {
-	int64_t wake = db_wake_us(w->db), now = clock_mono_us();
+	int64_t wake = MIN(db_wake_us(w->db), auth_due_us(w->auth));
+	int64_t now = clock_mono_us();
 
 	if (wake == INT64_MAX)
 		return -1;
@@ -239,6 +240,8 @@ turn(struct worker *w)
 		if (ev[i].data.ptr == &w->signal_fd)
 			w->stop = true;
 	db_step(w->db);
+	if (clock_mono_us() >= auth_due_us(w->auth))
+		auth_tend(w->auth);
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;
@@ -324,6 +327,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 	while (!w.stop)
 		turn(&w);
 	close_kept(&w);
+	auth_finish(w.auth);
 	auth_free(w.auth);
 	db_free(w.db);
 	close(w.epoll_fd);
@@ -344,6 +348,7 @@ worker_cgi(const struct config *cfg, char **params)
 	if (fcgi_begin(c))
 		serve(&w, c);
 	fcgi_conn_free(c);
+	auth_finish(w.auth);
 	auth_free(w.auth);
 	db_free(w.db);
 	return 0;

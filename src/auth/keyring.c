@@ -1,0 +1,155 @@
+/*
+ * Finding keys. The order counts: a row is stored first, then the
+ * notifications that came with it or after it are taken in, then the request
+ * decides. The other way round, a notification that overtakes its row finds
+ * nothing to drop, and a revoked key lives on.
+ */
+#include "auth/keyring.h"
+
+#include "auth/app_keys.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "data/notify.h"
+
+#include <stdlib.h>
+
+/* An app that changes faster than it can be read is decided on by a row that
+ * is as fresh as a query makes it, and not kept. */
+enum { TRIES = 3 };
+
+struct keyring {
+	const struct config *cfg;
+	struct db *db;
+	struct key_cache *cache;
+	struct notify notify;
+};
+
+static void
+changed(void *arg, const char *public_key)
+{
+	struct keyring *kr = arg;
+
+	key_cache_drop(kr->cache, public_key);
+}
+
+static void
+lost(void *arg)
+{
+	struct keyring *kr = arg;
+
+	key_cache_clear(kr->cache);
+}
+
+struct keyring *
+keyring_new(const struct config *cfg, struct db *db)
+{
+	struct keyring *kr = mem_alloc(sizeof *kr);
+
+	kr->cfg = cfg;
+	kr->db = db;
+	kr->cache =
+	    key_cache_new((size_t)cfg->cache_size, cfg->cache_ttl_ms * 1000);
+	kr->notify =
+	    (struct notify){ .changed = changed, .lost = lost, .arg = kr };
+	notify_start(&kr->notify, db);
+	return kr;
+}
+
+void
+keyring_free(struct keyring *kr)
+{
+	if (kr == NULL)
+		return;
+	key_cache_free(kr->cache);
+	free(kr);
+}
+
+static enum key_state
+state_of(enum status st)
+{
+	switch (st) {
+	case ST_OK:
+		return KEY_OPEN;
+	case ST_KEY_MISSING:
+		return KEY_NO_MASTER;
+	case ST_NOT_FOUND:
+	case ST_CONFLICT:
+	case ST_PRECONDITION:
+	case ST_INVALID:
+	case ST_TOO_LARGE:
+	case ST_UNAVAILABLE:
+	case ST_BROKEN:
+	default:
+		return KEY_REFUSED;
+	}
+}
+
+/* Open what the row has sealed. */
+static void
+open_keys(const struct keyring *kr, struct key_entry *e)
+{
+	enum status st;
+
+	e->state =
+	    state_of(app_keys_open(kr->cfg, &e->app, false, &e->current));
+	if (e->state != KEY_OPEN || e->app.previous_sealed == NULL ||
+	    e->app.previous_epoch <= clock_wall())
+		return;
+	st = app_keys_open(kr->cfg, &e->app, true, &e->previous);
+	e->previous_no_master = st == ST_KEY_MISSING;
+}
+
+/* Ask the database; *e is a new entry. */
+static enum status
+read_entry(
+    const struct keyring *kr, const char *public_key, struct key_entry **e)
+{
+	struct app app = { 0 };
+	enum status st;
+
+	st = app_store_find(kr->db, public_key, &app);
+	if (st == ST_NOT_FOUND) {
+		app.public_key = mem_strdup(public_key);
+		*e = key_entry_new(&app);
+		return ST_OK;
+	}
+	if (st != ST_OK)
+		return st;
+	*e = key_entry_new(&app);
+	open_keys(kr, *e);
+	return ST_OK;
+}
+
+/* The cache needs no ciphertexts. */
+static void
+store(struct keyring *kr, struct key_entry *e)
+{
+	free(e->app.sealed);
+	free(e->app.previous_sealed);
+	e->app.sealed = e->app.previous_sealed = NULL;
+	key_cache_store(kr->cache, e, clock_mono_us());
+}
+
+enum status
+keyring_find(struct keyring *kr, const char *public_key, bool fresh,
+    struct key_entry **e)
+{
+	enum status st;
+	int tries;
+
+	if (fresh)
+		return read_entry(kr, public_key, e);
+	*e = key_cache_find(kr->cache, public_key, clock_mono_us());
+	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
+		st = read_entry(kr, public_key, e);
+		if (st != ST_OK)
+			return st;
+		store(kr, *e);
+		db_step(kr->db);
+		if (!(*e)->changed || tries + 1 == TRIES)
+			break;
+		key_entry_release(*e);
+		*e = NULL;
+	}
+	return ST_OK;
+}

@@ -1,0 +1,86 @@
+/*
+ * Uses of keys, from many requests to one write. What is noted stands apart
+ * from the key cache: an entry that goes takes no use with it.
+ */
+#include "auth/uses.h"
+
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/mem.h"
+#include "data/app_store.h"
+
+#include <stdlib.h>
+
+enum { ROUND_MS = 60000, NOTED_MAX = 16384 };
+
+struct uses {
+	struct db *db;
+	struct app_use *noted; /* NOTED_MAX of them */
+	size_t n;
+	unsigned round; /* never 0, which is an entry's beginning */
+	int64_t due_us;
+};
+
+/* Workers that started together don't write together. */
+static int64_t
+next_due(void)
+{
+	uint32_t r;
+
+	crypto_random(&r, sizeof r);
+	return clock_mono_us() +
+	       (int64_t)(ROUND_MS / 2 + r % (ROUND_MS / 2)) * 1000;
+}
+
+struct uses *
+uses_new(struct db *db)
+{
+	struct uses *u = mem_alloc(sizeof *u);
+
+	u->db = db;
+	u->noted = mem_alloc(NOTED_MAX * sizeof *u->noted);
+	u->round = 1;
+	u->due_us = next_due();
+	return u;
+}
+
+void
+uses_free(struct uses *u)
+{
+	if (u == NULL)
+		return;
+	free(u->noted);
+	free(u);
+}
+
+void
+uses_note(struct uses *u, struct key_entry *e, bool previous)
+{
+	if (e->uses_round[previous] == u->round)
+		return;
+	if (u->n == NOTED_MAX)
+		return; /* the next round has room; due_us is now */
+	e->uses_round[previous] = u->round;
+	u->noted[u->n++] = (struct app_use){ .app_id = e->app.id,
+		.previous = previous,
+		.at_us = clock_mono_us() };
+	if (u->n == NOTED_MAX)
+		u->due_us = 0;
+}
+
+int64_t
+uses_due_us(const struct uses *u)
+{
+	return u->n > 0 ? u->due_us : INT64_MAX;
+}
+
+void
+uses_flush(struct uses *u)
+{
+	if (u->n > 0 && db_is_up(u->db) &&
+	    app_store_note_uses(u->db, u->noted, u->n) == ST_OK) {
+		u->n = 0;
+		u->round = u->round + 1 != 0 ? u->round + 1 : 1;
+	}
+	u->due_us = next_due();
+}
