@@ -34,6 +34,10 @@ int cli_app(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 int cli_token(const struct command *self, int argc, char **argv,
     const struct config_env *env);
+int cli_invite(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_reseal(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
 int cli_check(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 
@@ -99,6 +103,13 @@ struct db *cli_open(struct config *cfg, const struct config_env *env,
 /* Wait for the connection: at most some seconds, and no longer than until the
  * first answer. */
 bool cli_connect(struct db *db);
+
+/*
+ * When something ends, as RFC 3339, appended to out; nothing for "never". s is
+ * that, a time, or a span from now such as 90s, 30m, 12h or 7d. False on
+ * anything else.
+ */
+bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);

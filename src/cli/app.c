@@ -8,6 +8,7 @@
 #include "base/parse.h"
 #include "cli/cli.h"
 #include "data/app_store.h"
+#include "data/event_store.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@
 #include <sys/param.h>
 #include <unistd.h>
 
-enum { ACTOR_MAX = 64, PAGE = 100 };
+enum { ACTOR_MAX = 64, PAGE = 100, EVENTS_MAX = 1000 };
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 /* One call of a command: what was asked for, and by which way. */
@@ -28,6 +29,8 @@ struct call {
 	int64_t grace;
 	int64_t limit;
 	int64_t after;
+	struct buf expires; /* RFC 3339; empty = never */
+	bool expires_given;
 	char actor[ACTOR_MAX];
 	struct config cfg;
 	struct db *db;
@@ -61,6 +64,7 @@ static void
 close_call(struct call *k)
 {
 	db_free(k->db);
+	buf_free(&k->expires);
 	config_free(&k->cfg);
 }
 
@@ -79,15 +83,17 @@ add_app_text(struct buf *out, const struct app *a, const struct secret *key)
 		{ "disabled_at", a->disabled_at },
 		{ "expires_at", a->expires_at },
 		{ "previous_valid_until", a->previous_valid_until },
+		{ "last_used_at", a->last_used_at },
+		{ "previous_last_used_at", a->previous_last_used_at },
 	};
 	size_t i;
 
-	buf_addf(out, "%-21s %" PRId64 "\n", "id:", a->id);
+	buf_addf(out, "%-22s %" PRId64 "\n", "id:", a->id);
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		if (rows[i].value == NULL)
 			continue;
 		buf_addf(out, "%s:%*s ", rows[i].name,
-		    (int)(20 - strlen(rows[i].name)), "");
+		    (int)(21 - strlen(rows[i].name)), "");
 		cli_add_text(out, rows[i].value);
 		buf_addc(out, '\n');
 	}
@@ -131,11 +137,15 @@ print_app(const struct call *k, const struct app *a, const struct secret *key)
 static int
 run_create(struct call *k, struct app *a)
 {
+	struct app_new new = { 0 };
 	struct secret key = { 0 };
 	enum status st;
 	int rc;
 
-	st = app_keys_create(&k->cfg, k->db, k->actor, k->operand, a, &key);
+	new.actor = k->actor;
+	new.name = k->operand;
+	new.expires_at = k->expires.len > 0 ? buf_str(&k->expires) : NULL;
+	st = app_keys_create(&k->cfg, k->db, &new, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
 	secret_clear(&key);
 	return rc;
@@ -173,6 +183,30 @@ set_disabled(struct call *k, struct app *a, bool disabled)
 	st = app_store_set_disabled(k->db, k->actor, k->operand, disabled, a);
 	return st == ST_OK ? print_app(k, a, NULL)
 			   : cli_status(k->db, st, k->operand);
+}
+
+static int
+run_expire(struct call *k, struct app *a)
+{
+	struct app_patch patch = { .set_expires_at = true };
+	enum status st;
+
+	if (!k->expires_given)
+		return cli_usage(k->self, "it needs --expires WHEN");
+	if (k->expires.len > 0)
+		patch.expires_at = buf_str(&k->expires);
+	st = app_store_patch(k->db, k->actor, k->operand, NULL, &patch, a);
+	return st == ST_OK ? print_app(k, a, NULL)
+			   : cli_status(k->db, st, k->operand);
+}
+
+static int
+run_end_previous(struct call *k, struct app *a)
+{
+	enum status st =
+	    app_store_end_previous(k->db, k->actor, k->operand, NULL);
+
+	return st == ST_OK ? run_get(k, a) : cli_status(k->db, st, k->operand);
 }
 
 static int
@@ -307,8 +341,61 @@ run_list(struct call *k, struct app *a)
 	return cli_write(&out);
 }
 
+static void
+add_event_line(struct buf *out, const struct app_event *e)
+{
+	buf_addf(out, "%8" PRId64 "  %-27s  %-14s  %-64s  ", e->id, e->at,
+	    e->event, e->public_key);
+	cli_add_text(out, e->actor);
+	buf_addc(out, '\n');
+}
+
+/* The trail of one app, or of all: of the newest, the oldest first. */
+static int
+run_events(struct call *k, struct app *a)
+{
+	struct app_event *list = NULL;
+	struct buf out = { 0 };
+	enum status st;
+	size_t i, n = 0;
+
+	(void)a;
+	st = event_store_list(
+	    k->db, k->operand, MIN(k->limit, EVENTS_MAX), &list, &n);
+	if (st != ST_OK)
+		return cli_status(k->db, st, k->operand);
+	if (k->json)
+		buf_adds(&out, "{\"events\":[");
+	else
+		buf_addf(&out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
+		    "EVENT", "PUBLIC KEY", "ACTOR");
+	for (i = 0; i < n; i++) {
+		if (k->json && i > 0)
+			buf_addc(&out, ',');
+		if (k->json)
+			event_json(&out, &list[i]);
+		else
+			add_event_line(&out, &list[i]);
+		app_event_clear(&list[i]);
+	}
+	if (k->json)
+		buf_adds(&out, "]}\n");
+	free(list);
+	return cli_write(&out);
+}
+
 static const struct option plain_options[] = {
 	{ "json", no_argument, NULL, 'j' },
+	CLI_OPTIONS_END,
+};
+static const struct option expires_options[] = {
+	{ "expires", required_argument, NULL, 'e' },
+	{ "json", no_argument, NULL, 'j' },
+	CLI_OPTIONS_END,
+};
+static const struct option events_options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	{ "limit", required_argument, NULL, 'l' },
 	CLI_OPTIONS_END,
 };
 static const struct option list_options[] = {
@@ -323,7 +410,7 @@ static const struct option rotate_options[] = {
 	CLI_OPTIONS_END,
 };
 
-enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_KEY };
+enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_KEY, OPERAND_KEY_OR_NONE };
 
 /* How each of the commands is called; same order as the table below. */
 static const struct action {
@@ -333,7 +420,7 @@ static const struct action {
 	unsigned need;
 	int (*run)(struct call *k, struct app *a);
 } actions[] = {
-	{ "create", plain_options, OPERAND_NAME, CONFIG_NEED_MASTER_KEY,
+	{ "create", expires_options, OPERAND_NAME, CONFIG_NEED_MASTER_KEY,
 	    run_create },
 	{ "get", plain_options, OPERAND_KEY, 0, run_get },
 	{ "list", list_options, OPERAND_NONE, 0, run_list },
@@ -342,6 +429,9 @@ static const struct action {
 	{ "disable", plain_options, OPERAND_KEY, 0, run_disable },
 	{ "enable", plain_options, OPERAND_KEY, 0, run_enable },
 	{ "delete", plain_options, OPERAND_KEY, 0, run_delete },
+	{ "expire", expires_options, OPERAND_KEY, 0, run_expire },
+	{ "end-previous", plain_options, OPERAND_KEY, 0, run_end_previous },
+	{ "events", events_options, OPERAND_KEY_OR_NONE, 0, run_events },
 };
 
 static bool
@@ -358,11 +448,17 @@ take_number(const char *s, uint64_t min, uint64_t max, int64_t *out)
 static int
 take_option(struct call *k, int c)
 {
+	k->expires_given = k->expires_given || c == 'e';
 	if (c == 'j')
 		k->json = true;
 	else if (c == 'g' && !take_number(optarg, 0, GRACE_MAX, &k->grace))
 		return cli_usage(k->self,
 		    "--grace is 0 to %d seconds, not '%s'", GRACE_MAX, optarg);
+	else if (c == 'e' && !cli_expiry(optarg, &k->expires))
+		return cli_usage(k->self,
+		    "--expires is never, a time such as 2030-01-31T00:00:00Z, "
+		    "or from now: 90s, 30m, 12h, 7d; not '%s'",
+		    optarg);
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);
@@ -378,7 +474,8 @@ take_operand(struct call *k, enum operand kind, int argc, char **argv)
 
 	if (kind == OPERAND_NONE && !cli_no_operands(k->self, argc, argv))
 		return CLI_USAGE;
-	if (kind == OPERAND_NONE)
+	if (kind == OPERAND_NONE ||
+	    (kind == OPERAND_KEY_OR_NONE && optind == argc))
 		return CLI_OK;
 	k->operand = cli_operand(k->self, argc, argv,
 	    kind == OPERAND_NAME ? "NAME" : "PUBLIC_KEY", &rc);
@@ -389,7 +486,7 @@ take_operand(struct call *k, enum operand kind, int argc, char **argv)
 		return cli_usage(k->self,
 		    "a name is 1 to 100 characters of "
 		    "UTF-8 without control characters, not only white space");
-	if (kind == OPERAND_KEY &&
+	if (kind != OPERAND_NAME &&
 	    !hex_is_public_key(k->operand, strlen(k->operand)))
 		return cli_usage(k->self, "a public key is an even number of "
 					  "32 to 128 lowercase hex digits");
@@ -426,12 +523,16 @@ run_action(const struct command *self, int argc, char **argv,
 	return rc;
 }
 
+#define EXPIRES_LINES                                                          \
+	"  --expires WHEN   never (what it is without), a time such as\n"      \
+	"                   2030-01-31T00:00:00Z, or from now: 90s, 30m, "     \
+	"12h, 7d\n"
 #define JSON_LINE "  --json           print JSON\n"
 
 static const struct command commands[] = {
-	{ "create", "app create NAME [--json]",
-	    "register an app; prints its secret key, once", JSON_LINE,
-	    run_action },
+	{ "create", "app create NAME [--expires WHEN] [--json]",
+	    "register an app; prints its secret key, once",
+	    EXPIRES_LINES JSON_LINE, run_action },
 	{ "get", "app get PUBLIC_KEY [--json]", "show an app", JSON_LINE,
 	    run_action },
 	{ "list", "app list [--limit N] [--after ID] [--json]",
@@ -450,6 +551,15 @@ static const struct command commands[] = {
 	    "let a disabled app in again", JSON_LINE, run_action },
 	{ "delete", "app delete PUBLIC_KEY [--json]",
 	    "delete an app and its users' information", JSON_LINE, run_action },
+	{ "expire", "app expire PUBLIC_KEY --expires WHEN [--json]",
+	    "refuse an app from some time on", EXPIRES_LINES JSON_LINE,
+	    run_action },
+	{ "end-previous", "app end-previous PUBLIC_KEY [--json]",
+	    "end the validity of the secret key before the last rotation",
+	    JSON_LINE, run_action },
+	{ "events", "app events [PUBLIC_KEY] [--limit N] [--json]",
+	    "show who did what, to one app or to all",
+	    "  --limit N        the newest N (1000)\n" JSON_LINE, run_action },
 	{ NULL, NULL, NULL, NULL, NULL },
 };
 

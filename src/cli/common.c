@@ -3,12 +3,14 @@
  * the way to the database.
  */
 #include "base/clock.h"
+#include "base/parse.h"
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { CONNECT_TIMEOUT_MS = 10000, CONNECT_SLICE_MS = 50 };
@@ -345,4 +347,46 @@ cli_status(const struct db *db, enum status st, const char *public_key)
 		buf_free(&why);
 		return CLI_FAILURE;
 	}
+}
+
+/* A span such as 7d in seconds; 0 if it is none. */
+static int64_t
+span(const char *s)
+{
+	static const struct {
+		char unit;
+		int64_t seconds;
+	} units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+	size_t i, len = strlen(s);
+	uint64_t n;
+
+	if (len < 2 || !parse_u64(s, len - 1, 1, 1000000, &n))
+		return 0;
+	for (i = 0; i < sizeof units / sizeof units[0]; i++)
+		if (s[len - 1] == units[i].unit)
+			return (int64_t)n * units[i].seconds;
+	return 0;
+}
+
+bool
+cli_expiry(const char *s, struct buf *out)
+{
+	int64_t seconds = span(s);
+	time_t at;
+	struct tm tm;
+	char text[40];
+
+	buf_reset(out);
+	if (strcmp(s, "never") == 0)
+		return true;
+	if (parse_is_time(s, strlen(s))) {
+		buf_adds(out, s);
+		return true;
+	}
+	at = (time_t)clock_wall() + (time_t)seconds;
+	if (seconds == 0 || gmtime_r(&at, &tm) == NULL ||
+	    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &tm) == 0)
+		return false;
+	buf_adds(out, text);
+	return true;
 }
