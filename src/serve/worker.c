@@ -178,18 +178,6 @@ serve_kept(struct worker *w, struct fcgi_conn *c)
 	serve_conn(w, c);
 }
 
-static void
-accept_one(struct worker *w)
-{
-	int fd;
-
-	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		serve_conn(w, fcgi_conn_new(fd));
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		log_warn("accept_failed", LOG_S("error", strerror(errno)));
-}
-
 /* Follow the database's socket: libpq changes it while it connects. */
 static void
 watch_db(struct worker *w)
@@ -210,6 +198,21 @@ watch_db(struct worker *w)
 	w->db_fd = fd;
 	w->db_events = events;
 	w->db_generation = db_generation(w->db);
+}
+
+static void
+accept_one(struct worker *w)
+{
+	int fd;
+
+	/* A database socket that has closed meanwhile must be forgotten before
+	 * its number comes back, or the newcomer is the one forgotten. */
+	watch_db(w);
+	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		serve_conn(w, fcgi_conn_new(fd));
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		log_warn("accept_failed", LOG_S("error", strerror(errno)));
 }
 
 static int
