@@ -42,6 +42,8 @@ struct db {
 	int64_t backoff_ms;
 	bool fresh;        /* the first attempt after a start or a loss */
 	bool timed_out;    /* the last attempt: its host may hang */
+	bool stalled;      /* it is lost because a query timed out */
+	unsigned stalls;   /* in a row */
 	size_t hosts;      /* that conninfo names; 0 = not a list */
 	size_t first_host; /* the one to begin with */
 	PGconn *prover;
@@ -78,7 +80,8 @@ bool db_connect_poll(struct db *db, PGconn *conn);
 
 /*
  * The attempt, or the connection, failed: state and error say why. One that
- * was up is tried anew at once; db_go_unfit: it connects, but is not to be
+ * was up is tried anew at once, unless a query timed out: whatever it hangs on
+ * would hold the next caller too. db_go_unfit: it connects, but is not to be
  * used, and is asked again about each second.
  */
 void db_go_down(struct db *db, const char *state, const char *error);

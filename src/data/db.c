@@ -139,23 +139,31 @@ readable(int fd, short events, int timeout)
 	return poll(&p, 1, timeout) > 0;
 }
 
-/* The heartbeat's answer, as far as it is there. A server that has become a
- * standby still answers: it is none of ours any more. */
+/* A server that has become a standby still answers: it is none of ours any
+ * more. Frees res. */
+static void
+judge_beat(struct db *db, PGresult *res)
+{
+	bool fit = PQresultStatus(res) == PGRES_TUPLES_OK &&
+		   PQgetvalue(res, 0, 0)[0] == 'f';
+
+	PQclear(res);
+	if (!fit)
+		db_go_down(db, "unreachable", "the heartbeat failed");
+}
+
+/* The heartbeat's answer, as far as it is there. */
 static void
 take_beat(struct db *db)
 {
 	PGresult *res;
-	bool fit;
 
 	while (db->beating && PQisBusy(db->conn) == 0) {
 		res = PQgetResult(db->conn);
 		if (res == NULL)
 			db->beating = false;
-		fit = res == NULL || (PQresultStatus(res) == PGRES_TUPLES_OK &&
-					 PQgetvalue(res, 0, 0)[0] == 'f');
-		PQclear(res);
-		if (!fit)
-			db_go_down(db, "unreachable", "the heartbeat failed");
+		else
+			judge_beat(db, res);
 	}
 }
 
@@ -190,6 +198,8 @@ step_up(struct db *db)
 		}
 		db->heard_us = clock_mono_us();
 		take_beat(db);
+		/* Each time, so that a pile of them takes no memory. */
+		db_take_notes(db);
 	}
 	db_take_notes(db); /* also those that came with a query's result */
 	if (db->phase == DB_UP)
@@ -277,10 +287,10 @@ collect(struct db *db, int64_t timeout_ms)
 	for (;;) {
 		if (!next_result(db, until, &res)) {
 			PQclear(last);
+			db->stalled = clock_mono_us() >= until;
 			db_go_down(db, "unreachable",
-			    clock_mono_us() >= until
-				? "a query timed out"
-				: PQerrorMessage(db->conn));
+			    db->stalled ? "a query timed out"
+					: PQerrorMessage(db->conn));
 			return NULL;
 		}
 		if (res == NULL)
@@ -322,9 +332,11 @@ judge(struct db *db, const PGresult *res, const char *what)
 		return ST_INVALID;
 	log_error("query_failed", LOG_S("statement", what),
 	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->error)));
-	/* A read-only server is another server's standby now. */
+	/* A read-only server is another server's standby now; a query that the
+	 * server ended took longer than ours may. */
+	db->stalled = strcmp(code, "57014") == 0;
 	if (strcmp(code, "25006") == 0 || strncmp(code, "08", 2) == 0 ||
-	    strncmp(code, "57P", 3) == 0)
+	    strncmp(code, "57P", 3) == 0 || db->stalled)
 		db_go_down(db, "unreachable", PQresultErrorMessage(res));
 	return ST_UNAVAILABLE;
 }
@@ -334,13 +346,17 @@ judge(struct db *db, const PGresult *res, const char *what)
 static bool
 usable(struct db *db)
 {
+	PGresult *res;
+
 	if (db->phase != DB_UP && db->fresh)
 		(void)db_wait(db, PATIENCE_MS);
 	if (db->phase != DB_UP)
 		db->fresh = false; /* the next caller doesn't wait */
 	if (db->phase == DB_UP && db->beating) {
-		PQclear(collect(db, db->query_timeout_ms));
+		res = collect(db, db->query_timeout_ms);
 		db->beating = false;
+		if (res != NULL)
+			judge_beat(db, res);
 	}
 	return db->phase == DB_UP;
 }
@@ -397,6 +413,9 @@ db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
 		PQclear(res);
 		return st;
 	}
+	/* Not within a transaction: what it hangs on may come later. */
+	if (PQtransactionStatus(db->conn) == PQTRANS_IDLE)
+		db->stalls = 0;
 	*out = mem_alloc(sizeof **out);
 	(*out)->res = res;
 	return ST_OK;
@@ -455,6 +474,8 @@ db_commit(struct db *db)
 	st = judge(db, res, "commit");
 	if (st == ST_OK && strcmp(PQcmdStatus(res), "COMMIT") != 0)
 		st = ST_UNAVAILABLE;
+	if (st == ST_OK)
+		db->stalls = 0;
 	PQclear(res);
 	return st;
 }

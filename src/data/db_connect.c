@@ -13,7 +13,7 @@
 #include <sys/param.h>
 
 enum { CONNECT_MS = 5000 };
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000 };
+enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000, STALL_MS = 1000 };
 
 int64_t
 db_in_ms(int64_t ms)
@@ -209,9 +209,13 @@ jittered(int64_t ms)
 void
 db_go_down(struct db *db, const char *state, const char *error)
 {
-	bool lost = db->phase == DB_UP;
+	bool lost = db->phase == DB_UP, again = lost && !db->stalled;
 
 	db_set_error(db, error);
+	/* What was told still counts: nothing else tells it until the next
+	 * connection is proved. */
+	if (lost)
+		db_take_notes(db);
 	if (lost || db->told == NULL || strcmp(db->told, state) != 0)
 		log_warn(lost ? "database_lost" : "database_unavailable",
 		    LOG_S("state", state), LOG_S("error", buf_str(&db->error)));
@@ -220,14 +224,17 @@ db_go_down(struct db *db, const char *state, const char *error)
 	db->state = state;
 	db->told = lost ? NULL : state;
 	/* A lost connection is tried anew at once, then ever more slowly. */
-	db->fresh = lost;
-	db->backoff_ms = lost                  ? 0
-			 : db->backoff_ms == 0 ? BACKOFF_MIN_MS
-					       : 2 * db->backoff_ms;
-	if (db->backoff_ms > BACKOFF_MAX_MS)
-		db->backoff_ms = BACKOFF_MAX_MS;
+	db->fresh = again;
+	if (again)
+		db->backoff_ms = 0;
+	else if (lost)
+		db->backoff_ms = STALL_MS << MIN(db->stalls++, 3);
+	else
+		db->backoff_ms = MAX(2 * db->backoff_ms, BACKOFF_MIN_MS);
+	db->backoff_ms = MIN(db->backoff_ms, BACKOFF_MAX_MS);
+	db->stalled = false;
 	db->retry_us = db_in_ms(jittered(db->backoff_ms));
-	if (lost)
+	if (again)
 		db_connect_start(db);
 }
 
