@@ -123,9 +123,11 @@ class Scratch:
 
 
 class Postgres:
-    def __init__(self, scratch):
+    def __init__(self, scratch, settings=()):
+        """settings: more NAME=VALUE for the server."""
         self.dir = scratch.dir()
         self.scratch = scratch
+        self.settings = [a for s in settings for a in ("-c", s)]
         self.bin = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
         self.count = 0
         self.process = None
@@ -143,7 +145,7 @@ class Postgres:
             [self.bin / "postgres", "-D", self.dir / "data",
              "-c", "listen_addresses=", "-c", "fsync=off",
              "-c", "max_connections=200",
-             "-c", f"unix_socket_directories={self.dir}"],
+             "-c", f"unix_socket_directories={self.dir}", *self.settings],
             stdout=open(self.dir / "log", "ab"), stderr=subprocess.STDOUT,
             preexec_fn=demoted(), cwd="/")
 
