@@ -1,18 +1,19 @@
 """The key cache: the order of DESIGN section 6, what it asks the database, and
 what becomes of it when the database or the connection goes."""
 import contextlib
+import fcntl
 import os
 import pathlib
 import re
 import secrets
 import signal
-import threading
-import time
+import struct
+import termios
 
 import pytest
 
 from fleet import Client, Fleet, PgBouncer, PgProxy, made_up, proc_status
-from harness import SANITIZED, Postgres, wait_until
+from harness import SANITIZED, FastCGI, Postgres, wait_until
 
 DISABLE = "UPDATE apps SET disabled_at = now() WHERE public_key = %s"
 ENABLE = "UPDATE apps SET disabled_at = NULL WHERE public_key = %s"
@@ -112,6 +113,31 @@ def test_notification_after_the_row(proxied, change):
     assert proxied[0].receive().status == 200
     proxied.proxy.send(late)
     assert proxied[0].status(app) == 401
+
+
+def unread(f):
+    """Bytes of this FastCGI connection that the worker has not read yet."""
+    return struct.unpack("i", fcntl.ioctl(f.s, termios.TIOCOUTQ, bytes(4)))[0]
+
+
+def test_notification_while_the_body_comes(proxied):
+    """What was told before the decision counts, not before the request."""
+    app = proxied.register()
+    assert proxied[0].status(app) == 200
+    proxied[0].close()
+    with FastCGI(proxied.stacks[0].sock) as f:
+        f.begin()
+        f.params({"REQUEST_METHOD": "PUT", "REQUEST_URI": "/v1/users/u",
+                  "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": 2,
+                  **{"HTTP_" + k.upper().replace("-", "_"): v
+                     for k, v in app.auth().items()}})
+        wait_until("the worker reads", lambda: unread(f) == 0)
+        proxied.proxy.hold()
+        proxied.sql(DISABLE, app.public)
+        proxied.proxy.wait_kinds("A")
+        proxied.proxy.release()
+        f.stdin(b"{}")
+        assert f.answer().status == 401
 
 
 def test_an_app_comes_while_its_key_is_unknown(proxied):
@@ -522,21 +548,26 @@ def test_a_pile_of_notifications(fleet):
     assert f.log_count("database_lost") == 0
 
 
-def test_a_descriptor_that_comes_back(proxied):
-    """The database's socket is lost and a kept connection gets its number, all
-    in one turn of the loop: the connection is still waited for."""
-    pid = proxied.stacks[0].process.pid
-    proxied[0].request("GET", "/healthz")
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        proxied.proxy.cut()
-        newcomer = Client(proxied.stacks[0].sock)
-        newcomer.send("GET", "/healthz")
-    finally:
-        os.kill(pid, signal.SIGCONT)
-    with contextlib.closing(newcomer):
-        assert newcomer.receive().status == 200
-        assert newcomer.request("GET", "/healthz").status == 200
+def test_a_descriptor_that_comes_back(proxied, ends):
+    """One request loses the database, and a newcomer of the same turn gets the
+    number of its socket: the newcomer's connection is still waited for."""
+    proxy, first = proxied.proxy, proxied[0]
+    kept, newcomer = [ends.enter_context(contextlib.closing(
+        Client(proxied.stacks[0].sock))) for _ in range(2)]
+    assert kept.request("GET", "/healthz").status == 200
+    app = proxied.register()
+    proxy.hold()
+    first.send("GET", "/v1/whoami", app.auth())
+    proxy.wait_kinds("DCZ")
+    newcomer.send("GET", "/healthz")
+    kept.send("GET", "/v1/whoami", made_up().auth())
+    proxy.release(go_on=False)
+    assert first.receive().status == 200
+    proxy.wait_kinds("CZ")
+    proxy.cut()
+    assert kept.receive().status == 503
+    assert newcomer.receive().status == 200
+    assert newcomer.request("GET", "/healthz").status == 200
     assert proxied.log_count("database_lost") == 1
 
 
