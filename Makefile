@@ -40,7 +40,7 @@ TOOL_O := $(call objects,$(TOOL))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http check-asan units \
-	lint format deps-run deps-test install clean
+	bench-freshness lint format deps-run deps-test install clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -49,6 +49,7 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 
@@ -95,6 +96,9 @@ test-long: deps-test
 
 test-unit test-http: all
 	@tools/test short $(@:test-%=%)
+
+bench-freshness: deps-test all
+	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
 
 check-asan:
 	@tools/test short asan
