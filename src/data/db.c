@@ -67,7 +67,7 @@ struct db {
 	int64_t retry_us;    /* when down */
 	int64_t backoff_ms;
 	bool fresh;        /* the first attempt after a start or a loss */
-	bool timed_out;    /* the last attempt: its host may hang */
+	bool failed;       /* the last attempt */
 	size_t hosts;      /* that conninfo names; 0 = not a list */
 	size_t first_host; /* the one to begin with */
 	PGconn *prover;
@@ -79,6 +79,8 @@ struct db {
 	int64_t heard_us; /* when the server last said something */
 	bool beating;     /* a heartbeat is on its way */
 	int64_t beat_deadline_us;
+	bool unreplicated; /* a commit is told, but not on the standby */
+	int left_pid;      /* the backend of the connection given up last */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 };
@@ -106,11 +108,19 @@ set_error(struct db *db, const char *text)
 	buf_add(&db->error, text, n);
 }
 
+/*
+ * Of the server's notices one counts. A commit that waits for a synchronous
+ * standby and is cancelled answers COMMIT, with a warning: the primary alone
+ * has it, and a failover would lose it.
+ */
 static void
-no_notice(void *arg, const PGresult *res)
+note_notice(void *arg, const PGresult *res)
 {
-	(void)arg;
-	(void)res;
+	struct db *db = arg;
+	const char *from = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+
+	if (from != NULL && strcmp(from, "SyncRepWaitForLSN") == 0)
+		db->unreplicated = true;
 }
 
 /* libpq changes its socket while it tries several hosts. */
@@ -130,6 +140,8 @@ static void
 drop(struct db *db)
 {
 	PQfinish(db->prover);
+	if (db->phase == DB_UP)
+		db->left_pid = PQbackendPID(db->conn);
 	PQfinish(db->conn);
 	db->prover = db->conn = NULL;
 	db->nprepared = 0;
@@ -192,9 +204,9 @@ add_arg(struct connect_args *a, const char *key, const char *value)
 
 /*
  * libpq's time-outs for each host are not kept by its non-blocking way of
- * connecting, so a first host that hangs would never give way to the second:
- * after an attempt that timed out, the next one begins with the next host.
- * And of several hosts only the primary will do.
+ * connecting, so a first host that hangs would never give way to the second;
+ * nor does one that refuses us: after an attempt that failed, the next one
+ * begins with the next host. And of several hosts only the primary will do.
  */
 static void
 add_hosts(struct db *db, struct connect_args *a)
@@ -202,9 +214,9 @@ add_hosts(struct db *db, struct connect_args *a)
 	PQconninfoOption *options = PQconninfoParse(db->conninfo, NULL), *o;
 	bool attrs = false;
 
-	if (db->timed_out)
+	if (db->failed)
 		db->first_host++;
-	db->timed_out = false;
+	db->failed = false;
 	db->hosts = 0;
 	for (o = options; o != NULL && o->keyword != NULL; o++) {
 		if (strcmp(o->keyword, "target_session_attrs") == 0)
@@ -246,7 +258,7 @@ connect_with(struct db *db)
 	conn = PQconnectStartParams(a.keys, a.values, 1);
 	if (conn == NULL)
 		abort();
-	PQsetNoticeReceiver(conn, no_notice, NULL);
+	PQsetNoticeReceiver(conn, note_notice, db);
 	for (i = 0; i < a.nlists; i++)
 		buf_free(&a.lists[i]);
 	return conn;
@@ -295,6 +307,7 @@ go_down(struct db *db, const char *state, const char *error)
 	db->told = lost ? NULL : state;
 	/* A lost connection is tried anew at once, then ever more slowly. */
 	db->fresh = lost;
+	db->failed = !lost;
 	db->backoff_ms = lost                  ? 0
 			 : db->backoff_ms == 0 ? BACKOFF_MIN_MS
 					       : 2 * db->backoff_ms;
@@ -424,8 +437,13 @@ send_setup(struct db *db, enum db_phase phase, const char *sql)
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 }
 
-/* What each connection is told once, and asked: can it write, and has it our
- * table of migrations? */
+/*
+ * What each connection is told once, and asked: can it write, and has it our
+ * table of migrations? A commit that waits for a synchronous standby is under
+ * no time-out of the server, even when we have gone; it holds the one lock of
+ * all that notify, our proof too. So ours is ended, and others' waits for that
+ * lock, which no statement_timeout covers either, end before our patience.
+ */
 static void
 send_settings(struct db *db)
 {
@@ -433,13 +451,17 @@ send_settings(struct db *db)
 
 	buf_addf(&sql,
 	    "SET statement_timeout = %" PRId64 ";"
+	    "SET lock_timeout = %" PRId64 ";"
 	    "SET idle_in_transaction_session_timeout = 10000;"
 	    "SET TimeZone = 'UTC';"
 	    "SET client_min_messages = warning;"
 	    "SELECT (pg_is_in_recovery() OR "
 	    "current_setting('transaction_read_only')::bool)::int,"
-	    " (to_regclass('postern_migrations') IS NOT NULL)::int",
-	    db->query_timeout_ms);
+	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
+	    " (SELECT count(pg_terminate_backend(pid))"
+	    " FROM pg_stat_activity WHERE pid = %d"
+	    " AND usename = current_user AND wait_event = 'SyncRep')",
+	    db->query_timeout_ms, db->query_timeout_ms * 3 / 4, db->left_pid);
 	if (PQsetnonblocking(db->conn, 1) != 0)
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 	else
@@ -456,6 +478,7 @@ go_up(struct db *db)
 	db->fresh = false;
 	db->backoff_ms = 0;
 	db->heard_us = clock_mono_us();
+	db->unreplicated = false;
 	buf_reset(&db->error);
 	log_info("database_up", LOG_S("host", PQhost(db->conn)),
 	    LOG_S("port", PQport(db->conn)));
@@ -463,7 +486,8 @@ go_up(struct db *db)
 		db->listener->renewed(db->listener->arg);
 }
 
-/* A query that notifies the channel with a nonce that is new each time. */
+/* A query that notifies the channel with a nonce that is new each time. It is
+ * no data: its commit waits for no standby. */
 static void
 add_notify(struct db *db, struct buf *sql)
 {
@@ -471,7 +495,9 @@ add_notify(struct db *db, struct buf *sql)
 
 	crypto_random(raw, sizeof raw);
 	hex_encode(raw, sizeof raw, db->nonce);
-	buf_addf(sql, "SELECT pg_backend_pid(), pg_notify('%s', 'proof %s')",
+	buf_addf(sql,
+	    "SELECT pg_backend_pid(), pg_notify('%s', 'proof %s'),"
+	    " set_config('synchronous_commit', 'local', true)",
 	    db->listener->channel, db->nonce);
 }
 
@@ -696,8 +722,8 @@ readable(int fd, short events, int timeout)
 	return poll(&p, 1, timeout) > 0;
 }
 
-/* The heartbeat's answer, as far as it is there. A server that has become a
- * standby still answers: it is none of ours any more. */
+/* The heartbeat's answer, as far as it is there. A server that can't write any
+ * more still answers: it is none of ours. */
 static void
 take_beat(struct db *db)
 {
@@ -726,7 +752,10 @@ beat(struct db *db)
 	if (db->beating && now >= db->beat_deadline_us) {
 		go_down(db, "unreachable", "no heartbeat");
 	} else if (!db->beating && now - db->heard_us >= HEARTBEAT_MS * 1000) {
-		if (PQsendQuery(db->conn, "SELECT pg_is_in_recovery()") != 1 ||
+		if (PQsendQuery(db->conn,
+			"SELECT pg_is_in_recovery() OR "
+			"current_setting('transaction_read_only')::bool") !=
+			1 ||
 		    PQflush(db->conn) != 0)
 			go_down(db, "unreachable", PQerrorMessage(db->conn));
 		db->beating = db->phase == DB_UP;
@@ -764,7 +793,6 @@ expire(struct db *db)
 		    "(pgbouncer: pool_mode = session)");
 		return;
 	}
-	db->timed_out = true;
 	go_down(db, "unreachable",
 	    db->phase == DB_PROVER
 		? "no second connection through the pooler in time: it needs "
@@ -884,6 +912,11 @@ judge(struct db *db, const PGresult *res, const char *what)
 {
 	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
+	if (db->unreplicated) {
+		db->unreplicated = false;
+		log_error("commit_not_replicated", LOG_S("statement", what));
+		return ST_UNAVAILABLE;
+	}
 	if (PQresultStatus(res) == PGRES_TUPLES_OK ||
 	    PQresultStatus(res) == PGRES_COMMAND_OK)
 		return ST_OK;
