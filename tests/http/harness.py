@@ -123,6 +123,8 @@ class Scratch:
 
 
 class Postgres:
+    options = ()  # more of them, for the command line
+
     def __init__(self, scratch):
         self.dir = scratch.dir()
         self.scratch = scratch
@@ -143,7 +145,7 @@ class Postgres:
             [self.bin / "postgres", "-D", self.dir / "data",
              "-c", "listen_addresses=", "-c", "fsync=off",
              "-c", "max_connections=200",
-             "-c", f"unix_socket_directories={self.dir}"],
+             "-c", f"unix_socket_directories={self.dir}", *self.options],
             stdout=open(self.dir / "log", "ab"), stderr=subprocess.STDOUT,
             preexec_fn=demoted(), cwd="/")
 
