@@ -80,7 +80,6 @@ struct db {
 	bool beating;     /* a heartbeat is on its way */
 	int64_t beat_deadline_us;
 	bool unreplicated; /* a commit is told, but not on the standby */
-	int left_pid;      /* the backend of the connection given up last */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 };
@@ -140,8 +139,6 @@ static void
 drop(struct db *db)
 {
 	PQfinish(db->prover);
-	if (db->phase == DB_UP)
-		db->left_pid = PQbackendPID(db->conn);
 	PQfinish(db->conn);
 	db->prover = db->conn = NULL;
 	db->nprepared = 0;
@@ -441,8 +438,9 @@ send_setup(struct db *db, enum db_phase phase, const char *sql)
  * What each connection is told once, and asked: can it write, and has it our
  * table of migrations? A commit that waits for a synchronous standby is under
  * no time-out of the server, even when we have gone; it holds the one lock of
- * all that notify, our proof too. So ours is ended, and others' waits for that
- * lock, which no statement_timeout covers either, end before our patience.
+ * all that notify, our proof too. So those that we must have given up are
+ * ended, and waits for that lock, which no statement_timeout covers either, end
+ * before our patience.
  */
 static void
 send_settings(struct db *db)
@@ -459,9 +457,13 @@ send_settings(struct db *db)
 	    "current_setting('transaction_read_only')::bool)::int,"
 	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
 	    " (SELECT count(pg_terminate_backend(pid))"
-	    " FROM pg_stat_activity WHERE pid = %d"
-	    " AND usename = current_user AND wait_event = 'SyncRep')",
-	    db->query_timeout_ms, db->query_timeout_ms * 3 / 4, db->left_pid);
+	    " FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	    " AND usename = current_user"
+	    " AND application_name = current_setting('application_name')"
+	    " AND query_start + interval '%" PRId64 " ms' <"
+	    " clock_timestamp())",
+	    db->query_timeout_ms, db->query_timeout_ms * 3 / 4,
+	    db->query_timeout_ms);
 	if (PQsetnonblocking(db->conn, 1) != 0)
 		go_down(db, "unreachable", PQerrorMessage(db->conn));
 	else

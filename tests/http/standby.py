@@ -4,6 +4,8 @@ import shutil
 import signal
 import subprocess
 
+import psycopg2
+
 from harness import PATIENCE, Postgres, demoted, wait_until
 
 
@@ -82,6 +84,14 @@ class Node(Postgres):
         hba.write_text(f"local all {user} reject\n" + hba.read_text())
         self.sql("SELECT pg_reload_conf()")
 
+        def refused():
+            try:
+                self.connect("postgres", user).close()
+            except psycopg2.OperationalError:
+                return True
+
+        wait_until("refused", refused)
+
     def end(self):
         if self.running():
             self.kill()
@@ -142,7 +152,13 @@ class Pair:
         """The standby becomes the primary; the other is left as it is."""
         self.sound = False
         self.standby.promote()
+        self.standby.count = self.primary.count
         self.primary, self.standby = self.standby, self.primary
+
+    def refuse(self, user):
+        """At the standby."""
+        self.sound = False
+        self.standby.refuse(user)
 
     def repair(self):
         """The one that is not the primary follows it, as a copy."""

@@ -4,6 +4,7 @@ import collections
 import os
 import re
 import secrets
+import signal
 import socket
 import threading
 import time
@@ -178,25 +179,28 @@ def lost(s, clients):
     return missing, sum(n != 200 for part in usable for n in part), len(rows)
 
 
-def kill_and_promote(s, pair):
-    """One failover under load; a line tells what the clients saw."""
+def kill_and_promote(s, pair, outage=0):
+    """One failover under load, without a primary for so many seconds or as
+    long as the questions take; a line tells what the clients saw."""
     app, cold = s.register(), [s.register() for _ in range(3)]
     workers = s.workers()
     warm(s, app)
     clients = Clients(s, app)
     try:
         clients.more(50)
+        ups = len(s.log_lines("database_up"))
         killed = time.monotonic()
         pair.primary.kill()
         while_there_is_none(s, app, cold)
+        while time.monotonic() < killed + outage:
+            while_there_is_none(s, app, cold)
         promoting = time.monotonic()
         pair.take_over()
         promoted = time.monotonic()
         n = len(clients.apps)
         wait_until("a registration", lambda: len(clients.apps) > n)
         back = time.monotonic()
-        wait_until("all workers ready", lambda: {r.status for r in at_once(
-            16, lambda i: s.get("/readyz"))} == {200})
+        wait_until("all workers there", lambda: connected(s, ups))
         ready = time.monotonic()
         clients.more(50)
     finally:
@@ -225,8 +229,8 @@ def test_killed_primary(pair, make_of):
 def test_killed_primary_again_and_again(pair, make_of):
     """The dead one comes back as the standby of the other, and so on."""
     s = make_of(pair, workers=4, env={"POSTERN_CACHE_TTL": "60"})
-    for _ in range(8):
-        kill_and_promote(s, pair)
+    for outage in (0, 0, 1, 2, 5, 20, 0, 0):
+        kill_and_promote(s, pair, outage)
         pair.repair()
 
 
@@ -272,19 +276,23 @@ def test_demoted_primary(pair, make_of):
     assert all(map(unavailable, at_once(8, lambda i: post(s))))
     assert all(map(unavailable, at_once(8, lambda i: put(s, app, "u"))))
     assert "sqlstate=25006" in s.log()
-    wait_until("all have left it", lambda: pids(
-        s.log_lines("database_lost")) >= set(s.workers())
-        or not at_once(8, lambda i: put(s, app, "u")))
+
+    def all_have_left():
+        assert all(map(unavailable, at_once(8, lambda i: put(s, app, "u"))))
+        return pids(s.log_lines("database_lost")) >= set(s.workers())
+
+    wait_until("all have left it", all_have_left)
     assert everywhere(s, app, 200)
+    ups = len(s.log_lines("database_up"))
     pair.take_over()
-    wait_until("ready", lambda: {r.status for r in at_once(
-        16, lambda i: s.get("/readyz"))} == {200})
+    wait_until("all workers there", lambda: connected(s, ups))
     made = s.register()
     assert s.sql("SELECT 1 FROM apps WHERE id = %s", made.id) == [(1,)]
     assert old.sql(f"SELECT 1 FROM apps WHERE id = {made.id}",
                    s.database) == []
 
 
+@pytest.mark.long
 def test_idle_connection_to_a_demoted_primary(pair, make_of):
     """Nobody writes: the heartbeat notices."""
     s = make_of(pair, workers=1, env=QUICK)
@@ -323,19 +331,20 @@ def test_primary_hangs(pair, make_of):
     s = make_of(pair, env=QUICK)
     app = s.register()
     warm(s, app)
+    ups = len(s.log_lines("database_up"))
     pair.primary.hang()
     start = time.monotonic()
     assert all(map(unavailable, at_once(4, lambda i: post(s))))
     answered = time.monotonic()
     assert everywhere(s, app, 200)
     pair.take_over()
-    wait_until("ready", lambda: {r.status for r in at_once(
-        16, lambda i: s.get("/readyz"))} == {200})
+    wait_until("all workers there", lambda: connected(s, ups))
     print(f"hang: 503 after {answered - start:.2f} s, the second host after "
           f"{time.monotonic() - start:.2f} s")
     assert everywhere(s, app, 200) and s.register()
 
 
+@pytest.mark.long
 def test_first_host_never_answers(pair, make_of):
     database = pair.database()
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
@@ -354,7 +363,7 @@ def test_first_host_never_answers(pair, make_of):
 def test_first_host_refuses(pair, make_of):
     """It is there, and has no place for us: the second is asked."""
     database = pair.database()
-    pair.standby.refuse("server")
+    pair.refuse("server")
     s = make_of(pair, database=database, env={
         **QUICK, "POSTERN_DATABASE_URL":
         f"host={pair.standby.dir},{pair.primary.dir} dbname={database}"
@@ -362,23 +371,57 @@ def test_first_host_refuses(pair, make_of):
     assert s.register()
 
 
-def test_standby_away(pair, make_of):
+def fresh_worker(s):
+    """Its proof of LISTEN waits for no standby."""
+    victim = s.workers()[0]
+    ups = len(s.log_lines("database_up"))
+    os.kill(victim, signal.SIGKILL)
+    wait_until("another worker", lambda: victim not in s.workers()
+               and len(s.workers()) == 3)
+    wait_until("it is up", lambda: pids(s.log_lines("database_up")[ups:])
+               & set(s.workers()))
+
+
+def lock_of_another(s):
+    """A commit that waits for the standby holds the lock of all that notify:
+    ours give up in time to keep their connections."""
+    c = s.pg.connect(s.database)
+    t = threading.Thread(
+        target=lambda: c.cursor().execute("SELECT pg_notify('x', '')"))
+    t.start()
+    pid = c.get_backend_pid()
+    wait_until("it waits", lambda: s.sql(
+        "SELECT wait_event FROM pg_stat_activity WHERE pid = %s", pid)
+        == [("SyncRep",)])
+    wait_until("all workers ready", lambda: {r.status for r in at_once(
+        16, lambda i: s.get("/readyz"))} == {200})
+    lost = len(s.log_lines("database_lost"))
+    assert all(map(unavailable, at_once(3, lambda i: post(s))))
+    assert "sqlstate=55P03" in s.log()
+    assert len(s.log_lines("database_lost")) == lost
+    s.sql("SELECT pg_cancel_backend(%s)", pid)
+    t.join()
+    c.close()
+
+
+def standby_away(pair, make_of, turns):
     """What the standby does not confirm is not done; what needs no commit
     goes on; and no backend is left waiting for each try."""
     s = make_of(pair, workers=3, env=QUICK)
-    app, cold = s.register(), [s.register() for _ in range(12)]
+    app, cold = s.register(), [s.register() for _ in range(turns)]
     pair.standby.hang()
     try:
-        for turn in range(3):
+        for turn in range(turns):
             assert all(map(unavailable, at_once(6, lambda i: post(s))))
             assert all(map(unavailable, at_once(
                 6, lambda i: put(s, app, f"u{turn}.{i}"))))
-            for a in cold[4 * turn:4 * turn + 4]:
-                wait_until("a cold key", lambda: s.get(
-                    "/v1/whoami", a.auth()).status == 200)
+            wait_until("a cold key", lambda: s.get(
+                "/v1/whoami", cold[turn].auth()).status == 200)
         backends = s.sql("SELECT pid FROM pg_stat_activity"
                          " WHERE usename = 'server'")
         assert len(backends) <= 2 * 3
+        fresh_worker(s)
+        lock_of_another(s)
         # Someone cancels the wait: the server says COMMIT, with a warning.
         answers = []
         t = threading.Thread(target=lambda: answers.append(put(s, app, "c")))
@@ -393,3 +436,12 @@ def test_standby_away(pair, make_of):
         pair.standby.go_on()
     wait_until("writes again", lambda: put(s, app, "d").status in (200, 201))
     assert s.register()
+
+
+def test_standby_away(pair, make_of):
+    standby_away(pair, make_of, 1)
+
+
+@pytest.mark.long
+def test_standby_away_long(pair, make_of):
+    standby_away(pair, make_of, 8)
