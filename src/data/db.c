@@ -488,8 +488,7 @@ go_up(struct db *db)
 		db->listener->renewed(db->listener->arg);
 }
 
-/* A query that notifies the channel with a nonce that is new each time. It is
- * no data: its commit waits for no standby. */
+/* A query that notifies the channel with a nonce that is new each time. */
 static void
 add_notify(struct db *db, struct buf *sql)
 {
@@ -497,9 +496,7 @@ add_notify(struct db *db, struct buf *sql)
 
 	crypto_random(raw, sizeof raw);
 	hex_encode(raw, sizeof raw, db->nonce);
-	buf_addf(sql,
-	    "SELECT pg_backend_pid(), pg_notify('%s', 'proof %s'),"
-	    " set_config('synchronous_commit', 'local', true)",
+	buf_addf(sql, "SELECT pg_backend_pid(), pg_notify('%s', 'proof %s')",
 	    db->listener->channel, db->nonce);
 }
 

@@ -372,7 +372,7 @@ def test_first_host_refuses(pair, make_of):
 
 
 def fresh_worker(s):
-    """Its proof of LISTEN waits for no standby."""
+    """It comes up, whatever commit of the one before it still waits."""
     victim = s.workers()[0]
     ups = len(s.log_lines("database_up"))
     os.kill(victim, signal.SIGKILL)
@@ -386,8 +386,8 @@ def lock_of_another(s):
     """A commit that waits for the standby holds the lock of all that notify:
     ours give up in time to keep their connections."""
     c = s.pg.connect(s.database)
-    t = threading.Thread(
-        target=lambda: c.cursor().execute("SELECT pg_notify('x', '')"))
+    t = threading.Thread(target=lambda: c.cursor().execute(
+        "UPDATE apps SET updated_at = now()"))
     t.start()
     pid = c.get_backend_pid()
     wait_until("it waits", lambda: s.sql(
