@@ -41,7 +41,7 @@ struct db {
 	int64_t retry_us;    /* when down */
 	int64_t backoff_ms;
 	bool fresh;        /* the first attempt after a start or a loss */
-	bool timed_out;    /* the last attempt: its host may hang */
+	bool failed;       /* the last attempt */
 	bool stalled;      /* it is lost because a query timed out */
 	unsigned stalls;   /* in a row */
 	size_t hosts;      /* that conninfo names; 0 = not a list */
@@ -55,6 +55,7 @@ struct db {
 	int64_t heard_us; /* when the server last said something */
 	bool beating;     /* a heartbeat is on its way */
 	int64_t beat_deadline_us;
+	bool unreplicated; /* a commit is told, but not on the standby */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 };

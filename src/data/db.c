@@ -139,7 +139,7 @@ readable(int fd, short events, int timeout)
 	return poll(&p, 1, timeout) > 0;
 }
 
-/* A server that has become a standby still answers: it is none of ours any
+/* A server that can't write any more still answers: it is none of ours any
  * more. Frees res. */
 static void
 judge_beat(struct db *db, PGresult *res)
@@ -177,7 +177,10 @@ beat(struct db *db)
 	if (db->beating && now >= db->beat_deadline_us) {
 		db_go_down(db, "unreachable", "no heartbeat");
 	} else if (!db->beating && now - db->heard_us >= HEARTBEAT_MS * 1000) {
-		if (PQsendQuery(db->conn, "SELECT pg_is_in_recovery()") != 1 ||
+		if (PQsendQuery(db->conn,
+			"SELECT pg_is_in_recovery() OR "
+			"current_setting('transaction_read_only')::bool") !=
+			1 ||
 		    PQflush(db->conn) != 0)
 			db_go_down(db, "unreachable", PQerrorMessage(db->conn));
 		db->beating = db->phase == DB_UP;
@@ -318,6 +321,11 @@ judge(struct db *db, const PGresult *res, const char *what)
 {
 	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
 
+	if (db->unreplicated) {
+		db->unreplicated = false;
+		log_error("commit_not_replicated", LOG_S("statement", what));
+		return ST_UNAVAILABLE;
+	}
 	if (PQresultStatus(res) == PGRES_TUPLES_OK ||
 	    PQresultStatus(res) == PGRES_COMMAND_OK)
 		return ST_OK;

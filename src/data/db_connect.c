@@ -32,11 +32,19 @@ db_set_error(struct db *db, const char *text)
 	buf_add(&db->error, text, n);
 }
 
+/*
+ * Of the server's notices one counts. A commit that waits for a synchronous
+ * standby and is cancelled answers COMMIT, with a warning: the primary alone
+ * has it, and a failover would lose it.
+ */
 static void
-no_notice(void *arg, const PGresult *res)
+note_notice(void *arg, const PGresult *res)
 {
-	(void)arg;
-	(void)res;
+	struct db *db = arg;
+	const char *from = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+
+	if (from != NULL && strcmp(from, "SyncRepWaitForLSN") == 0)
+		db->unreplicated = true;
 }
 
 /* libpq changes its socket while it tries several hosts. */
@@ -118,9 +126,9 @@ add_arg(struct connect_args *a, const char *key, const char *value)
 
 /*
  * libpq's time-outs for each host are not kept by its non-blocking way of
- * connecting, so a first host that hangs would never give way to the second:
- * after an attempt that timed out, the next one begins with the next host.
- * And of several hosts only the primary will do.
+ * connecting, so a first host that hangs would never give way to the second;
+ * nor does one that refuses us: after an attempt that failed, the next one
+ * begins with the next host. And of several hosts only the primary will do.
  */
 static void
 add_hosts(struct db *db, struct connect_args *a)
@@ -128,9 +136,9 @@ add_hosts(struct db *db, struct connect_args *a)
 	PQconninfoOption *options = PQconninfoParse(db->conninfo, NULL), *o;
 	bool attrs = false;
 
-	if (db->timed_out)
+	if (db->failed)
 		db->first_host++;
-	db->timed_out = false;
+	db->failed = false;
 	db->hosts = 0;
 	for (o = options; o != NULL && o->keyword != NULL; o++) {
 		if (strcmp(o->keyword, "target_session_attrs") == 0)
@@ -172,7 +180,7 @@ db_connect_with(struct db *db)
 	conn = PQconnectStartParams(a.keys, a.values, 1);
 	if (conn == NULL)
 		abort();
-	PQsetNoticeReceiver(conn, no_notice, NULL);
+	PQsetNoticeReceiver(conn, note_notice, db);
 	for (i = 0; i < a.nlists; i++)
 		buf_free(&a.lists[i]);
 	return conn;
@@ -223,6 +231,7 @@ db_go_down(struct db *db, const char *state, const char *error)
 	db->phase = DB_DOWN;
 	db->state = state;
 	db->told = lost ? NULL : state;
+	db->failed = !lost;
 	/* A lost connection is tried anew at once, then ever more slowly. */
 	db->fresh = again;
 	if (again)

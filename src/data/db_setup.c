@@ -29,8 +29,14 @@ send_setup(struct db *db, enum db_phase phase, const char *sql)
 		db_go_down(db, "unreachable", PQerrorMessage(db->conn));
 }
 
-/* What each connection is told once, and asked: can it write, and has it our
- * table of migrations? */
+/*
+ * What each connection is told once, and asked: can it write, and has it our
+ * table of migrations? A commit that waits for a synchronous standby is under
+ * no time-out of the server, even when we have gone; it holds the one lock of
+ * all that notify, our proof too. So those that we must have given up are
+ * ended, and waits for that lock, which no statement_timeout covers either, end
+ * before our patience.
+ */
 void
 db_setup_start(struct db *db)
 {
@@ -38,12 +44,20 @@ db_setup_start(struct db *db)
 
 	buf_addf(&sql,
 	    "SET statement_timeout = %" PRId64 ";"
+	    "SET lock_timeout = %" PRId64 ";"
 	    "SET idle_in_transaction_session_timeout = 10000;"
 	    "SET TimeZone = 'UTC';"
 	    "SET client_min_messages = warning;"
 	    "SELECT (pg_is_in_recovery() OR "
 	    "current_setting('transaction_read_only')::bool)::int,"
-	    " (to_regclass('postern_migrations') IS NOT NULL)::int",
+	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
+	    " (SELECT count(pg_terminate_backend(pid))"
+	    " FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	    " AND usename = current_user"
+	    " AND application_name = current_setting('application_name')"
+	    " AND query_start + interval '%" PRId64 " ms' <"
+	    " clock_timestamp())",
+	    db->query_timeout_ms, db->query_timeout_ms * 3 / 4,
 	    db->query_timeout_ms);
 	if (PQsetnonblocking(db->conn, 1) != 0)
 		db_go_down(db, "unreachable", PQerrorMessage(db->conn));
@@ -61,6 +75,7 @@ go_up(struct db *db)
 	db->fresh = false;
 	db->backoff_ms = 0;
 	db->heard_us = clock_mono_us();
+	db->unreplicated = false;
 	buf_reset(&db->error);
 	log_info("database_up", LOG_S("host", PQhost(db->conn)),
 	    LOG_S("port", PQport(db->conn)));
@@ -260,7 +275,6 @@ db_setup_expire(struct db *db)
 		    "(pgbouncer: pool_mode = session)");
 		return;
 	}
-	db->timed_out = true;
 	db_go_down(db, "unreachable",
 	    db->phase == DB_PROVER
 		? "no second connection through the pooler in time: it needs "

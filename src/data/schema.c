@@ -77,6 +77,7 @@ begin_migration(struct db *db)
 {
 	static const char sql[] =
 	    "BEGIN; SET LOCAL statement_timeout = 0; "
+	    "SET LOCAL lock_timeout = 0; "
 	    "SELECT set_config('search_path', "
 	    "quote_ident(current_schema()) || ', pg_temp', true); " LOCK "; "
 	    "CREATE TABLE IF NOT EXISTS postern_migrations ("

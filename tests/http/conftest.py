@@ -1,4 +1,5 @@
 import contextlib
+import functools
 import os
 import pathlib
 
@@ -49,11 +50,11 @@ def app(site):
 
 
 @pytest.fixture()
-def make(pg):
+def make_of():
     """Stacks with settings of their own, ended with the test."""
     stacks = []
 
-    def new(**kw):
+    def new(pg, **kw):
         stacks.append(Stack(pg, **kw))
         return stacks[-1]
 
@@ -61,6 +62,12 @@ def make(pg):
     with contextlib.ExitStack() as ends:  # all, also when one complains
         for s in stacks:
             ends.callback(s.stop)
+
+
+@pytest.fixture()
+def make(pg, make_of):
+    """The same, on the Postgres that all tests share."""
+    return functools.partial(make_of, pg)
 
 
 def pytest_configure(config):

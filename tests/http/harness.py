@@ -123,6 +123,8 @@ class Scratch:
 
 
 class Postgres:
+    options = ()  # of the command line, of a kind of server
+
     def __init__(self, scratch, settings=()):
         """settings: more NAME=VALUE for the server."""
         self.dir = scratch.dir()
@@ -145,7 +147,8 @@ class Postgres:
             [self.bin / "postgres", "-D", self.dir / "data",
              "-c", "listen_addresses=", "-c", "fsync=off",
              "-c", "max_connections=200",
-             "-c", f"unix_socket_directories={self.dir}", *self.settings],
+             "-c", f"unix_socket_directories={self.dir}", *self.settings,
+             *self.options],
             stdout=open(self.dir / "log", "ab"), stderr=subprocess.STDOUT,
             preexec_fn=demoted(), cwd="/")
 
