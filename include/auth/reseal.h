@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "data/db.h"
 #include "data/reseal_store.h"
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -56,6 +57,8 @@ struct reseal {
 	void (*failed)(void *arg, const struct sealed_row *row,
 	    const struct sealed_slot *slot, enum reseal_fate fate);
 	void *arg;
+	/* Set by a signal: wait for nobody any more. May be NULL. */
+	const volatile sig_atomic_t *stopped;
 	struct reseal_tally tally;
 	int64_t after; /* rows up to this id are dealt with */
 	bool begun;

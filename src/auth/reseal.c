@@ -27,30 +27,41 @@ is_key_id(const char *s)
 	       hex_decode(s, SEAL_KEY_ID_LEN, raw, sizeof raw);
 }
 
-/* Where secrets under this id are counted. The last place takes the rest. */
+static struct reseal_key *
+find_key(struct reseal_tally *t, const struct reseal_key *want)
+{
+	struct reseal_key *k;
+
+	for (k = t->keys; k < t->keys + t->nkeys; k++)
+		if (k->kind == want->kind && strcmp(k->id, want->id) == 0)
+			return k;
+	return NULL;
+}
+
+/* Where secrets under this id are counted. Two places are kept for those that
+ * have no id. */
 static struct reseal_key *
 key_of(struct reseal_tally *t, const char *key_id)
 {
-	struct reseal_key *k = t->keys, want = { .kind = RESEAL_GOLIAUTH };
+	struct reseal_key *k, want = { .kind = RESEAL_GOLIAUTH };
 
-	if (key_id != NULL && !is_key_id(key_id))
-		want.kind = RESEAL_OTHER;
-	else if (key_id != NULL) {
+	if (key_id != NULL && is_key_id(key_id)) {
 		want.kind = RESEAL_BY_ID;
 		strcpy(want.id, key_id);
+	} else if (key_id != NULL) {
+		want.kind = RESEAL_OTHER;
 	}
-	for (; k < t->keys + t->nkeys; k++)
-		if (k->kind == want.kind && strcmp(k->id, want.id) == 0)
-			return k;
-	if (t->nkeys == RESEAL_KEYS_MAX) {
-		k--;
-		k->kind = RESEAL_OTHER;
-		k->id[0] = '\0';
+	k = find_key(t, &want);
+	if (k != NULL)
 		return k;
+	if (want.kind == RESEAL_BY_ID && t->nkeys >= RESEAL_KEYS_MAX - 2) {
+		want = (struct reseal_key){ .kind = RESEAL_OTHER };
+		k = find_key(t, &want);
+		if (k != NULL)
+			return k;
 	}
-	t->nkeys++;
-	*k = want;
-	return k;
+	t->keys[t->nkeys] = want;
+	return &t->keys[t->nkeys++];
 }
 
 static bool
@@ -184,7 +195,8 @@ retry(struct reseal *r, int64_t *ids, size_t nids)
 	size_t n;
 
 	for (tries = 0; st == ST_OK && nids > 0 && tries < TRIES; tries++) {
-		if (r->waited_ms + pause_ms > PAUSES_MAX_MS)
+		if (r->waited_ms + pause_ms > PAUSES_MAX_MS ||
+		    (r->stopped != NULL && *r->stopped))
 			break;
 		(void)poll(NULL, 0, pause_ms);
 		r->waited_ms += pause_ms;

@@ -288,6 +288,7 @@ cli_reseal(const struct command *self, int argc, char **argv,
 	k.reseal.cfg = &cfg;
 	k.reseal.actor = actor;
 	k.reseal.arg = &k;
+	k.reseal.stopped = &stopped;
 	k.reseal.db = cli_open(&cfg, env,
 	    CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY, schema_required());
 	rc = k.reseal.db != NULL ? run(&k) : CLI_FAILURE;
