@@ -605,19 +605,31 @@ def killed_under_load(db, keys, serve, n, kills):
               POSTERN_CACHE_SIZE="100000")
     requests = [params(*x) for x in db.secrets.items()]
     tool = Tool(db, keys.settings("new", "old", "older"))
-    before = db.under(keys["new"])
+    marks = []
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     with Clients(lambda i, t: s.fcgi(random.choice(requests))) as clients:
         wait_until("clients", lambda: clients.done > 50)
+        # One that is certain to be in the middle: a row keeps it there.
+        c = held(db, "UPDATE apps SET name = 'held' WHERE id ="
+                 " (SELECT min(id) FROM apps)")
+        p = tool.start("reseal", **quiet)
+        before = min(n // 2, BATCH) - 1
+        wait_until("a batch", lambda: db.under(keys["new"]) == before)
+        p.kill()
+        assert p.wait() == -signal.SIGKILL
+        c.rollback()
+        c.close()
         for k in range(kills):
-            p = tool.start("reseal", stdout=subprocess.DEVNULL,
-                           stderr=subprocess.DEVNULL)
+            p = tool.start("reseal", **quiet)
             try:
-                p.wait(random.uniform(0, 0.3 * n / 2000 * (k + 1) / kills))
+                p.wait(random.uniform(
+                    0, 0.1 + 0.6 * n / 2000 * (k + 1) / kills))
             except subprocess.TimeoutExpired:
                 p.kill()
             assert p.wait() in (0, -signal.SIGKILL)
             now = db.under(keys["new"])
             assert now >= before
+            marks.append(now)
             before = now
         tool("reseal")
         at_end = clients.done
@@ -629,7 +641,8 @@ def killed_under_load(db, keys, serve, n, kills):
         assert ask(s, db, public, raw) == 200
     for public, raw in db.previous.items():
         assert ask(s, db, public, raw) == 200
-    print(f"{n} apps, {kills} kills, {clients.done} requests meanwhile")
+    print(f"{n} apps, done at each kill {marks},"
+          f" {clients.done} requests meanwhile")
     # The former keys can go.
     last = serve("new")
     for public, raw in random.sample(sorted(db.secrets.items()), 50):
@@ -637,7 +650,7 @@ def killed_under_load(db, keys, serve, n, kills):
 
 
 def test_killed_under_load(db, keys, serve):
-    killed_under_load(db, keys, serve, 400 if SANITIZED else 2000, 10)
+    killed_under_load(db, keys, serve, 600 if SANITIZED else 2000, 10)
 
 
 @pytest.mark.long
