@@ -153,10 +153,10 @@ class Database:
 
 
 class Tool:
-    """The operator's tool; it never prints a key."""
+    """The operator's tool, with the server's role; it never prints a key."""
 
     def __init__(self, db, settings):
-        self.env = {"POSTERN_DATABASE_URL": db.pg.url(db.name, "owner"),
+        self.env = {"POSTERN_DATABASE_URL": db.pg.url(db.name),
                     **SAN_ENV, **settings}
         self.path = db.pg.scratch.bin / "postern"
         self.db = db
@@ -322,19 +322,18 @@ def test_swapped_ciphertexts(db, keys, serve):
     tool = Tool(db, keys.settings("new", "old"))
 
     def closed(*apps):
-        for public in apps:
-            for secret in db.secrets.values():
-                assert ask(s, db, public, secret) == 401
+        return {ask(s, db, public, secret) for public in apps
+                for secret in db.secrets.values()} == {401}
 
-    closed(a, b)
+    assert closed(a, b)
     got = tool.json("reseal", rc=1)
     assert (got["resealed"], got["failed"]) == (2, 2)
     assert got["by"] == {fingerprint(keys["old"]): {"resealed": 2, "broken": 2}}
     assert a in tool.err and b in tool.err and "app rotate" in tool.err
-    closed(a, b)
+    assert closed(a, b)
     assert ask(s, db, c) == ask(s, db, d) == 200
     db.swap(c, d)
-    closed(c, d)
+    wait_until("both workers have heard of it", lambda: closed(c, d))
 
 
 def test_missing_key(db, keys, serve):
