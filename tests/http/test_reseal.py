@@ -220,6 +220,12 @@ def ask(stack, db, public, secret=None, *what):
     return r.status if r.status in (200, 204, 401) else (r.status, r.code)
 
 
+def heard(stack, db, public, secret=None):
+    """Each worker learns by a notification, soon, that a row has changed."""
+    wait_until("its secret verifies", lambda: [
+        ask(stack, db, public, secret) for _ in range(4)] == [200] * 4)
+
+
 def test_rotation_of_the_master_key(db, keys):
     """Current and previous secrets, from two former keys."""
     db.fill(3, keys["a"])
@@ -261,7 +267,8 @@ def test_goliauth(db, keys, serve, master):
     assert [ask(s, db, a) for a in apps] == [401] * 3
     assert tool.json("reseal")["by"] == {"goliauth": {"resealed": 3}}
     db.all_under(keys["now"])
-    assert [ask(s, db, a) for a in apps] == [200] * 3
+    for public in apps:
+        heard(s, db, public)
     assert db.events() == {"created": 3, "resealed": 3}
 
 
@@ -295,7 +302,7 @@ def test_goliauth_rows_that_were_altered(db, keys, serve):
     assert ask(s, db, fine, db.secrets[b]) == 401
     tool.env["POSTERN_GOLIAUTH_ROWS"] = "accept"
     assert tool.json("reseal")["by"] == {"goliauth": {"resealed": 6}}
-    assert ask(s, db, a, db.secrets[b]) == 200
+    heard(s, db, a, db.secrets[b])
 
 
 def test_previous_secret_of_goliauth(db, keys, serve):
@@ -373,8 +380,9 @@ def test_missing_key(db, keys, serve):
     tool = Tool(db, keys.settings("new", "lost"))
     tool("reseal")
     db.all_under(keys["new"])
-    assert {ask(s, db, a) for a in lost + other} == {200}
-    assert ask(s, db, half[0], db.previous[half[0]]) == 200
+    for public in lost + other:
+        heard(s, db, public)
+    heard(s, db, half[0], db.previous[half[0]])
 
 
 def test_a_stolen_database(db, keys, serve):
@@ -497,8 +505,7 @@ def test_the_database_goes(db, keys):
     p = tool.start("reseal", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until("all but one", lambda: db.under(keys["new"]) == 2 * BATCH - 1)
     db.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE"
-           " datname = current_database() AND pid <> pg_backend_pid()"
-           " AND state = 'idle'")
+           " datname = current_database() AND application_name = 'postern'")
     out, err = p.communicate(timeout=PATIENCE)
     c.close()
     assert p.returncode == 1 and "run it again" in err, (out, err)
@@ -612,7 +619,7 @@ def killed_under_load(db, keys, serve, n, kills):
         c = held(db, "UPDATE apps SET name = 'held' WHERE id ="
                  " (SELECT min(id) FROM apps)")
         p = tool.start("reseal", **quiet)
-        before = min(n // 2, BATCH) - 1
+        before = min(n, BATCH) - 1
         wait_until("a batch", lambda: db.under(keys["new"]) == before)
         p.kill()
         assert p.wait() == -signal.SIGKILL
