@@ -114,6 +114,10 @@ bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
 
+/* Who calls, as the audit trail names them: "cli:" and the login name. */
+enum { CLI_ACTOR_MAX = 64 };
+void cli_actor(char actor[CLI_ACTOR_MAX]);
+
 /* Say what became of an operation on the app of public_key (may be NULL);
  * CLI_FAILURE. */
 int cli_status(const struct db *db, enum status st, const char *public_key);

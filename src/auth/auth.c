@@ -445,3 +445,26 @@ auth_decide(struct auth *au, enum need need, const struct request *req,
 		return p != P_NONE ? p : use_up(au, id);
 	}
 }
+
+bool
+auth_resealed(struct auth *au, struct identity *id)
+{
+	struct key_entry *now = NULL;
+	const struct key_entry *was = id->key;
+	bool same;
+
+	if (keyring_find(au->keys, was->app.public_key, true, &now) != ST_OK)
+		return false;
+	same = now->state == KEY_OPEN && now->app.disabled_at == NULL &&
+	       (now->app.expires_at == NULL ||
+		   now->app.expires_epoch > clock_wall()) &&
+	       secret_equal(&was->current, now->current.data, now->current.len);
+	if (same) {
+		key_entry_release(id->key);
+		id->key = now;
+		id->app = &now->app;
+	} else {
+		key_entry_release(now);
+	}
+	return same;
+}

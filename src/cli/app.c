@@ -12,13 +12,11 @@
 #include "data/schema.h"
 
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
-#include <unistd.h>
 
-enum { ACTOR_MAX = 64, PAGE = 100, EVENTS_MAX = 1000 };
+enum { PAGE = 100, EVENTS_MAX = 1000 };
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 /* One call of a command: what was asked for, and by which way. */
@@ -31,30 +29,15 @@ struct call {
 	int64_t after;
 	struct buf expires; /* RFC 3339; empty = never */
 	bool expires_given;
-	char actor[ACTOR_MAX];
+	char actor[CLI_ACTOR_MAX];
 	struct config cfg;
 	struct db *db;
 };
 
-static void
-set_actor(char *actor, size_t size)
-{
-	const struct passwd *pw = getpwuid(getuid());
-	struct buf b = { 0 };
-
-	if (pw != NULL && pw->pw_name[0] != '\0')
-		cli_add_text(&b, pw->pw_name);
-	else
-		buf_addf(&b, "uid%ju", (uintmax_t)getuid());
-	strcpy(actor, "cli:");
-	strncat(actor, buf_str(&b), size - sizeof "cli:");
-	buf_free(&b);
-}
-
 static bool
 open_call(struct call *k, const struct config_env *env, unsigned need)
 {
-	set_actor(k->actor, sizeof k->actor);
+	cli_actor(k->actor);
 	k->db = cli_open(
 	    &k->cfg, env, CONFIG_NEED_DATABASE | need, schema_required());
 	return k->db != NULL;

@@ -30,6 +30,15 @@ static const struct command commands[] = {
 	    "  --grant ROLE  grant ROLE what the server needs\n"
 	    "  --json        print JSON\n",
 	    cli_migrate },
+	{ "reseal", "reseal [--dry-run] [--json]",
+	    "re-encrypt all secrets under the current master key",
+	    "  --dry-run  change nothing, tell what would be done\n"
+	    "  --json     print JSON\n\n"
+	    "Secrets under a key of POSTERN_MASTER_KEYS_OLD, and those in "
+	    "goliauth's format,\nare sealed under POSTERN_MASTER_KEY. The "
+	    "service goes on meanwhile; stopped at\nany point, it can be run "
+	    "again.\n",
+	    cli_reseal },
 	{ "token",
 	    "token (--app | --user USER) [PUBLIC_KEY] [--expires SECONDS] "
 	    "[--claim NAME=VALUE]...",
