@@ -455,10 +455,7 @@ take_option(struct call *k, int c)
 		return cli_usage(k->self,
 		    "--grace is 0 to %d seconds, not '%s'", GRACE_MAX, optarg);
 	else if (c == 'e' && !cli_expiry(optarg, &k->expires))
-		return cli_usage(k->self,
-		    "--expires is never, a time such as 2030-01-31T00:00:00Z, "
-		    "or from now: 90s, 30m, 12h, 7d; not '%s'",
-		    optarg);
+		return cli_usage(k->self, CLI_EXPIRY_FAULT, optarg);
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);
