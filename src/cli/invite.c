@@ -43,6 +43,18 @@ clear_wish(struct wish *w)
 	config_free(&w->cfg);
 }
 
+/* What became of a statement. The server's own role makes no invite. */
+static int
+say_status(const struct wish *w, enum status st)
+{
+	int rc = cli_status(w->db, st, NULL);
+
+	if (st == ST_UNAVAILABLE && db_is_up(w->db))
+		cli_note("Invites need the role that owns the tables, as "
+			 "'postern migrate' does.");
+	return rc;
+}
+
 static void
 add_json(struct buf *out, const struct invite *i, const struct secret *token)
 {
@@ -97,8 +109,7 @@ make(struct wish *w, const struct config_env *env)
 		return rc;
 	st = invite_store_create(w->db, w->label, (int64_t)w->uses,
 	    w->expires.len > 0 ? buf_str(&w->expires) : NULL, &token, &i);
-	rc = st == ST_OK ? print_token(w, &i, &token)
-			 : cli_status(w->db, st, NULL);
+	rc = st == ST_OK ? print_token(w, &i, &token) : say_status(w, st);
 	secret_clear(&token);
 	invite_clear(&i);
 	return rc;
@@ -135,7 +146,7 @@ list(struct wish *w)
 
 	st = invite_store_list(w->db, &all, &n);
 	if (st != ST_OK)
-		return cli_status(w->db, st, NULL);
+		return say_status(w, st);
 	if (w->json)
 		buf_adds(&out, "{\"invites\":[");
 	else
@@ -169,7 +180,7 @@ revoke(struct wish *w)
 				"; 'postern invite list' shows them",
 		    w->id);
 	if (st != ST_OK)
-		return cli_status(w->db, st, NULL);
+		return say_status(w, st);
 	if (w->json)
 		add_json(&out, &i, NULL);
 	else
