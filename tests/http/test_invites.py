@@ -123,7 +123,7 @@ def test_lost_before_commit_uses_none_up(make):
     t.start()
     pid = wait_until("the insert waits", lambda: s.sql(
         "SELECT pid FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO apps%'"
+        " AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO apps%%'"
     ))[0][0]
     s.sql("SELECT pg_terminate_backend(%s)", pid)
     t.join()
@@ -148,7 +148,7 @@ def test_revoked_meanwhile(make):
     t.start()
     wait_until("the use waits", lambda: s.sql(
         "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()"
-        " AND wait_event_type = 'Lock' AND query LIKE 'UPDATE invites%'"))
+        " AND wait_event_type = 'Lock' AND query LIKE 'UPDATE invites%%'"))
     c.commit()
     c.close()
     t.join()
