@@ -18,7 +18,7 @@
 #include <sys/param.h>
 #include <unistd.h>
 
-enum { ACTOR_MAX = 64, PAGE = 100, EVENTS_MAX = 1000 };
+enum { ACTOR_MAX = 64, PAGE = 100, EVENTS_DEFAULT = 1000 };
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 /* One call of a command: what was asked for, and by which way. */
@@ -350,37 +350,51 @@ add_event_line(struct buf *out, const struct app_event *e)
 	buf_addc(out, '\n');
 }
 
+static void
+add_events(const struct call *k, struct buf *out, const struct app_event *list,
+    size_t n)
+{
+	size_t i;
+
+	if (k->json)
+		buf_adds(out, "{\"events\":[");
+	else
+		buf_addf(out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
+		    "EVENT", "PUBLIC KEY", "ACTOR");
+	for (i = 0; i < n; i++) {
+		if (k->json && i > 0)
+			buf_addc(out, ',');
+		if (k->json)
+			event_json(out, &list[i]);
+		else
+			add_event_line(out, &list[i]);
+	}
+	if (k->json)
+		buf_adds(out, "]}\n");
+}
+
 /* The trail of one app, or of all: of the newest, the oldest first. */
 static int
 run_events(struct call *k, struct app *a)
 {
+	int64_t limit = k->limit < INT64_MAX ? k->limit : EVENTS_DEFAULT;
 	struct app_event *list = NULL;
 	struct buf out = { 0 };
 	enum status st;
-	size_t i, n = 0;
+	size_t i, n = 0, skip;
 
 	(void)a;
-	st = event_store_list(
-	    k->db, k->operand, MIN(k->limit, EVENTS_MAX), &list, &n);
+	/* One more tells whether something is left out: the oldest. */
+	st = event_store_list(k->db, k->operand, limit + 1, &list, &n);
 	if (st != ST_OK)
 		return cli_status(k->db, st, k->operand);
-	if (k->json)
-		buf_adds(&out, "{\"events\":[");
-	else
-		buf_addf(&out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
-		    "EVENT", "PUBLIC KEY", "ACTOR");
-	for (i = 0; i < n; i++) {
-		if (k->json && i > 0)
-			buf_addc(&out, ',');
-		if (k->json)
-			event_json(&out, &list[i]);
-		else
-			add_event_line(&out, &list[i]);
+	skip = n > (size_t)limit ? 1 : 0;
+	add_events(k, &out, list + skip, n - skip);
+	for (i = 0; i < n; i++)
 		app_event_clear(&list[i]);
-	}
-	if (k->json)
-		buf_adds(&out, "]}\n");
 	free(list);
+	if (skip > 0)
+		cli_note("There are older ones: --limit N shows the newest N");
 	return cli_write(&out);
 }
 

@@ -411,8 +411,11 @@ def test_actors(site, app):
     assert text[0].split() == ["ID", "AT", "EVENT", "PUBLIC", "KEY", "ACTOR"]
     assert [tuple(line.split()[i] for i in (2, 4))
             for line in text[1:]] == got
-    out = json.loads(site.tool("app", "events", app.public, "--json",
-                               "--limit", "2").stdout)["events"]
+    r = site.tool("app", "events", app.public, "--json", "--limit", "9")
+    assert len(json.loads(r.stdout)["events"]) == 9 and r.stderr == ""
+    r = site.tool("app", "events", app.public, "--json", "--limit", "2")
+    assert "--limit" in r.stderr  # there are more
+    out = json.loads(r.stdout)["events"]
     assert [e["event"] for e in out] == ["enabled", "deleted"]
     assert list(out[0]) == ["id", "app_id", "public_key", "event", "actor",
                             "at"]
