@@ -111,6 +111,11 @@ bool cli_connect(struct db *db);
  */
 bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 
+/* For cli_usage, with what was given. */
+#define CLI_EXPIRY_FAULT                                                       \
+	"--expires is never, a time such as 2030-01-31T00:00:00Z, or from "    \
+	"now: 90s, 30m, 12h, 7d; not '%s'"
+
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
 

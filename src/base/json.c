@@ -233,3 +233,13 @@ json_add_string(struct buf *b, const char *s, size_t len)
 			buf_addc(b, s[i]);
 	buf_addc(b, '"');
 }
+
+void
+json_add_member(struct buf *b, const char *name, const char *value)
+{
+	buf_addf(b, ",\"%s\":", name);
+	if (value == NULL)
+		buf_adds(b, "null");
+	else
+		json_add_string(b, value, strlen(value));
+}

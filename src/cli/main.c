@@ -22,6 +22,19 @@ static const struct command commands[] = {
 	{ "check", "check [--json]",
 	    "check settings, master key, database and schema",
 	    "  --json  print JSON\n", cli_check },
+	{ "invite",
+	    "invite [--uses N] [--expires WHEN] [--label TEXT] [--json]\n"
+	    "       postern invite list [--json]\n"
+	    "       postern invite revoke ID [--json]",
+	    "make, list and revoke registration tokens with limits",
+	    "  --uses N        how many apps it registers (1)\n"
+	    "  --expires WHEN  never, a time such as 2030-01-31T00:00:00Z, or "
+	    "from now: 90s,\n"
+	    "                  30m, 12h, 7d (7d)\n"
+	    "  --label TEXT    what it is for\n"
+	    "  --json          print JSON\n\n"
+	    "The token is printed once; the database has only its hash.\n",
+	    cli_invite },
 	{ "master-key", "master-key [--bits 128|192|256]",
 	    "print a new master key",
 	    "  --bits N  the length of the AES key (256)\n", cli_master_key },

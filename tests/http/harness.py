@@ -5,6 +5,7 @@ Everything lives in one temporary directory, on Unix sockets and free ports of
 process id.
 """
 import base64
+import contextlib
 import hashlib
 import hmac
 import http.client
@@ -19,7 +20,9 @@ import socket
 import struct
 import subprocess
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import jwt
 import psycopg2
@@ -63,6 +66,18 @@ def wait_until(what, check, patience=None):
         if time.monotonic() > deadline:
             raise AssertionError(f"timed out: {what}")
         time.sleep(0.02)
+
+
+def at_once(n, call):
+    """Call n times, all starting together."""
+    gate = threading.Barrier(n)
+
+    def one(i):
+        gate.wait()
+        return call(i)
+
+    with ThreadPoolExecutor(n) as pool:
+        return list(pool.map(one, range(n)))
 
 
 def free_port():
@@ -489,6 +504,35 @@ class Stack:
             if role == 1:
                 f.stdin(body)
             return f.answer()
+
+    @contextlib.contextmanager
+    def database_away(self):
+        """No connection to the stack's database, for as long as it lasts."""
+        def admin(text):
+            c = self.pg.connect("postgres")
+            c.cursor().execute(text)
+            c.close()
+
+        def allow(yes):
+            admin(f"ALTER DATABASE {self.database} ALLOW_CONNECTIONS {yes}")
+
+        allow("false")
+        try:
+            admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                  f" WHERE datname = '{self.database}'")
+            wait_until("not ready", lambda:
+                       self.get("/readyz").status == 503)
+            yield
+        finally:
+            allow("true")
+        wait_until("ready", lambda: self.get("/readyz").status == 200)
+
+    def reload(self):
+        """New workers, the old ones gone: what they held back is written."""
+        old = set(self.workers())
+        self.process.send_signal(signal.SIGHUP)
+        wait_until("new workers", lambda: not old & set(self.workers())
+                   and self.workers())
 
     def sql(self, text, *args):
         c = self.pg.connect(self.database)

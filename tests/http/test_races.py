@@ -1,24 +1,10 @@
 """Requests at the same time, and what the operator does meanwhile."""
 import json
 import secrets
-import threading
-from concurrent.futures import ThreadPoolExecutor
 
-from harness import Stack, gcm_open, gcm_seal, wait_until
+from harness import Stack, at_once, gcm_open, gcm_seal, wait_until
 
 JSON = {"Content-Type": "application/json"}
-
-
-def at_once(n, call):
-    """Call n times, all starting together."""
-    gate = threading.Barrier(n)
-
-    def one(i):
-        gate.wait()
-        return call(i)
-
-    with ThreadPoolExecutor(n) as pool:
-        return list(pool.map(one, range(n)))
 
 
 def test_rotations_at_once(site):
