@@ -186,7 +186,9 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 	c->begun = false;
 	if (c->cgi)
 		return write_all(STDOUT_FILENO, answer, len);
-	ok = len <= INT32_MAX &&
+	/* The stream that closes last writes the end of the request: closing
+	 * the empty one first makes it one write with the answer. */
+	ok = len <= INT32_MAX && FCGX_FClose(c->r.err) == 0 &&
 	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
 	     FCGX_FClose(c->r.out) == 0;
 	/* With all of STDIN read nothing more can come, and closing at once
