@@ -13,20 +13,14 @@
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	buf_addf(b, ",\"%s\":", name);
-	json_add_string(b, value, strlen(value));
-}
-
-static void
 add_brief(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "{\"id\":%" PRId64, a->id);
-	add_member(b, "name", a->name);
-	add_member(b, "public_key", a->public_key);
-	add_member(b, "created_at", a->created_at);
-	add_member(b, "updated_at", a->updated_at);
+	buf_adds(b, "{\"id\":");
+	buf_addn(b, a->id);
+	json_add_member(b, "name", a->name);
+	json_add_member(b, "public_key", a->public_key);
+	json_add_member(b, "created_at", a->created_at);
+	json_add_member(b, "updated_at", a->updated_at);
 	buf_addc(b, '}');
 }
 

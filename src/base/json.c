@@ -218,18 +218,42 @@ json_unknown_member(const struct json *j, const char *const *known)
 	return NULL;
 }
 
+/* What stands in a JSON string as itself. */
+static bool
+is_plain(char c)
+{
+	return c != '"' && c != '\\' && (unsigned char)c >= 0x20 && c != 0x7f;
+}
+
 void
 json_add_string(struct buf *b, const char *s, size_t len)
 {
-	size_t i;
+	size_t i, from = 0;
 
+	buf_reserve(b, len + 2);
 	buf_addc(b, '"');
-	for (i = 0; i < len; i++)
+	for (i = 0; i < len; i++) {
+		if (is_plain(s[i]))
+			continue;
+		buf_add(b, s + from, i - from);
+		from = i + 1;
 		if (s[i] == '"' || s[i] == '\\')
 			buf_addf(b, "\\%c", s[i]);
-		else if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			buf_addf(b, "\\u%04x", (unsigned)s[i]);
 		else
-			buf_addc(b, s[i]);
+			buf_addf(b, "\\u%04x", (unsigned)s[i]);
+	}
+	buf_add(b, s + from, len - from);
 	buf_addc(b, '"');
+}
+
+void
+json_add_member(struct buf *b, const char *name, const char *value)
+{
+	buf_adds(b, ",\"");
+	buf_adds(b, name);
+	buf_adds(b, "\":");
+	if (value != NULL)
+		json_add_string(b, value, strlen(value));
+	else
+		buf_adds(b, "null");
 }

@@ -366,29 +366,20 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 	return ST_OK;
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	buf_addf(b, ",\"%s\":", name);
-	if (value == NULL)
-		buf_adds(b, "null");
-	else
-		json_add_string(b, value, strlen(value));
-}
-
 void
 app_json_members(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "\"id\":%" PRId64, a->id);
-	add_member(b, "name", a->name);
-	add_member(b, "public_key", a->public_key);
-	add_member(b, "created_at", a->created_at);
-	add_member(b, "updated_at", a->updated_at);
-	add_member(b, "disabled_at", a->disabled_at);
-	add_member(b, "expires_at", a->expires_at);
-	add_member(b, "previous_valid_until", a->previous_valid_until);
-	add_member(b, "last_used_at", a->last_used_at);
-	add_member(b, "previous_last_used_at", a->previous_last_used_at);
+	buf_adds(b, "\"id\":");
+	buf_addn(b, a->id);
+	json_add_member(b, "name", a->name);
+	json_add_member(b, "public_key", a->public_key);
+	json_add_member(b, "created_at", a->created_at);
+	json_add_member(b, "updated_at", a->updated_at);
+	json_add_member(b, "disabled_at", a->disabled_at);
+	json_add_member(b, "expires_at", a->expires_at);
+	json_add_member(b, "previous_valid_until", a->previous_valid_until);
+	json_add_member(b, "last_used_at", a->last_used_at);
+	json_add_member(b, "previous_last_used_at", a->previous_last_used_at);
 }
 
 void

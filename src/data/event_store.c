@@ -69,21 +69,14 @@ event_store_list(struct db *db, const char *public_key, int64_t limit,
 	return ST_OK;
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	buf_addf(b, ",\"%s\":", name);
-	json_add_string(b, value, strlen(value));
-}
-
 void
 event_json(struct buf *b, const struct app_event *e)
 {
 	buf_addf(
 	    b, "{\"id\":%" PRId64 ",\"app_id\":%" PRId64, e->id, e->app_id);
-	add_member(b, "public_key", e->public_key);
-	add_member(b, "event", e->event);
-	add_member(b, "actor", e->actor);
-	add_member(b, "at", e->at);
+	json_add_member(b, "public_key", e->public_key);
+	json_add_member(b, "event", e->event);
+	json_add_member(b, "actor", e->actor);
+	json_add_member(b, "at", e->at);
 	buf_addc(b, '}');
 }

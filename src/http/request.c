@@ -12,6 +12,8 @@
 
 #include <string.h>
 
+enum { ID_BYTES = 16 };
+
 /* The params that matter, by their values; the rest are only counted. */
 enum param {
 	REQUEST_METHOD,
@@ -299,17 +301,32 @@ set_content_length(struct request *req, const char *text)
 		req->content_length_bad = true;
 }
 
+/*
+ * Ids need to be unique and no more: bytes for many are drawn at once. Only
+ * processes that serve requests come here, and those don't fork.
+ */
+static void
+make_id(struct request *req)
+{
+	static unsigned char pool[64 * ID_BYTES];
+	static size_t left;
+
+	if (left == 0) {
+		crypto_random(pool, sizeof pool);
+		left = sizeof pool;
+	}
+	left -= ID_BYTES;
+	hex_encode(pool + left, ID_BYTES, req->id);
+}
+
 static void
 set_id(struct request *req, const char *theirs)
 {
-	unsigned char random[16];
-
 	if (parse_is_request_id(theirs, strlen(theirs))) {
 		memcpy(req->id, theirs, strlen(theirs) + 1);
 		return;
 	}
-	crypto_random(random, sizeof random);
-	hex_encode(random, sizeof random, req->id);
+	make_id(req);
 }
 
 void
