@@ -38,27 +38,38 @@ widen(struct buf *out, const char *text, size_t len, const struct buf *wide)
 	buf_add(out, text + from, len - from);
 }
 
+/* The one tokener of this process, made at its first use. */
+static struct json_tokener *
+tokener(void)
+{
+	static struct json_tokener *tok;
+
+	if (tok != NULL)
+		return tok;
+	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
+	if (tok == NULL)
+		abort();
+	json_tokener_set_flags(
+	    tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	return tok;
+}
+
 /* An object of that many members, or NULL if json-c disagrees with our
  * reading: nobody is right then. */
 static struct json_object *
 parse_checked(const char *text, size_t len, size_t members)
 {
-	struct json_tokener *tok;
+	struct json_tokener *tok = tokener();
 	struct json_object *o;
 	enum json_tokener_error err;
 	size_t end;
 
 	if (len > INT_MAX)
 		return NULL;
-	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
-	if (tok == NULL)
-		abort();
-	json_tokener_set_flags(
-	    tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	o = json_tokener_parse_ex(tok, text, (int)len);
 	err = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);
-	json_tokener_free(tok);
+	json_tokener_reset(tok);
 	if (err == json_tokener_success && end == len &&
 	    json_object_is_type(o, json_type_object) &&
 	    (size_t)json_object_object_length(o) == members)

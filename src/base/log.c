@@ -146,7 +146,8 @@ needs_quotes(const char *s)
 	if (*s == '\0' || logger.format == LOG_FMT_JSON)
 		return true;
 	for (; *s != '\0'; s++) {
-		if (*s <= ' ' || *s >= 0x7f || strchr("\"\\=", *s) != NULL)
+		if (*s <= ' ' || *s >= 0x7f || *s == '"' || *s == '\\' ||
+		    *s == '=')
 			return true;
 	}
 	return false;

@@ -286,8 +286,9 @@ parse_is_b64token(const char *s, size_t len)
 {
 	size_t i = 0;
 
-	while (i < len && s[i] != '\0' &&
-	       (is_alnum(s[i]) || strchr("-._~+/", s[i]) != NULL))
+	while (i < len &&
+	       (is_alnum(s[i]) || s[i] == '.' || s[i] == '-' || s[i] == '_' ||
+		   s[i] == '~' || s[i] == '+' || s[i] == '/'))
 		i++;
 	if (i == 0)
 		return false;

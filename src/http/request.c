@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-enum { ID_BYTES = 16 };
-
 /* The params that matter, by their values; the rest are only counted. */
 enum param {
 	REQUEST_METHOD,
@@ -302,21 +300,21 @@ set_content_length(struct request *req, const char *text)
 }
 
 /*
- * Ids need to be unique and no more: bytes for many are drawn at once. Only
- * processes that serve requests come here, and those don't fork.
+ * Ids have to be unique, no more: a random beginning for this process and a
+ * count. Only processes that serve requests come here, and those don't fork.
  */
 static void
 make_id(struct request *req)
 {
-	static unsigned char pool[64 * ID_BYTES];
-	static size_t left;
+	static unsigned char id[16];
+	static uint64_t count;
+	size_t i;
 
-	if (left == 0) {
-		crypto_random(pool, sizeof pool);
-		left = sizeof pool;
-	}
-	left -= ID_BYTES;
-	hex_encode(pool + left, ID_BYTES, req->id);
+	if (count++ == 0)
+		crypto_random(id, 8);
+	for (i = 0; i < 8; i++)
+		id[8 + i] = (unsigned char)(count >> (56 - 8 * i));
+	hex_encode(id, sizeof id, req->id);
 }
 
 static void

@@ -232,15 +232,18 @@ static void
 turn(struct worker *w)
 {
 	struct epoll_event ev[EVENTS];
-	bool incoming = false;
+	bool incoming = false, database = false;
 	int i, n;
 
 	watch_db(w);
 	n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout_ms(w));
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->signal_fd)
 			w->stop = true;
-	db_step(w->db);
+		database = database || ev[i].data.ptr == &w->db_fd;
+	}
+	if (database || clock_mono_us() >= db_wake_us(w->db))
+		db_step(w->db);
 	if (clock_mono_us() >= auth_due_us(w->auth))
 		auth_tend(w->auth);
 	for (i = 0; i < n; i++) {
