@@ -57,7 +57,7 @@ token_split(const char *text, size_t len, struct token_parts *t)
 	const char *dot1, *dot2, *end = text + len;
 	size_t mac_len;
 
-	if (len == 0 || len > TOKEN_MAX)
+	if (len == 0 || len > TOKEN_MAX || text[len] != '\0')
 		return false;
 	dot1 = memchr(text, '.', len);
 	if (dot1 == NULL)
@@ -178,18 +178,15 @@ judge_header(const struct token_parts *t, const struct config *cfg)
 static bool
 libjwt_agrees(const struct token_parts *t, const struct secret *key)
 {
-	struct buf text = { 0 };
 	jwt_t *jwt = NULL;
 	bool ok = false;
 
 	if (key->len == 0)
 		return false;
-	buf_add(&text, t->text, t->len);
-	if (jwt_decode(&jwt, text.data, (const unsigned char *)key->data,
+	if (jwt_decode(&jwt, t->text, (const unsigned char *)key->data,
 		(int)key->len) == 0)
 		ok = jwt_get_alg(jwt) == algorithms[t->hash].jwt;
 	jwt_free(jwt);
-	buf_free(&text);
 	return ok;
 }
 

@@ -29,7 +29,8 @@ literal_at(const struct segment *seg, const char *p)
 	size_t len = seg->len;
 	bool yes;
 
-	if (strncmp(p, seg->p, len) == 0 && (p[len] == '/' || p[len] == '\0'))
+	if (*p == *seg->p && strncmp(p, seg->p, len) == 0 &&
+	    (p[len] == '/' || p[len] == '\0'))
 		return len;
 	if (memchr(seg->p, '%', len) == NULL)
 		return 0;
