@@ -287,7 +287,7 @@ parse_is_b64token(const char *s, size_t len)
 	size_t i = 0;
 
 	while (i < len &&
-	       (base64url_value[(unsigned char)s[i]] != 0 || s[i] == '.' ||
+	       (is_alnum(s[i]) || s[i] == '.' || s[i] == '-' || s[i] == '_' ||
 		   s[i] == '~' || s[i] == '+' || s[i] == '/'))
 		i++;
 	if (i == 0)
