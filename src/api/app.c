@@ -16,7 +16,8 @@ enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 static void
 add_brief(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "{\"id\":%" PRId64, a->id);
+	buf_adds(b, "{\"id\":");
+	buf_addn(b, a->id);
 	json_add_member(b, "name", a->name);
 	json_add_member(b, "public_key", a->public_key);
 	json_add_member(b, "created_at", a->created_at);

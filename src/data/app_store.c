@@ -405,7 +405,8 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 void
 app_json_members(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "\"id\":%" PRId64, a->id);
+	buf_adds(b, "\"id\":");
+	buf_addn(b, a->id);
 	json_add_member(b, "name", a->name);
 	json_add_member(b, "public_key", a->public_key);
 	json_add_member(b, "created_at", a->created_at);

@@ -116,7 +116,7 @@ fcgi_read_body(
 {
 	char chunk[CHUNK];
 	int64_t total = 0;
-	ssize_t got = 0;
+	ssize_t got = 0, most = 0;
 
 	/* RFC 3875 section 4.2: without CONTENT_LENGTH CGI has no body. */
 	if (c->cgi && expected < 0)
@@ -126,6 +126,7 @@ fcgi_read_body(
 		if (got <= 0)
 			break;
 		total += got;
+		most = got > most ? got : most;
 		if (total <= (int64_t)max)
 			buf_add(out, chunk, (size_t)got);
 		if (total > (int64_t)max + DRAIN_MAX) {
@@ -133,7 +134,7 @@ fcgi_read_body(
 			break;
 		}
 	}
-	crypto_wipe(chunk, sizeof chunk);
+	crypto_wipe(chunk, (size_t)most);
 	c->body_done = got == 0;
 	if (got < 0)
 		return FCGI_BODY_BROKEN;
@@ -186,7 +187,9 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 	c->begun = false;
 	if (c->cgi)
 		return write_all(STDOUT_FILENO, answer, len);
-	ok = len <= INT32_MAX &&
+	/* The stream that closes last writes the end of the request: closing
+	 * the empty one first makes it one write with the answer. */
+	ok = len <= INT32_MAX && FCGX_FClose(c->r.err) == 0 &&
 	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
 	     FCGX_FClose(c->r.out) == 0;
 	/* With all of STDIN read nothing more can come, and closing at once
