@@ -520,12 +520,21 @@ class Stack:
         try:
             admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                   f" WHERE datname = '{self.database}'")
-            wait_until("not ready", lambda:
-                       self.get("/readyz").status == 503)
+            self.all_workers("not ready", "/readyz", 503)
             yield
         finally:
             allow("true")
-        wait_until("ready", lambda: self.get("/readyz").status == 200)
+        self.all_workers("ready", "/readyz", 200)
+
+    def all_workers(self, what, path, status, headers=dict):
+        """Wait until none of many requests at once is answered otherwise."""
+        wait_until(what, lambda: {r.status for r in at_once(
+            12, lambda i: self.get(path, headers()))} == {status})
+
+    def becomes(self, app, status, secret=None):
+        """Whether an app's token is good: news takes milliseconds."""
+        self.all_workers(f"{status} for {app.public}", "/v1/whoami", status,
+                         lambda: app.auth(secret=secret))
 
     def reload(self):
         """New workers, the old ones gone: what they held back is written."""

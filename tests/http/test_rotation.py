@@ -27,11 +27,6 @@ def statuses(s, app, secret):
         "/v1/whoami", app.auth(secret=secret)))}
 
 
-def becomes(s, app, secret, status):
-    """On every worker; news takes milliseconds."""
-    wait_until(f"{status}", lambda: statuses(s, app, secret) == {status})
-
-
 def uses(s, app):
     """(last_used_at, previous_last_used_at), the same for all who ask."""
     one = json.loads(s.tool("app", "get", app.public, "--json").stdout)
@@ -49,8 +44,8 @@ def test_grace(make):
     old = app.secret
     a = rotate(s, app, 1)
     assert a["previous_valid_until"] > a["updated_at"]
-    becomes(s, app, app.secret, 200)
-    becomes(s, app, old, 401)
+    s.becomes(app, 200)
+    s.becomes(app, 401, old)
     # Not before its time: the refusal came no sooner than the database's
     # clock says.
     assert s.sql("SELECT previous_valid_until <= now() FROM apps") == [(True,)]
@@ -66,21 +61,21 @@ def test_warm_workers_end_it_by_their_clock(make):
     s = make()
     app = s.register()
     old = app.secret
-    rotate(s, app, 3)
-    becomes(s, app, old, 200)
+    rotate(s, app, 4)
+    s.becomes(app, 200, old)
     with s.database_away():
-        becomes(s, app, old, 401)
+        s.becomes(app, 401, old)
         assert statuses(s, app, app.secret) == {200}
 
 
 def test_ended_early(site, app):
     old = app.secret
     rotate(site, app, 3600)
-    becomes(site, app, old, 200)
+    site.becomes(app, 200, old)
     r = site.request("DELETE", "/v1/app/previous-secret", app.auth())
     assert (r.status, r.body) == (204, b"")
-    becomes(site, app, old, 401)
-    becomes(site, app, app.secret, 200)
+    site.becomes(app, 401, old)
+    site.becomes(app, 200)
     assert site.get("/v1/app", app.auth()).json()["previous_valid_until"] \
         is None
     assert site.sql("SELECT previous_encrypted_secret_key IS NULL FROM apps"
@@ -96,9 +91,9 @@ def test_the_newest_two(site, app):
         rotate(site, app, 3600)
         held.append(app.secret)
         for secret in held[-2:]:
-            becomes(site, app, secret, 200)
+            site.becomes(app, 200, secret)
         for secret in held[:-2]:
-            becomes(site, app, secret, 401)
+            site.becomes(app, 401, secret)
     assert len(set(held)) == 5
     # The older of the two serves, but does not manage.
     r = site.request("POST", "/v1/app/rotate", app.auth(secret=held[-2]))
@@ -115,7 +110,7 @@ def test_bounds_of_grace(site, app, grace):
                    " rotated_at)::int FROM apps WHERE id = %s", app.id)
     assert got == [(grace or None,)]
     if grace == 0:
-        becomes(site, app, old, 401)
+        site.becomes(app, 401, old)
     for bad in (grace + 0.5, -1, 2592001, str(grace), True):
         r = site.request("POST", "/v1/app/rotate", app.auth(),
                          {"grace_seconds": bad})
@@ -123,7 +118,7 @@ def test_bounds_of_grace(site, app, grace):
     r = site.tool("app", "rotate", app.public, "--grace", str(grace), "--json")
     app.secret = json.loads(r.stdout)["secret_key"]
     site.registered.append(app.secret)
-    becomes(site, app, app.secret, 200)
+    site.becomes(app, 200)
 
 
 # -- when they were used
@@ -150,12 +145,12 @@ def test_last_used(make):
     rotate(s, app, 3600)
     s.reload()
     assert uses(s, app) == (None, None)
-    becomes(s, app, app.secret, 200)
+    s.becomes(app, 200)
     s.reload()
     last, previous = uses(s, app)
     assert last and previous is None, "safe to finish"
     # A client that was forgotten shows.
-    becomes(s, app, old, 200)
+    s.becomes(app, 200, old)
     s.reload()
     last, previous = uses(s, app)
     assert last and previous
@@ -166,7 +161,7 @@ def test_last_used(make):
     # The next rotation makes a new start.
     rotate(s, app, 3600)
     assert uses(s, app) == (None, None)
-    becomes(s, app, app.secret, 200)
+    s.becomes(app, 200)
     r = s.request("DELETE", "/v1/app/previous-secret", app.auth())
     assert r.status == 204
     s.reload()
