@@ -237,9 +237,11 @@ db_go_down(struct db *db, const char *state, const char *error)
 	if (again)
 		db->backoff_ms = 0;
 	else if (lost)
-		db->backoff_ms = STALL_MS << MIN(db->stalls++, 3);
+		db->backoff_ms = STALL_MS << MIN(db->stalls, 3);
 	else
 		db->backoff_ms = MAX(2 * db->backoff_ms, BACKOFF_MIN_MS);
+	if (db->stalled)
+		db->stalls++;
 	db->backoff_ms = MIN(db->backoff_ms, BACKOFF_MAX_MS);
 	db->stalled = false;
 	db->retry_us = db_in_ms(jittered(db->backoff_ms));
