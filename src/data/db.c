@@ -341,8 +341,8 @@ judge(struct db *db, const PGresult *res, const char *what)
 	log_error("query_failed", LOG_S("statement", what),
 	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->error)));
 	/* A read-only server is another server's standby now; a query that the
-	 * server ended took longer than ours may. */
-	db->stalled = strcmp(code, "57014") == 0;
+	 * server ended, or its wait for a lock, took longer than ours may. */
+	db->stalled = strcmp(code, "57014") == 0 || strcmp(code, "55P03") == 0;
 	if (strcmp(code, "25006") == 0 || strncmp(code, "08", 2) == 0 ||
 	    strncmp(code, "57P", 3) == 0 || db->stalled)
 		db_go_down(db, "unreachable", PQresultErrorMessage(res));

@@ -121,6 +121,7 @@ class Standby(Node):
     def __init__(self, primary, name):
         self.scratch, self.bin = primary.scratch, primary.bin
         self.dir = self.scratch.dir()
+        self.settings = ()
         self.process = None
         self.follow(primary, name)
 
