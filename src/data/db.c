@@ -315,6 +315,8 @@ collect(struct db *db, int64_t timeout_ms)
 	return last;
 }
 
+static const char committing[] = "commit";
+
 /* SQLSTATE (PostgreSQL's appendix A) to status. */
 static enum status
 judge(struct db *db, const PGresult *res, const char *what)
@@ -341,8 +343,11 @@ judge(struct db *db, const PGresult *res, const char *what)
 	log_error("query_failed", LOG_S("statement", what),
 	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->error)));
 	/* A read-only server is another server's standby now; a query that the
-	 * server ended, or its wait for a lock, took longer than ours may. */
-	db->stalled = strcmp(code, "57014") == 0 || strcmp(code, "55P03") == 0;
+	 * server ended, or its wait for a lock, took longer than ours may. Only
+	 * commits wait for each other when a standby is away: queries do well.
+	 */
+	db->stalled = strcmp(code, "57014") == 0 ||
+		      (strcmp(code, "55P03") == 0 && what != committing);
 	if (strcmp(code, "25006") == 0 || strncmp(code, "08", 2) == 0 ||
 	    strncmp(code, "57P", 3) == 0 || db->stalled)
 		db_go_down(db, "unreachable", PQresultErrorMessage(res));
@@ -479,7 +484,7 @@ db_commit(struct db *db)
 	res = collect(db, db->query_timeout_ms);
 	if (res == NULL)
 		return ST_UNAVAILABLE;
-	st = judge(db, res, "commit");
+	st = judge(db, res, committing);
 	if (st == ST_OK && strcmp(PQcmdStatus(res), "COMMIT") != 0)
 		st = ST_UNAVAILABLE;
 	if (st == ST_OK)
