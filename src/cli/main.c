@@ -30,6 +30,9 @@ static const struct command commands[] = {
 	    "  --grant ROLE  grant ROLE what the server needs\n"
 	    "  --json        print JSON\n",
 	    cli_migrate },
+	{ "settings", "settings",
+	    "print a settings file with all there is, commented out", "",
+	    cli_settings },
 	{ "token",
 	    "token (--app | --user USER) [PUBLIC_KEY] [--expires SECONDS] "
 	    "[--claim NAME=VALUE]...",
