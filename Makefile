@@ -42,8 +42,8 @@ SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
 SERVER_O := $(call objects,$(SERVER))
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
-EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES),$(wildcard \
-	contrib/*/*))
+EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
+	contrib/bundle/%,$(wildcard contrib/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-packages \
