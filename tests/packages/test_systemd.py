@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
-from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, App, Stack,
-                     demoted, wait_until)
+from harness import (ADMIN, REPO, SANITIZED, App, Stack, demoted,
+                     wait_until)
 from packaging_tools import ENV, call
 
 UNITS = REPO / "contrib/systemd"
@@ -88,6 +88,7 @@ class Activated(Stack):
     """Postern as the unit starts it, by socket activation."""
 
     prefix = ()
+    program = None
 
     def __init__(self, pg, **kw):
         super().__init__(pg, way="alone", **kw)
@@ -103,7 +104,7 @@ class Activated(Stack):
         self.process = subprocess.Popen(
             [*self.prefix, "systemd-socket-activate", "-l", self.sock,
              *[w for k, v in given.items() for w in ("-E", f"{k}={v}")],
-             self.scratch.bin / "postern.fcgi"], env=ENV,
+             self.program or self.scratch.bin / "postern.fcgi"], env=ENV,
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=open(self.dir / "log", "ab"), preexec_fn=demoted(),
             cwd="/")
@@ -121,7 +122,8 @@ class Activated(Stack):
 
     def enrol(self):
         r = self.ask("POST", "/v1/apps", {
-            "Authorization": "Bearer " + REGISTRATION}, b'{"name":"unit"}')
+            "Authorization": "Bearer " + self.env[
+                "POSTERN_REGISTRATION_TOKEN"]}, b'{"name":"unit"}')
         assert r.status == 201, r
         self.registered.append(r.json()["secret_key"])
         return App(r.json())
