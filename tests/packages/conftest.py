@@ -5,32 +5,18 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 
-from harness import Postgres, Scratch  # noqa: E402
+from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
 import packaging_tools  # noqa: E402
 
 
 @pytest.fixture(scope="session")
-def scratch():
-    s = Scratch()
-    yield s
-    s.remove()
-
-
-@pytest.fixture(scope="session")
-def pg(scratch):
-    p = Postgres(scratch)
-    yield p
-    p.stop()
-
-
-@pytest.fixture(scope="session")
-def installed(scratch):
+def installed(scratch):  # noqa: F811
     """A DESTDIR that `make install` filled."""
     return packaging_tools.install(scratch.dir() / "dest")
 
 
 @pytest.fixture(scope="session")
-def deb(scratch):
+def deb(scratch):  # noqa: F811
     """The Debian package, built in a copy of the tree."""
     return packaging_tools.build_package(scratch)
 

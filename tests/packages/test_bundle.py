@@ -38,7 +38,7 @@ def test_members(bundle):
             assert m.mode == (0o755 if executable else 0o644), m.name
         names = {m.split("/", 1)[-1] for m in tar.getnames()}
     assert {".htaccess", "INSTALL", "lib/libpq.so.5", *PROGRAMS} <= names
-    assert {f"www/{p.name}" for p in (REPO / "www").iterdir()} <= names
+    assert {p.name for p in (REPO / "www").iterdir()} <= names
     # A license for every library, ours among them.
     assert "lib/licenses/postern" in names
     assert not [n for n in names if n.endswith(".conf")]
@@ -83,6 +83,7 @@ Mutex file:{state}
 ErrorLog {log}
 LoadModule mpm_event_module {modules}/mod_mpm_event.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
+LoadModule dir_module {modules}/mod_dir.so
 LoadModule mime_module {modules}/mod_mime.so
 LoadModule rewrite_module {modules}/mod_rewrite.so
 LoadModule fcgid_module {modules}/mod_fcgid.so

@@ -58,8 +58,8 @@ def test_contents(deb, unpacked):
     plain += [f"{doc}/README.Debian", f"{doc}/copyright", f"{doc}/changelog.gz",
               f"{doc}/changelog.Debian.gz",
               f"{doc}/examples/lighttpd.conf.example"]
-    plain += [f"{doc}/examples/{n.relative_to('contrib')}"
-              for n in names("contrib/*/*")
+    plain += [f"{doc}/examples/{n}"
+              for n in names("contrib/*.md") + names("contrib/*/*")
               if n.parts[1] not in ("systemd", "bundle")]
     for path in plain:
         # debhelper compresses what is large.
