@@ -126,6 +126,7 @@ def debian_view(bare_root, directory, binds):
     mounts = [f"mount -t overlay overlay -o lowerdir={bare_root},"
               f"upperdir={directory}/up,workdir={directory}/work {root}",
               f"mount -t proc proc {root}/proc",
+              f"mount -t tmpfs tmpfs {root}/dev/shm",  # Apache's
               f"cp /etc/resolv.conf {root}/etc/",
               "apt-config dump | grep ^Acquire:: "
               f">{root}/etc/apt/apt.conf.d/99test"]

@@ -10,8 +10,8 @@ import tarfile
 
 import pytest
 
-from harness import PATIENCE, REPO, Stack, can_connect, demoted, wait_until
-from packaging_tools import (ENV, VERSION, View, call, debian_view,
+from harness import REPO, Stack, wait_until
+from packaging_tools import (VERSION, View, call, debian_view,
                              needs_root)
 
 PROGRAMS = ("index.fcgi", "postern")
@@ -149,10 +149,15 @@ class Hosted(Stack):
             self.view.command("apache2", "-DFOREGROUND", "-f", conf,
                               user=self.user), stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        wait_until("Apache", lambda: can_connect(self.port)
-                   or self.process.poll() is not None)
-        assert self.process.poll() is None, self.process.stderr.read()
-        wait_until("ready", lambda: self.get("/readyz").status == 200)
+        wait_until("ready", self.ready)
+
+    def ready(self):
+        assert self.process.poll() is None, \
+            self.log() + self.process.stderr.read()
+        try:
+            return self.get("/readyz").status == 200
+        except OSError:  # not yet
+            return False
 
     def request(self, method, path, headers=None, body=None, timeout=None):
         return super().request(method, self.prefix + path, headers, body,
@@ -190,9 +195,8 @@ def serves(s):
         assert s.get("/" + name).body == (REPO / "www" / name).read_bytes()
     # What else lies there is not for the web.
     for path in ("/postern", "/INSTALL", "/lib/", "/lib/libpq.so.5",
-                 "/lib/licenses/postern", "/.htaccess"):
+                 "/lib/licenses/postern", "/.htaccess", "/.postern.conf"):
         assert s.get(path).status == 403, path
-    assert s.get("/.postern.conf").status == 404
     assert s.get("/index.fcgi").status == 404
     loaded = mapped(s)
     assert f"{s.docroot}{s.prefix}/lib/libpq.so.5" in loaded
