@@ -242,8 +242,8 @@ def test_system_calls(pg):
         wait_until("new workers", lambda: len(s.workers()) == 2
                    and not old & set(s.workers()))
         assert s.ask("GET", "/v1/whoami", app.auth()).status == 200
-    last = f"{s.process.pid} exit_group(0) "
-    wait_until("the trace", lambda: last in trace.read_text())
+    wait_until("the trace", lambda: re.search(
+        rf"^{s.process.pid} +exit_group\(0\) ", trace.read_text(), re.M))
     # What comes before is the activation's.
     start = f'execve("{pg.scratch.bin}/postern.fcgi"'
     lines = trace.read_text().partition(start)[2].splitlines()
