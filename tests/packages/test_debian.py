@@ -4,14 +4,15 @@ import gzip
 import os
 import re
 import shutil
+import signal
 import subprocess
 
 import pytest
 
-from harness import PATIENCE, REPO, SAN_ENV, Stack, demoted, wait_until
+from harness import PATIENCE, REPO, demoted, wait_until
 from packaging_tools import ENV, VERSION, call, debian_view
 from test_install import names
-from test_systemd import Activated, SERVICE, values
+from test_systemd import Activated, values
 
 
 def control(deb, field):
@@ -196,7 +197,7 @@ def test_installed_and_purged(deb, pg, scratch, bare_root):
             app = s.enrol()
             assert s.ask("GET", "/v1/whoami", app.auth()).status == 200
             old = set(s.workers())
-            s.process.send_signal(1)
+            s.process.send_signal(signal.SIGHUP)
             wait_until("new workers", lambda: s.workers()
                        and not old & set(s.workers()))
             assert s.ask("GET", "/v1/whoami", app.auth()).status == 200
