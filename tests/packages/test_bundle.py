@@ -11,8 +11,7 @@ import tarfile
 import pytest
 
 from harness import REPO, Stack, wait_until
-from packaging_tools import (VERSION, View, call, debian_view,
-                             needs_root)
+from packaging_tools import VERSION, View, call, debian_view, needs_root
 
 PROGRAMS = ("index.fcgi", "postern")
 GLIBC = re.compile(r"(linux-vdso|ld-linux\S*|libc|libm|libresolv|libpthread"
@@ -175,7 +174,9 @@ def mapped(stack):
         for child in children.split():
             with open(f"/proc/{child}/maps") as f:
                 out |= set(re.findall(r"(/\S+\.so\S*)$", f.read(), re.M))
-    return out
+    # As seen from inside.
+    root = str(stack.view.root).rstrip("/")
+    return {path.removeprefix(root) for path in out}
 
 
 def serves(s):
