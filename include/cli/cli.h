@@ -40,6 +40,8 @@ int cli_reseal(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 int cli_check(const struct command *self, int argc, char **argv,
     const struct config_env *env);
+int cli_settings(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
 
 /*
  * Run the command of a table (ends with a NULL name) that argv[1] names; help,

@@ -52,6 +52,9 @@ static const struct command commands[] = {
 	    "service goes on meanwhile; stopped at\nany point, it can be run "
 	    "again.\n",
 	    cli_reseal },
+	{ "settings", "settings",
+	    "print a settings file with all there is, commented out", "",
+	    cli_settings },
 	{ "token",
 	    "token (--app | --user USER) [PUBLIC_KEY] [--expires SECONDS] "
 	    "[--claim NAME=VALUE]...",
