@@ -8,9 +8,8 @@
 #include <string.h>
 #include <strings.h>
 
-/* The six servers, in the order of their enum. */
 struct advice {
-	const char *for_front[FRONT_COUNT];
+	const char *lighttpd, *fcgid, *proxy, *htaccess, *nginx, *caddy;
 };
 
 #define SOCKET "/run/postern/postern.sock"
@@ -23,48 +22,46 @@ struct advice {
 	"RewriteRule ^(.*)$ index.fcgi/$1 [L]\n"                               \
 	"CGIPassAuth On"
 #define METHODS "GET POST PUT PATCH DELETE OPTIONS"
-#define APACHE(text)                                                           \
-	[FRONT_APACHE_FCGID] = (text), [FRONT_APACHE_PROXY] = (text),          \
-	[FRONT_APACHE_HTACCESS] = (text)
+#define APACHE(text) .fcgid = (text), .proxy = (text), .htaccess = (text)
 
 static const struct advice table[TOPIC_COUNT] = {
-	[TOPIC_AUTHORIZATION] = { {
-	    [FRONT_LIGHTTPD] = "lighttpd passes it on by itself: take out what "
+	[TOPIC_AUTHORIZATION] = {
+	    .lighttpd = "lighttpd passes it on by itself: take out what "
 			       "empties it, a line like\n"
 			       "setenv.set-request-header = "
 			       "(\"Authorization\" => \"\")",
-	    [FRONT_APACHE_FCGID] = "in the <Directory> of postern.fcgi\n"
+	    .fcgid = "in the <Directory> of postern.fcgi\n"
 				   "CGIPassAuth On",
-	    [FRONT_APACHE_PROXY] = "in the <Location> with the SetHandler\n"
+	    .proxy = "in the <Location> with the SetHandler\n"
 				   "CGIPassAuth On",
-	    [FRONT_APACHE_HTACCESS] = "in .htaccess; where the host forbids "
+	    .htaccess = "in .htaccess; where the host forbids "
 				      "the first line, the second\n"
 				      "CGIPassAuth On\n"
 				      "SetEnvIf Authorization \"(.+)\" "
 				      "HTTP_AUTHORIZATION=$1",
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_param HTTP_AUTHORIZATION "
 			    "$http_authorization;",
-	    [FRONT_CADDY] = "Caddy passes it on by itself: take out of "
+	    .caddy = "Caddy passes it on by itself: take out of "
 			    "reverse_proxy\n"
 			    "header_up -Authorization",
-	} },
-	[TOPIC_PUBLIC_KEY] = { {
-	    [FRONT_LIGHTTPD] = "lighttpd passes it on by itself: take out what "
+	},
+	[TOPIC_PUBLIC_KEY] = {
+	    .lighttpd = "lighttpd passes it on by itself: take out what "
 			       "empties it, a line like\n"
 			       "setenv.set-request-header = "
 			       "(\"X-Public-Key\" => \"\")",
 	    APACHE("Apache passes it on by itself: take out\n"
 		   "RequestHeader unset X-Public-Key"),
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_param HTTP_X_PUBLIC_KEY "
 			    "$http_x_public_key;",
-	    [FRONT_CADDY] = "Caddy passes it on by itself: take out of "
+	    .caddy = "Caddy passes it on by itself: take out of "
 			    "reverse_proxy\n"
 			    "header_up -X-Public-Key",
-	} },
-	[TOPIC_MOUNT] = { {
-	    [FRONT_LIGHTTPD] = "hand Postern's paths to it\n"
+	},
+	[TOPIC_MOUNT] = {
+	    .lighttpd = "hand Postern's paths to it\n"
 			       "$HTTP[\"url\"] =~ \"^@@/(v1/|(healthz|readyz|"
 			       "metrics|openapi\\.json)$)\" {\n"
 			       "\tfastcgi.server = (\"/\" => ((\n"
@@ -73,241 +70,241 @@ static const struct advice table[TOPIC_COUNT] = {
 			       "\t\t\"fix-root-scriptname\" => \"enable\"\n"
 			       "\t)))\n"
 			       "}",
-	    [FRONT_APACHE_FCGID] = "in the virtual host\n"
+	    .fcgid = "in the virtual host\n"
 				   "Alias @@/v1 " PROGRAM "/v1",
-	    [FRONT_APACHE_PROXY] =
+	    .proxy =
 		"in the virtual host\n"
 		"<Location \"@@/v1/\">\n"
 		"\tSetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"\n"
 		"\tCGIPassAuth On\n"
 		"</Location>",
-	    [FRONT_APACHE_HTACCESS] = HTACCESS,
-	    [FRONT_NGINX] = "in the server block\n"
+	    .htaccess = HTACCESS,
+	    .nginx = "in the server block\n"
 			    "location @@/v1/ {\n"
 			    "\tfastcgi_pass unix:" SOCKET ";\n"
 			    "\tinclude fastcgi_params;\n"
 			    "}",
-	    [FRONT_CADDY] = "in the site's block\n"
+	    .caddy = "in the site's block\n"
 			    "handle @@/v1/* {\n"
 			    "\treverse_proxy unix/" SOCKET " {\n"
 			    "\t\ttransport fastcgi\n"
 			    "\t}\n"
 			    "}",
-	} },
-	[TOPIC_OPS] = { {
-	    [FRONT_LIGHTTPD] = "the condition of Postern's paths is\n"
+	},
+	[TOPIC_OPS] = {
+	    .lighttpd = "the condition of Postern's paths is\n"
 			       "$HTTP[\"url\"] =~ \"^@@/(v1/|(healthz|readyz|"
 			       "metrics|openapi\\.json)$)\"",
-	    [FRONT_APACHE_FCGID] = "in the virtual host\n"
+	    .fcgid = "in the virtual host\n"
 				   "AliasMatch ^@@/(healthz|readyz|metrics|"
 				   "openapi\\.json)$ " PROGRAM "/$1",
-	    [FRONT_APACHE_PROXY] =
+	    .proxy =
 		"in the virtual host\n"
 		"<LocationMatch \"^@@/(healthz|readyz|"
 		"metrics|openapi\\.json)$\">\n"
 		"\tSetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"\n"
 		"\tCGIPassAuth On\n"
 		"</LocationMatch>",
-	    [FRONT_APACHE_HTACCESS] = HTACCESS,
-	    [FRONT_NGINX] = "in the server block\n"
+	    .htaccess = HTACCESS,
+	    .nginx = "in the server block\n"
 			    "location ~ ^@@/(healthz|readyz|metrics|"
 			    "openapi\\.json)$ {\n"
 			    "\tfastcgi_pass unix:" SOCKET ";\n"
 			    "\tinclude fastcgi_params;\n"
 			    "}",
-	    [FRONT_CADDY] = "the site's paths for Postern are\n"
+	    .caddy = "the site's paths for Postern are\n"
 			    "@postern path @@/v1/* @@/healthz @@/readyz "
 			    "@@/metrics @@/openapi.json",
-	} },
-	[TOPIC_BACKEND] = { {
-	    [FRONT_LIGHTTPD] = "is postern.fcgi running, and may lighttpd's "
+	},
+	[TOPIC_BACKEND] = {
+	    .lighttpd = "is postern.fcgi running, and may lighttpd's "
 			       "user write to its socket? The name that both "
 			       "must have\n"
 			       "\"socket\" => \"" SOCKET "\"",
-	    [FRONT_APACHE_FCGID] = "Apache's error log says why postern.fcgi "
+	    .fcgid = "Apache's error log says why postern.fcgi "
 				   "did not start; it gets no environment "
 				   "but what is in\n"
 				   "FcgidInitialEnv POSTERN_CONFIG "
 				   "/etc/postern/postern.conf",
-	    [FRONT_APACHE_PROXY] =
+	    .proxy =
 		"is postern.fcgi running, and may Apache's "
 		"user write to its socket? The name that "
 		"both must have\n"
 		"SetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"",
-	    [FRONT_APACHE_HTACCESS] = "is index.fcgi executable (mode 755), "
+	    .htaccess = "is index.fcgi executable (mode 755), "
 				      "is ~/.postern.conf readable by its "
 				      "owner alone (0600)? In .htaccess\n"
 				      "AddHandler fcgid-script .fcgi",
-	    [FRONT_NGINX] = "is postern.fcgi running, and may nginx's user "
+	    .nginx = "is postern.fcgi running, and may nginx's user "
 			    "write to its socket? The name that both must "
 			    "have\n"
 			    "fastcgi_pass unix:" SOCKET ";",
-	    [FRONT_CADDY] = "is postern.fcgi running, and may Caddy's user "
+	    .caddy = "is postern.fcgi running, and may Caddy's user "
 			    "write to its socket? The name that both must "
 			    "have\n"
 			    "reverse_proxy unix/" SOCKET,
-	} },
-	[TOPIC_METHODS] = { {
-	    [FRONT_LIGHTTPD] = "lighttpd passes all of them on: take out of "
+	},
+	[TOPIC_METHODS] = {
+	    .lighttpd = "lighttpd passes all of them on: take out of "
 			       "Postern's paths a condition like\n"
 			       "$HTTP[\"request-method\"] != \"GET\" { "
 			       "url.access-deny = (\"\") }",
-	    [FRONT_APACHE_FCGID] = "in the <Directory> of postern.fcgi; and "
+	    .fcgid = "in the <Directory> of postern.fcgi; and "
 				   "take out <Limit> and <LimitExcept>\n"
 				   "AllowMethods reset",
-	    [FRONT_APACHE_PROXY] = "in the <Location> with the SetHandler; "
+	    .proxy = "in the <Location> with the SetHandler; "
 				   "and take out <Limit> and <LimitExcept>\n"
 				   "AllowMethods reset",
-	    [FRONT_APACHE_HTACCESS] = "take <Limit> and <LimitExcept> out of "
+	    .htaccess = "take <Limit> and <LimitExcept> out of "
 				      ".htaccess; if the host refuses the "
 				      "methods, ask it for\n"
 				      "AllowMethods reset",
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass; a 405 "
+	    .nginx = "in the location with the fastcgi_pass; a 405 "
 			    "means that it is not reached\n"
 			    "limit_except " METHODS " { deny all; }",
-	    [FRONT_CADDY] = "in the matcher of Postern's handle, if it has a "
+	    .caddy = "in the matcher of Postern's handle, if it has a "
 			    "line of methods\n"
 			    "method HEAD " METHODS,
-	} },
-	[TOPIC_BODY_SIZE] = { {
-	    [FRONT_LIGHTTPD] = "above POSTERN_MAX_BODY, in KiB\n"
+	},
+	[TOPIC_BODY_SIZE] = {
+	    .lighttpd = "above POSTERN_MAX_BODY, in KiB\n"
 			       "server.max-request-size = 128",
-	    [FRONT_APACHE_FCGID] = "in the virtual host, above "
+	    .fcgid = "in the virtual host, above "
 				   "POSTERN_MAX_BODY\n"
 				   "FcgidMaxRequestLen 131072\n"
 				   "LimitRequestBody 0",
-	    [FRONT_APACHE_PROXY] = "in the <Location> with the SetHandler\n"
+	    .proxy = "in the <Location> with the SetHandler\n"
 				   "LimitRequestBody 0",
-	    [FRONT_APACHE_HTACCESS] = "in .htaccess; the host's "
+	    .htaccess = "in .htaccess; the host's "
 				      "FcgidMaxRequestLen must be above "
 				      "POSTERN_MAX_BODY too\n"
 				      "LimitRequestBody 0",
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "client_max_body_size 128k;",
-	    [FRONT_CADDY] = "in Postern's handle\n"
+	    .caddy = "in Postern's handle\n"
 			    "request_body {\n"
 			    "\tmax_size 128KB\n"
 			    "}",
-	} },
-	[TOPIC_CHUNKED] = { {
-	    [FRONT_LIGHTTPD] = "let it read the body before Postern gets it\n"
+	},
+	[TOPIC_CHUNKED] = {
+	    .lighttpd = "let it read the body before Postern gets it\n"
 			       "server.stream-request-body = 0",
-	    [FRONT_APACHE_FCGID] = "mod_fcgid buffers it, up to\n"
+	    .fcgid = "mod_fcgid buffers it, up to\n"
 				   "FcgidMaxRequestLen 131072",
-	    [FRONT_APACHE_PROXY] = "in the <Location> with the SetHandler\n"
+	    .proxy = "in the <Location> with the SetHandler\n"
 				   "SetEnv proxy-sendcl 1",
-	    [FRONT_APACHE_HTACCESS] = "mod_fcgid buffers it; ask the host "
+	    .htaccess = "mod_fcgid buffers it; ask the host "
 				      "for\n"
 				      "FcgidMaxRequestLen 131072",
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_request_buffering on;",
-	    [FRONT_CADDY] = "in reverse_proxy\n"
+	    .caddy = "in reverse_proxy\n"
 			    "buffer_requests",
-	} },
-	[TOPIC_BODY_LOST] = { {
-	    [FRONT_LIGHTTPD] = "let it read the body before Postern gets it\n"
+	},
+	[TOPIC_BODY_LOST] = {
+	    .lighttpd = "let it read the body before Postern gets it\n"
 			       "server.stream-request-body = 0",
 	    APACHE("mod_fcgid empties a body that is over LimitRequestBody\n"
 		   "LimitRequestBody 0"),
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_pass_request_body on;\n"
 			    "fastcgi_request_buffering on;",
-	    [FRONT_CADDY] = "in reverse_proxy\n"
+	    .caddy = "in reverse_proxy\n"
 			    "buffer_requests",
-	} },
-	[TOPIC_PATHS] = { {
-	    [FRONT_LIGHTTPD] = "take Postern's paths from rewriting\n"
+	},
+	[TOPIC_PATHS] = {
+	    .lighttpd = "take Postern's paths from rewriting\n"
 			       "$HTTP[\"url\"] =~ \"^@@/v1/\" { "
 			       "url.rewrite-once = () }",
-	    [FRONT_APACHE_FCGID] = "take Postern's paths from rewriting\n"
+	    .fcgid = "take Postern's paths from rewriting\n"
 				   "RewriteRule ^/?v1/ - [END]",
-	    [FRONT_APACHE_PROXY] = "take Postern's paths from rewriting\n"
+	    .proxy = "take Postern's paths from rewriting\n"
 				   "RewriteRule ^/?v1/ - [END]",
-	    [FRONT_APACHE_HTACCESS] = "in .htaccess this rule and no other\n"
+	    .htaccess = "in .htaccess this rule and no other\n"
 				      "RewriteRule ^(.*)$ index.fcgi/$1 [L]",
-	    [FRONT_NGINX] = "in fastcgi_params, once; not $uri, which is "
+	    .nginx = "in fastcgi_params, once; not $uri, which is "
 			    "decoded\n"
 			    "fastcgi_param REQUEST_URI $request_uri;",
-	    [FRONT_CADDY] = "take the rewriting of Postern's paths out\n"
+	    .caddy = "take the rewriting of Postern's paths out\n"
 			    "uri strip_prefix @@",
-	} },
-	[TOPIC_SLASH] = { {
-	    [FRONT_LIGHTTPD] = "for users with a '/' in their names\n"
+	},
+	[TOPIC_SLASH] = {
+	    .lighttpd = "for users with a '/' in their names\n"
 			       "server.http-parseopts += "
 			       "(\"url-path-2f-decode\" => \"disable\", "
 			       "\"url-path-2f-reject\" => \"disable\")",
-	    [FRONT_APACHE_FCGID] = "for users with a '/' in their names, in "
+	    .fcgid = "for users with a '/' in their names, in "
 				   "the virtual host\n"
 				   "AllowEncodedSlashes NoDecode",
-	    [FRONT_APACHE_PROXY] = "for users with a '/' in their names, in "
+	    .proxy = "for users with a '/' in their names, in "
 				   "the virtual host\n"
 				   "AllowEncodedSlashes NoDecode",
-	    [FRONT_APACHE_HTACCESS] = "for users with a '/' in their names, "
+	    .htaccess = "for users with a '/' in their names, "
 				      "only the host can say\n"
 				      "AllowEncodedSlashes NoDecode",
-	    [FRONT_NGINX] = "for users with a '/' in their names, once\n"
+	    .nginx = "for users with a '/' in their names, once\n"
 			    "fastcgi_param REQUEST_URI $request_uri;",
-	    [FRONT_CADDY] = "Caddy passes it on as it is: take the rewriting "
+	    .caddy = "Caddy passes it on as it is: take the rewriting "
 			    "of Postern's paths out",
-	} },
-	[TOPIC_ERROR_PAGES] = { {
-	    [FRONT_LIGHTTPD] = "take server.error-handler-404 out, or say\n"
+	},
+	[TOPIC_ERROR_PAGES] = {
+	    .lighttpd = "take server.error-handler-404 out, or say\n"
 			       "server.error-intercept = \"disable\"",
-	    [FRONT_APACHE_FCGID] = "in the <Directory> of postern.fcgi\n"
+	    .fcgid = "in the <Directory> of postern.fcgi\n"
 				   "ErrorDocument 401 default",
-	    [FRONT_APACHE_PROXY] = "in the <Location> with the SetHandler\n"
+	    .proxy = "in the <Location> with the SetHandler\n"
 				   "ProxyErrorOverride Off",
-	    [FRONT_APACHE_HTACCESS] = "in .htaccess\n"
+	    .htaccess = "in .htaccess\n"
 				      "ErrorDocument 401 default",
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_intercept_errors off;",
-	    [FRONT_CADDY] = "take out of reverse_proxy\n"
+	    .caddy = "take out of reverse_proxy\n"
 			    "handle_response",
-	} },
-	[TOPIC_REQUEST_HEADER] = { {
-	    [FRONT_LIGHTTPD] = "take out what empties or sets it, a line "
+	},
+	[TOPIC_REQUEST_HEADER] = {
+	    .lighttpd = "take out what empties or sets it, a line "
 			       "like\n"
 			       "setenv.set-request-header = (\"@@\" => \"\")",
 	    APACHE("take out\nRequestHeader unset @@"),
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_pass_request_headers on;",
-	    [FRONT_CADDY] = "take out of reverse_proxy\n"
+	    .caddy = "take out of reverse_proxy\n"
 			    "header_up -@@",
-	} },
-	[TOPIC_RESPONSE_HEADER] = { {
-	    [FRONT_LIGHTTPD] = "take out what empties it, a line like\n"
+	},
+	[TOPIC_RESPONSE_HEADER] = {
+	    .lighttpd = "take out what empties it, a line like\n"
 			       "setenv.set-response-header = "
 			       "(\"@@\" => \"\")",
 	    APACHE("take out\nHeader unset @@"),
-	    [FRONT_NGINX] = "take `fastcgi_hide_header @@;` out; in the "
+	    .nginx = "take `fastcgi_hide_header @@;` out; in the "
 			    "location with the fastcgi_pass\n"
 			    "fastcgi_pass_header @@;",
-	    [FRONT_CADDY] = "take out of reverse_proxy\n"
+	    .caddy = "take out of reverse_proxy\n"
 			    "header_down -@@",
-	} },
-	[TOPIC_AUTH_OF_ITS_OWN] = { {
-	    [FRONT_LIGHTTPD] = "leave Postern's paths out of auth.require\n"
+	},
+	[TOPIC_AUTH_OF_ITS_OWN] = {
+	    .lighttpd = "leave Postern's paths out of auth.require\n"
 			       "$HTTP[\"url\"] =~ \"^@@/v1/\" { "
 			       "auth.require = () }",
 	    APACHE("in a <Location \"@@/v1/\">\n"
 		   "Require all granted"),
-	    [FRONT_NGINX] = "in the location with the fastcgi_pass\n"
+	    .nginx = "in the location with the fastcgi_pass\n"
 			    "auth_basic off;",
-	    [FRONT_CADDY] = "leave Postern's paths out of basicauth",
-	} },
-	[TOPIC_SETTINGS_FILE] = { {
-	    [FRONT_LIGHTTPD] = "move it out of the document root, and\n"
+	    .caddy = "leave Postern's paths out of basicauth",
+	},
+	[TOPIC_SETTINGS_FILE] = {
+	    .lighttpd = "move it out of the document root, and\n"
 			       "$HTTP[\"url\"] =~ \"/\\.?postern\\.conf$\" { "
 			       "url.access-deny = (\"\") }",
 	    APACHE("move it out of the document root, and\n"
 		   "<FilesMatch \"^\\.?postern\\.conf$\">\n"
 		   "\tRequire all denied\n"
 		   "</FilesMatch>"),
-	    [FRONT_NGINX] = "move it out of the document root, and\n"
+	    .nginx = "move it out of the document root, and\n"
 			    "location ~ /\\.?postern\\.conf$ { deny all; }",
-	    [FRONT_CADDY] = "move it out of the document root, and\n"
+	    .caddy = "move it out of the document root, and\n"
 			    "respond */.postern.conf 404",
-	} },
+	},
 };
 
 static const struct {
@@ -369,6 +366,22 @@ is_meant(enum front at_hand, enum front f)
 	return at_hand == FRONT_UNKNOWN || at_hand == f;
 }
 
+static const char *
+advice_for(enum topic t, enum front f)
+{
+	const struct advice *a = &table[t];
+	const char *const by_front[FRONT_COUNT] = {
+		[FRONT_LIGHTTPD] = a->lighttpd,
+		[FRONT_APACHE_FCGID] = a->fcgid,
+		[FRONT_APACHE_PROXY] = a->proxy,
+		[FRONT_APACHE_HTACCESS] = a->htaccess,
+		[FRONT_NGINX] = a->nginx,
+		[FRONT_CADDY] = a->caddy,
+	};
+
+	return by_front[f];
+}
+
 static void
 advise_one(
     struct doctor *d, const char *title, const char *text, const char *arg)
@@ -396,15 +409,14 @@ doctor_advise(struct doctor *d, enum topic t, const char *arg)
 	enum front f;
 
 	for (f = FRONT_LIGHTTPD; f < FRONT_COUNT; f++) {
-		text = table[t].for_front[f];
+		text = advice_for(t, f);
 		/* Apache's three ways may have one advice. */
 		if (!is_meant(d->front, f) ||
 		    (before != NULL && strcmp(before, text) == 0))
 			continue;
 		title = fronts[f].title;
 		if (f == FRONT_APACHE_FCGID && d->front != f &&
-		    strcmp(text, table[t].for_front[FRONT_APACHE_HTACCESS]) ==
-			0)
+		    strcmp(text, table[t].htaccess) == 0)
 			title = "Apache";
 		advise_one(d, title, text, arg);
 		before = text;

@@ -89,21 +89,31 @@ take_word(const struct json *j, const char *name, char *out, size_t size)
 	return true;
 }
 
+static bool
+is_problem_type(const struct reply *r)
+{
+	static const char type[] = "application/problem+json";
+	struct buf value = { 0 };
+	bool yes;
+
+	yes = http_header(&r->http, "Content-Type", &value) &&
+	      strncasecmp(value.data, type, sizeof type - 1) == 0;
+	buf_free(&value);
+	return yes;
+}
+
 /* RFC 9457, as http/problem.c writes it. */
 static bool
 read_problem(struct reply *r)
 {
-	static const char type[] = "application/problem+json";
 	static const char urn[] = "urn:postern:request:";
 	const struct buf *body = &r->http.body;
-	struct buf value = { 0 };
 	struct json *j = NULL;
 	const char *s;
 	size_t len;
 	bool yes = false;
 
-	if (http_header(&r->http, "Content-Type", &value) &&
-	    strncasecmp(value.data, type, sizeof type - 1) == 0)
+	if (is_problem_type(r))
 		j = json_parse(buf_str(body), body->len);
 	if (j != NULL)
 		yes = json_member_string(j, "instance", &s, &len) &&
@@ -112,7 +122,6 @@ read_problem(struct reply *r)
 	if (yes)
 		r->id_arrived = strcmp(s + sizeof urn - 1, r->id) == 0;
 	json_free(j);
-	buf_free(&value);
 	return yes;
 }
 
@@ -139,7 +148,7 @@ read_challenge(struct reply *r)
 }
 
 static void
-judge(const struct doctor *d, struct reply *r)
+judge(const struct doctor *d, bool head, struct reply *r)
 {
 	struct buf id = { 0 };
 
@@ -147,7 +156,7 @@ judge(const struct doctor *d, struct reply *r)
 		       strcmp(id.data, r->id) == 0;
 	buf_free(&id);
 	r->problem = read_problem(r);
-	r->ours = r->problem;
+	r->ours = r->problem || (head && is_problem_type(r));
 	if (!r->ours && r->http.status == 401)
 		r->ours = read_challenge(r);
 	if (!r->ours && r->http.status < 400)
@@ -181,7 +190,7 @@ doctor_ask(const struct doctor *d, const struct ask *a, struct reply *r)
 	else
 		buf_adds(&r->http.fault, "the token could not be made");
 	if (r->outcome == HTTP_ANSWERED)
-		judge(d, r);
+		judge(d, strcmp(a->method, "HEAD") == 0, r);
 	else
 		snprintf(r->shown, sizeof r->shown, "no answer (%s)",
 		    buf_str(&r->http.fault));

@@ -112,10 +112,11 @@ static enum verdict
 judge_method(const struct ask *a, const struct reply *r)
 {
 	struct buf allow = { 0 };
-	bool ours = r->ours;
+	bool ours;
 
 	if (strcmp(a->method, "OPTIONS") != 0)
-		return ours && r->http.status >= 400 ? REPORT_OK : REPORT_FAIL;
+		return r->ours && r->http.status >= 400 ? REPORT_OK
+							: REPORT_FAIL;
 	ours = http_header(&r->http, "Allow", &allow) &&
 	       strstr(allow.data, "PATCH") != NULL;
 	buf_free(&allow);
@@ -237,15 +238,16 @@ doctor_check_bodies(struct doctor *d)
 	a.body = small.data;
 	a.body_len = small.len;
 	ok = body_arrives(d, &a, "1 KiB");
-	a.chunked = true;
-	ok = body_arrives(d, &a, "1 KiB, chunked") && ok;
-	a.chunked = false;
 	a.body = large.data;
 	a.body_len = large.len;
 	ok = body_arrives(d, &a, "64 KiB") && ok;
+	/* As long as it may be: a short one may reach the web server whole at
+	 * once, and then it has a length after all. */
+	a.chunked = true;
+	ok = ok && body_arrives(d, &a, "64 KiB, chunked");
 	if (ok)
 		report_add(&d->report, REPORT_OK, "bodies",
-		    "1 KiB, chunked and 64 KiB %s",
+		    "1 KiB, 64 KiB and chunked %s",
 		    d->works ? "arrive whole"
 			     : "pass; --public-key would prove more");
 	buf_free(&small);

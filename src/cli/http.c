@@ -338,10 +338,12 @@ set_fault(struct http_answer *a, const char *said)
  * then counts, although curl complains.
  */
 static bool
-was_refused(struct http_answer *a, const struct buf *out)
+was_answered(struct http_answer *a, const struct buf *out)
 {
-	return (a->curl == CURL_SEND_ERROR || a->curl == CURL_RECV_ERROR) &&
-	       http_split(buf_str(out), out->len, a) && a->status >= 400;
+	bool cut = a->curl == CURL_SEND_ERROR || a->curl == CURL_RECV_ERROR;
+
+	return (a->curl == 0 || cut) && http_split(buf_str(out), out->len, a) &&
+	       (!cut || a->status >= 400);
 }
 
 static enum http_outcome
@@ -357,18 +359,16 @@ exchange(struct child *c, const struct http_request *q, struct http_answer *a)
 	ended = converse(c, &config, deadline, &out, &err);
 	a->curl = finish(c, !ended);
 	a->received = clock_wall();
-	if (!ended)
-		buf_adds(&a->fault, "curl did not end in time");
-	else if (was_refused(a, &out))
-		o = HTTP_ANSWERED;
-	else if (a->curl != 0)
-		set_fault(a, buf_str(&err));
-	else if (http_split(buf_str(&out), out.len, a))
-		o = HTTP_ANSWERED;
-	else
-		buf_adds(&a->fault, "the answer is not HTTP");
 	if (a->curl == EXIT_NOT_FOUND)
 		o = HTTP_NO_CURL;
+	else if (was_answered(a, &out))
+		o = HTTP_ANSWERED;
+	if (!ended)
+		buf_adds(&a->fault, "curl did not end in time");
+	else if (a->curl != 0 && o != HTTP_ANSWERED)
+		set_fault(a, buf_str(&err));
+	else if (o != HTTP_ANSWERED)
+		buf_adds(&a->fault, "the answer is not HTTP");
 	buf_free(&config);
 	buf_free(&out);
 	buf_free(&err);

@@ -16,8 +16,9 @@ class Broken:
                  no_chunked=False, lose_body=False, pages=False, skew=0,
                  date=True, strip="", add="", decode=False, redirect=None,
                  silent=False, garbage=None, static=None, server=None,
-                 basic=False, status=None, change_etag=False, log=None,
-                 set_response=None, too_large=413):
+                 basic=False, status=None, change_etag=False,
+                 set_response=None, too_large=413, hasty=False,
+                 tls=None):
         self.port_behind = port
         self.drop_request = {h.lower() for h in drop_request}
         self.drop_response = {h.lower() for h in drop_response}
@@ -31,12 +32,14 @@ class Broken:
         self.static, self.server, self.basic = static or {}, server, basic
         self.status, self.change_etag = status, change_etag
         self.set_response = set_response or {}
+        self.hasty = hasty  # refuses a body before it has come
+        self.tls = tls  # an ssl.SSLContext
         self.seen = []  # (method, path) of what came
         self.arrived = threading.Event()
         self.release = threading.Event()
         self.listener = socket.create_server(("127.0.0.1", 0), backlog=64)
         self.port = self.listener.getsockname()[1]
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
         self.thread = threading.Thread(target=self.serve, daemon=True)
         self.thread.start()
 
@@ -59,6 +62,8 @@ class Broken:
             with s:
                 s.settimeout(20)
                 try:
+                    if self.tls:
+                        s = self.tls.wrap_socket(s, server_side=True)
                     self.one(s, s.makefile("rb"))
                 except OSError:
                     pass  # the client went away
@@ -82,6 +87,9 @@ class Broken:
             headers[name.strip().lower()] = value.strip()
         chunked = "transfer-encoding" in headers
         self.seen.append((method, path))
+        if self.hasty and int(headers.get("content-length", 0)) > 60000:
+            s.sendall(self.render(method, *self.page(413)))
+            return
         body = self.read_body(f, headers)
         self.arrived.set()
         if self.silent:
