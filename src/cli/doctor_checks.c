@@ -23,6 +23,15 @@ has_code(const struct reply *r, const char *code)
 	return strcmp(r->code, code) == 0;
 }
 
+/* Postern's no to credentials that are no app's: by then the request was
+ * there. It may have had too many of them, or be without its database. */
+static bool
+is_refusal(const struct reply *r)
+{
+	return r->ours && (r->http.status == 401 || r->http.status == 429 ||
+			      r->http.status == 503);
+}
+
 /* The two headers, by what Postern misses. */
 static void
 judge_headers(struct doctor *d, const struct reply *r)
@@ -202,7 +211,7 @@ body_arrives(struct doctor *d, const struct ask *a, const char *what)
 	d->made = d->made || (done && d->works);
 	lost = (done && !came_back(&r, a->body_len)) ||
 	       (r.ours && r.http.status == 400);
-	ok = r.ours && !lost && (d->works ? done : r.http.status == 401);
+	ok = r.ours && !lost && (d->works ? done : is_refusal(&r));
 	if (ok)
 		goto out;
 	if (has_code(&r, "body_too_large")) {

@@ -18,7 +18,7 @@ class Broken:
                  silent=False, garbage=None, static=None, server=None,
                  basic=False, status=None, change_etag=False,
                  set_response=None, too_large=413, hasty=False,
-                 tls=None):
+                 fake_status=None, tls=None):
         self.port_behind = port
         self.drop_request = {h.lower() for h in drop_request}
         self.drop_response = {h.lower() for h in drop_response}
@@ -33,6 +33,7 @@ class Broken:
         self.status, self.change_etag = status, change_etag
         self.set_response = set_response or {}
         self.hasty = hasty  # refuses a body before it has come
+        self.fake_status = fake_status or {}  # after it was done
         self.tls = tls  # an ssl.SSLContext
         self.seen = []  # (method, path) of what came
         self.arrived = threading.Event()
@@ -148,6 +149,8 @@ class Broken:
             answer = r.status, r.getheaders(), r.read()
         finally:
             c.close()
+        if method in self.fake_status:
+            return self.page(self.fake_status[method])
         if self.pages and answer[0] >= 400:
             kept = [(k, v) for k, v in answer[1]
                     if k.lower() not in ("content-type", "content-length")]
