@@ -55,6 +55,7 @@ struct doctor {
 	char unknown[65];       /* a public key of no app */
 	char user[64];          /* of the scratch document */
 	bool answers;           /* something there speaks HTTP */
+	bool codes_lost;        /* refusals come without their body */
 	bool id_lost;           /* X-Request-Id does not come back */
 	bool works;             /* the credentials are let in */
 	bool made;              /* the scratch document is there */

@@ -304,6 +304,7 @@ is_postern(struct doctor *d, const struct reply *r)
 	report_add(&d->report, REPORT_OK, "mount", "Postern answers %s" PROBE,
 	    buf_str(&d->url.base));
 	d->id_lost = !r->id_echoed;
+	d->codes_lost = !r->problem;
 	check_pages(d, r);
 	/* A page of the web server's own takes the other headers with it. */
 	if (r->problem)

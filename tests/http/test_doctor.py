@@ -259,6 +259,12 @@ def test_lighttpd_error_pages(make, scratch):
     assert got.lines("refusals") == ['server.error-intercept = "disable"']
 
 
+def test_error_pages_with_credentials(broken, own):
+    """One fault, one finding."""
+    got = doctor(broken(pages=True).url, app=own)
+    assert (got.rc, got.bad()) == (1, {"refusals"}), got.out
+
+
 def test_error_pages_and_no_authorization(broken):
     got = doctor(broken(pages=True, drop_request={"authorization"}).url)
     assert got["Authorization"] == "fail" and got["X-Public-Key"] == "warn"
