@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/secret.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <getopt.h>
@@ -41,6 +42,8 @@ int cli_reseal(const struct command *self, int argc, char **argv,
 int cli_check(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 int cli_settings(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_doctor(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 
 /*
@@ -120,6 +123,15 @@ bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
+
+/* The app's secret key from the database that the settings name. CLI_FAILURE
+ * after having said what is wrong. The caller clears key. */
+int cli_fetch_key(
+    const char *public_key, const struct config_env *env, struct secret *key);
+
+/* A secret key from stdin: one line, asked for without echo on a terminal.
+ * Likewise. */
+int cli_read_key(struct secret *key);
 
 /* Who calls, as the audit trail names them: "cli:" and the login name. */
 enum { CLI_ACTOR_MAX = 64 };

@@ -2,20 +2,16 @@
  * postern check: does everything that the server needs stand where it should?
  * One line for each question, and what to do where the answer is no.
  */
-#include "base/json.h"
-#include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/report.h"
 #include "data/app_store.h"
 #include "data/event_store.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { DETAIL_MAX = 1024 };
 
 static const int64_t SEALS_MAX = INT64_C(1) << 32;
 static const int64_t SEALS_SOON = INT64_C(9) * (INT64_C(1) << 32) / 10;
@@ -25,48 +21,15 @@ static const struct option opts[] = {
 	CLI_OPTIONS_END,
 };
 
-/* The answers so far. */
-struct report {
-	bool json;
-	bool failed;
-	int count;
-	struct buf out;
-};
-
-/* Messages of other programs may be in any encoding, or cut in a character. */
-static void
-make_utf8(char *s)
-{
-	if (parse_utf8_valid(s, strlen(s)))
-		return;
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s >= 0x80)
-			*s = '?';
-}
-
 /* Add an answer; gives ok back. */
 static bool __attribute__((format(printf, 4, 5)))
 answer(struct report *r, bool ok, const char *name, const char *fmt, ...)
 {
-	char detail[DETAIL_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(detail, sizeof detail, fmt, ap);
+	report_vadd(r, ok ? REPORT_OK : REPORT_FAIL, name, fmt, ap);
 	va_end(ap);
-	make_utf8(detail);
-	r->failed = r->failed || !ok;
-	if (r->json) {
-		buf_addf(&r->out, "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":",
-		    r->count > 0 ? "," : "", name, ok ? "true" : "false");
-		json_add_string(&r->out, detail, strlen(detail));
-		buf_addc(&r->out, '}');
-	} else {
-		buf_addf(&r->out, "%-4s  %-10s  ", ok ? "ok" : "FAIL", name);
-		cli_add_text(&r->out, detail);
-		buf_addc(&r->out, '\n');
-	}
-	r->count++;
 	return ok;
 }
 
@@ -285,11 +248,6 @@ cli_check(const struct command *self, int argc, char **argv,
 	}
 	if (!cli_no_operands(self, argc, argv))
 		return CLI_USAGE;
-	if (r.json)
-		buf_adds(&r.out, "{\"checks\":[");
 	check_all(&r, env);
-	if (r.json)
-		buf_addf(&r.out, "],\"ok\":%s}\n", r.failed ? "false" : "true");
-	rc = cli_write(&r.out);
-	return r.failed ? CLI_FAILURE : rc;
+	return report_end(&r);
 }

@@ -22,6 +22,21 @@ static const struct command commands[] = {
 	{ "check", "check [--json]",
 	    "check settings, master key, database and schema",
 	    "  --json  print JSON\n", cli_check },
+	{ "doctor",
+	    "doctor URL [--server NAME] [--public-key KEY] [--timeout SECONDS] "
+	    "[--json]",
+	    "prove through a site's URL that the web server fits",
+	    "  --server NAME      lighttpd, apache-fcgid, apache-proxy, "
+	    "apache-htaccess,\n"
+	    "                     nginx or caddy (by the Server header)\n"
+	    "  --public-key KEY   an app's, to make real calls with\n"
+	    "  --timeout SECONDS  for each request (10)\n"
+	    "  --json             print JSON\n\n"
+	    "URL is what stands before /v1/. The app's secret key is read from "
+	    "standard\ninput if that is a pipe or a file, else it is taken "
+	    "from "
+	    "the database.\nNeeds curl.\n",
+	    cli_doctor },
 	{ "invite",
 	    "invite [--uses N] [--expires WHEN] [--label TEXT] [--json]\n"
 	    "       postern invite list [--json]\n"
