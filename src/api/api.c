@@ -28,6 +28,8 @@ static const struct route routes[] = {
 	    api_apps_disable },
 	{ M_POST, "/v1/apps/{public_key}/enable", NEED_ADMIN, BODY_NONE,
 	    api_apps_enable },
+	{ M_GET, "/v1/apps/{public_key}/events", NEED_ADMIN, BODY_NONE,
+	    api_apps_events },
 	{ M_GET, "/v1/whoami", NEED_TOKEN, BODY_NONE, api_whoami },
 	{ M_GET, "/v1/app", NEED_APP, BODY_NONE, api_app_get },
 	{ M_PATCH, "/v1/app", NEED_APP_CURRENT, BODY_MERGE_PATCH,
