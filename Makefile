@@ -4,6 +4,10 @@ CC ?= cc
 BUILD ?= build
 PREFIX ?= /usr/local
 DESTDIR ?=
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SHARE = $(PREFIX)/share/postern
+DOC = $(PREFIX)/share/doc/postern
+MAN = $(PREFIX)/share/man
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
@@ -37,10 +41,14 @@ objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
 SERVER_O := $(call objects,$(SERVER))
 TOOL_O := $(call objects,$(TOOL))
+UNIT_FILES := $(wildcard contrib/systemd/*)
+EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
-.PHONY: all help run test test-long test-unit test-http check-asan units \
-	lint format deps-run deps-test install clean
+.PHONY: all help run test test-long test-unit test-http test-packages \
+	check-asan units bench-freshness lint format deps-run deps-test \
+	install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -49,8 +57,10 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
+	@echo 'make bundle     a tarball for a shared host, without root'
 
 $(BUILD)/postern.fcgi: $(SHARED_O) $(SERVER_O)
 $(BUILD)/postern: $(SHARED_O) $(TOOL_O)
@@ -61,19 +71,19 @@ $(PROGRAMS):
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
-	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/migrations.c: tools/embed-sql $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
 	$(Q)tools/embed-sql $(sort $(filter %.sql,$^)) >$@
 
 $(BUILD)/migrations.o: $(BUILD)/migrations.c
-	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
-	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
 		$(LDFLAGS) -o $@ $(filter-out %/main.o %.h,$^) $(PKG_LIBS) \
 		-lcmocka
 
@@ -93,8 +103,11 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http: all
+test-unit test-http test-packages: all
 	@tools/test short $(@:test-%=%)
+
+bench-freshness: deps-test all
+	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
 
 check-asan:
 	@tools/test short asan
@@ -105,21 +118,29 @@ lint:
 format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
 
+# Examples and units name the paths of this installation.
 install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/postern \
-		$(DESTDIR)$(PREFIX)/share/postern/www \
-		$(DESTDIR)$(PREFIX)/share/doc/postern \
-		$(DESTDIR)$(PREFIX)/share/man/man1 \
-		$(DESTDIR)$(PREFIX)/share/man/man5 \
-		$(DESTDIR)$(PREFIX)/share/man/man8
+	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/postern \
+		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) \
+		$(addprefix $(MAN)/man,1 5 8))
 	install -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/postern.fcgi $(DESTDIR)$(PREFIX)/lib/postern/
-	install -m 644 www/* $(DESTDIR)$(PREFIX)/share/postern/www/
-	install -m 644 README.md CHANGES.md LICENSE lighttpd.conf.example \
-		$(DESTDIR)$(PREFIX)/share/doc/postern/
-	install -m 644 man/postern.1 $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 man/postern.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
-	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
+	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
+	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/
+	install -m 644 man/postern.1 $(DESTDIR)$(MAN)/man1/
+	install -m 644 man/postern.conf.5 $(DESTDIR)$(MAN)/man5/
+	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(MAN)/man8/
+	for f in $(EXAMPLES); do \
+		install -D -m 644 $$f $(DESTDIR)$(DOC)/$$f || exit; \
+	done
+	install -m 644 $(UNIT_FILES) $(DESTDIR)$(UNITDIR)/
+	sed -i 's|/usr/local/|$(PREFIX)/|g' \
+		$(addprefix $(DESTDIR)$(DOC)/,$(EXAMPLES)) \
+		$(addprefix $(DESTDIR)$(UNITDIR)/,$(notdir $(UNIT_FILES)))
+
+bundle:
+	@tools/bundle $(BUILD) $(VERSION)
 
 clean:
 	rm -rf build build-asan build-lint

@@ -33,4 +33,14 @@ enum status app_keys_rotate(const struct config *cfg, struct db *db,
 enum status app_keys_open(const struct config *cfg, const struct app *a,
     bool previous, struct secret *secret_hex) MUST_CHECK;
 
+/*
+ * Seal a row's secret anew, bound to it, under the current master key: its
+ * text is appended to *anew, which must be { 0 }. It is opened under the master
+ * key that key_id names, current or former; NULL is goliauth's format, tried
+ * under each, which the caller has to have allowed. ST_KEY_MISSING or ST_BROKEN
+ * as in seal_open; nothing is logged.
+ */
+enum status app_keys_reseal(const struct config *cfg, const char *public_key,
+    const char *key_id, const char *sealed, struct buf *anew) MUST_CHECK;
+
 #endif

@@ -49,4 +49,11 @@ enum problem auth_decide(struct auth *au, enum need need,
     const struct request *req, const struct buf *user,
     struct identity *id) MUST_CHECK;
 
+/*
+ * After a change of the app was a conflict: is the row's secret still the one
+ * that id was decided by, only sealed anew (postern reseal)? Then id has the
+ * row as it is now, and the caller may try again.
+ */
+bool auth_resealed(struct auth *au, struct identity *id) MUST_CHECK;
+
 #endif

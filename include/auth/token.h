@@ -29,8 +29,9 @@ struct token_parts {
 	size_t mac_len;
 };
 
-/* RFC 7515 section 7.1: length, alphabet, exactly three non-empty parts,
- * canonical base64url, a signature of 32, 48 or 64 bytes. */
+/* RFC 7515 section 7.1: text[len] is a NUL, for libjwt; length, alphabet,
+ * exactly three non-empty parts, canonical base64url, a signature of 32, 48 or
+ * 64 bytes. */
 bool token_split(
     const char *text, size_t len, struct token_parts *t) MUST_CHECK;
 

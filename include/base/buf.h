@@ -2,6 +2,7 @@
 #define POSTERN_BASE_BUF_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /*
  * A growing byte buffer. { 0 } is an empty one. data is NUL-terminated behind
@@ -16,11 +17,16 @@ struct buf {
 /* Append n bytes. */
 void buf_add(struct buf *b, const void *p, size_t n);
 
-/* Append a string / one byte / a formatted text. */
+/* Append a string / one byte / a decimal number / a formatted text. */
 void buf_adds(struct buf *b, const char *s);
 void buf_addc(struct buf *b, char c);
+void buf_addn(struct buf *b, int64_t n);
 void buf_addf(struct buf *b, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* A decimal number as a string that ends where text does. */
+enum { BUF_DECIMAL = 24 };
+const char *buf_decimal(int64_t n, char text[BUF_DECIMAL]);
 
 /* Make room for n more bytes without changing len. */
 void buf_reserve(struct buf *b, size_t n);
@@ -31,6 +37,10 @@ const char *buf_str(const struct buf *b);
 /* Set len to 0, keeping the memory; buf_wipe overwrites it first. */
 void buf_reset(struct buf *b);
 void buf_wipe(struct buf *b);
+
+/* Empty and overwritten for another use; memory beyond max bytes is released.
+ */
+void buf_shrink(struct buf *b, size_t max);
 
 /* Overwrite and release the memory; b is { 0 } afterwards. */
 void buf_free(struct buf *b);

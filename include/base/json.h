@@ -89,4 +89,7 @@ const char *json_unknown_member(const struct json *j, const char *const *known);
 /* Append s as a JSON string with its quotes. s must be UTF-8. */
 void json_add_string(struct buf *b, const char *s, size_t len);
 
+/* Append ,"name":value behind another member; a value of NULL is null. */
+void json_add_member(struct buf *b, const char *name, const char *value);
+
 #endif

@@ -31,7 +31,8 @@ const char *log_str(const char *s);
 		(k), NULL, (int64_t)(v)                                        \
 	}
 
-/* Set up; program is the syslog identity and the "program" of every line. */
+/* Set up; program is the syslog identity and the "program" of every line. Once
+ * more after a fork: each line has its process's id. */
 void log_init(const char *program, enum log_level level, enum log_format format,
     enum log_target target);
 

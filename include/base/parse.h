@@ -24,6 +24,11 @@ bool parse_has_control(const char *s, size_t len);
  */
 bool parse_base64url(const char *s, size_t len, struct buf *out);
 
+/* The same into out, which has room for PARSE_BASE64URL_LEN(len) bytes, or is
+ * NULL where only the form matters. On false out may have been written to. */
+#define PARSE_BASE64URL_LEN(len) ((len) / 4 * 3 + (len) % 4 * 3 / 4)
+bool parse_base64url_to(const char *s, size_t len, unsigned char *out);
+
 /* Append base64url without padding of n bytes. */
 void parse_base64url_add(struct buf *out, const void *p, size_t n);
 

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/secret.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <getopt.h>
@@ -39,6 +40,10 @@ int cli_invite(const struct command *self, int argc, char **argv,
 int cli_reseal(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 int cli_check(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_settings(const struct command *self, int argc, char **argv,
+    const struct config_env *env);
+int cli_doctor(const struct command *self, int argc, char **argv,
     const struct config_env *env);
 
 /*
@@ -111,8 +116,26 @@ bool cli_connect(struct db *db);
  */
 bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 
+/* For cli_usage, with what was given. */
+#define CLI_EXPIRY_FAULT                                                       \
+	"--expires is never, a time such as 2030-01-31T00:00:00Z, or from "    \
+	"now: 90s, 30m, 12h, 7d; not '%s'"
+
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
+
+/* The app's secret key from the database that the settings name. CLI_FAILURE
+ * after having said what is wrong. The caller clears key. */
+int cli_fetch_key(
+    const char *public_key, const struct config_env *env, struct secret *key);
+
+/* A secret key from stdin: one line, asked for without echo on a terminal.
+ * Likewise. */
+int cli_read_key(struct secret *key);
+
+/* Who calls, as the audit trail names them: "cli:" and the login name. */
+enum { CLI_ACTOR_MAX = 64 };
+void cli_actor(char actor[CLI_ACTOR_MAX]);
 
 /* Say what became of an operation on the app of public_key (may be NULL);
  * CLI_FAILURE. */

@@ -24,6 +24,7 @@ struct app {
 	double expires_epoch;
 	char *previous_valid_until;
 	double previous_epoch;
+	int64_t rotated_us;    /* which secrets these are */
 	char *sealed;          /* encrypted_secret_key */
 	char *key_id;          /* master_key_id, NULL = goliauth's format */
 	char *previous_sealed; /* NULL = none */
@@ -90,12 +91,13 @@ enum status app_store_set_disabled(struct db *db, const char *actor,
 enum status app_store_list(struct db *db, int64_t after, int limit,
     struct app **list, size_t *n) MUST_CHECK;
 
-/* Write down uses of secrets in one statement; apps that are gone are left
- * out. */
+/* Write down uses of secrets at once, each for the secret that it was by now;
+ * apps that are gone are left out. */
 struct app_use {
 	int64_t app_id;
-	bool previous; /* which secret */
-	int64_t at_us; /* monotonic */
+	bool previous;      /* which secret, */
+	int64_t rotated_us; /* by the row as it was known */
+	int64_t at_us;      /* monotonic */
 };
 enum status app_store_note_uses(
     struct db *db, const struct app_use *uses, size_t n) MUST_CHECK;

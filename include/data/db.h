@@ -78,10 +78,6 @@ const char *db_state(const struct db *db);
 /* The last error's text, for the operator only; "" if none. */
 const char *db_error(const struct db *db);
 
-/* libpq's socket is closed without a word to the server: for a child that
- * inherited it. */
-void db_abandon(struct db *db);
-
 /*
  * Execute a statement with text parameters (NULL = SQL NULL). ST_OK with
  * *res (which may have no rows), else an error, *res untouched: ST_CONFLICT

@@ -24,6 +24,10 @@ void app_event_clear(struct app_event *e);
 enum status event_store_list(struct db *db, const char *public_key,
     int64_t limit, struct app_event **list, size_t *n) MUST_CHECK;
 
+/* The number of the newest event, 0 if there is none: at most as many were
+ * written. */
+enum status event_store_last_id(struct db *db, int64_t *id) MUST_CHECK;
+
 /* Append an event as a JSON object. */
 void event_json(struct buf *b, const struct app_event *e);
 

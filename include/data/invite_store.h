@@ -1,6 +1,7 @@
 #ifndef POSTERN_DATA_INVITE_STORE_H
 #define POSTERN_DATA_INVITE_STORE_H
 
+#include "base/buf.h"
 #include "base/secret.h"
 #include "base/status.h"
 #include "data/db.h"
@@ -19,17 +20,18 @@ struct invite {
 	char *created_at; /* RFC 3339; the next two NULL when null */
 	char *expires_at;
 	char *revoked_at;
-	bool good; /* it may register now */
+	char *state; /* good (it may register now), used_up, expired, revoked */
 };
 void invite_clear(struct invite *i);
 
 /* Has this the form of an invite: "postern-invite-" and 64 hex digits? */
 bool invite_is_token(const char *token, size_t len);
 
-/* Make one for 1 to 10^9 uses that is good for valid_s seconds (0 = without
- * end). ST_OK with *token, which is nowhere else, and *i. */
+/* Make one for uses (at least 1) registrations, good until expires_at (RFC
+ * 3339; NULL = without end). ST_OK with *token, which is nowhere else, and
+ * *i. */
 enum status invite_store_create(struct db *db, const char *label, int64_t uses,
-    int64_t valid_s, struct secret *token, struct invite *i) MUST_CHECK;
+    const char *expires_at, struct secret *token, struct invite *i) MUST_CHECK;
 
 /* Which invite a token is, if it may register now; it is not used up by that.
  * ST_NOT_FOUND. */
@@ -47,5 +49,8 @@ enum status invite_store_revoke(
 /* All in order of id; the caller clears each and frees the array. */
 enum status invite_store_list(
     struct db *db, struct invite **list, size_t *n) MUST_CHECK;
+
+/* Append an invite's members of a JSON object, without the braces. */
+void invite_json_members(struct buf *b, const struct invite *i);
 
 #endif

@@ -25,6 +25,10 @@ const char *response_reason(int status);
  */
 void response_render(const struct response *res, bool head, struct buf *out);
 
+/* Wiped and ready for the next answer, its memory kept as far as it is small.
+ */
+void response_reset(struct response *res);
+
 /* Forget everything made so far, wiping it; headers too. */
 void response_clear(struct response *res);
 

@@ -1,7 +1,8 @@
 /*
  * /v1/app: the calling app itself, and /v1/whoami. What changes the app is
  * guarded by the sealed key that verified the request: a rotation in between
- * makes it a conflict, so an old secret never wins a race.
+ * makes it a conflict, so an old secret never wins a race. The same secret
+ * sealed anew in between makes none.
  */
 #include "api/api.h"
 #include "auth/app_keys.h"
@@ -13,20 +14,14 @@
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	buf_addf(b, ",\"%s\":", name);
-	json_add_string(b, value, strlen(value));
-}
-
-static void
 add_brief(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "{\"id\":%" PRId64, a->id);
-	add_member(b, "name", a->name);
-	add_member(b, "public_key", a->public_key);
-	add_member(b, "created_at", a->created_at);
-	add_member(b, "updated_at", a->updated_at);
+	buf_adds(b, "{\"id\":");
+	buf_addn(b, a->id);
+	json_add_member(b, "name", a->name);
+	json_add_member(b, "public_key", a->public_key);
+	json_add_member(b, "created_at", a->created_at);
+	json_add_member(b, "updated_at", a->updated_at);
 	buf_addc(b, '}');
 }
 
@@ -72,20 +67,35 @@ api_app_get(struct call *c)
 	return p;
 }
 
+/*
+ * Whether to make a change once more: it was a conflict only because the same
+ * secret had been sealed anew. c->who.app is then the row as it is now.
+ */
+static bool
+again(struct call *c, enum status st)
+{
+	return st == ST_CONFLICT && auth_resealed(c->api->auth, &c->who);
+}
+
 enum problem
 api_app_patch(struct call *c)
 {
-	const struct app *me = c->who.app;
 	struct app_patch patch = { 0 };
 	struct app a = { 0 };
 	char *name = NULL;
+	enum status st;
 	enum problem p;
 
 	p = api_app_name(c, &name);
 	patch.name = name;
-	if (p == P_NONE)
-		p = problem_from_status(app_store_patch(
-		    c->api->db, "app", me->public_key, me->sealed, &patch, &a));
+	if (p == P_NONE) {
+		do
+			st = app_store_patch(c->api->db, "app",
+			    c->who.app->public_key, c->who.app->sealed, &patch,
+			    &a);
+		while (again(c, st));
+		p = problem_from_status(st);
+	}
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
 	free(name);
@@ -96,21 +106,27 @@ api_app_patch(struct call *c)
 enum problem
 api_app_delete(struct call *c)
 {
-	const struct app *me = c->who.app;
+	enum status st;
 
 	c->res->status = 204;
-	return problem_from_status(
-	    app_store_delete(c->api->db, "app", me->public_key, me->sealed));
+	do
+		st = app_store_delete(c->api->db, "app", c->who.app->public_key,
+		    c->who.app->sealed);
+	while (again(c, st));
+	return problem_from_status(st);
 }
 
 enum problem
 api_app_end_previous(struct call *c)
 {
-	const struct app *me = c->who.app;
+	enum status st;
 
 	c->res->status = 204;
-	return problem_from_status(app_store_end_previous(
-	    c->api->db, "app", me->public_key, me->sealed));
+	do
+		st = app_store_end_previous(c->api->db, "app",
+		    c->who.app->public_key, c->who.app->sealed);
+	while (again(c, st));
+	return problem_from_status(st);
 }
 
 enum problem
@@ -138,16 +154,21 @@ api_grace(struct call *c, int64_t *grace)
 enum problem
 api_app_rotate(struct call *c)
 {
-	const struct app *me = c->who.app;
 	struct app a = { 0 };
 	struct secret secret = { 0 };
 	int64_t grace;
+	enum status st;
 	enum problem p;
 
 	p = api_grace(c, &grace);
-	if (p == P_NONE)
-		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
-		    "app", me->public_key, me->sealed, grace, &a, &secret));
+	if (p == P_NONE) {
+		do
+			st = app_keys_rotate(c->api->cfg, c->api->db, "app",
+			    c->who.app->public_key, c->who.app->sealed, grace,
+			    &a, &secret);
+		while (again(c, st));
+		p = problem_from_status(st);
+	}
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
 	secret_clear(&secret);

@@ -90,9 +90,12 @@ api_apps_create(struct call *c)
 		goto out;
 	new.name = name;
 	st = app_keys_create(c->api->cfg, c->api->db, &new, &a, &secret);
-	/* The invite's last use went to another, just now. */
-	p = st == ST_PRECONDITION ? P_INVALID_CREDENTIALS
-				  : problem_from_status(st);
+	p = problem_from_status(st);
+	if (st == ST_PRECONDITION) {
+		/* The invite was good until just now. */
+		c->who.reason = "invite_not_good";
+		p = P_INVALID_CREDENTIALS;
+	}
 	if (p != P_NONE)
 		goto out;
 	api_app_secret(c, 201, &a, &secret);

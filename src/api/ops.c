@@ -18,7 +18,10 @@ api_readyz(struct call *c)
 {
 	if (schema_ready(c->api->db) != ST_OK)
 		return api_refuse(c, P_UNAVAILABLE,
-		    "Not ready: the database is %s.", db_state(c->api->db));
+		    "Not ready: the database is %s.",
+		    db_is_up(c->api->db)
+			? "read-only, or its schema is outdated"
+			: db_state(c->api->db));
 	api_json(c, 200);
 	buf_adds(&c->res->body, "{\"status\":\"ready\"}\n");
 	return P_NONE;

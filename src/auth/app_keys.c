@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/seal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 enum { PUBLIC_KEY_BYTES_MAX = 64 };
@@ -77,19 +78,18 @@ app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
 /* Under the master key that the row names. What goliauth sealed names none, and
  * is tried under each. */
 static enum status
-open_with(const struct config *cfg, const struct app *a, const char *key_id,
+open_with(const struct config *cfg, const char *public_key, const char *key_id,
     const char *sealed, struct secret *raw)
 {
 	const struct master_key_list *old = &cfg->master_keys_old;
 	enum status st;
 	size_t i;
 
-	st = seal_open(&cfg->master_key, key_id, a->public_key, sealed, raw);
+	st = seal_open(&cfg->master_key, key_id, public_key, sealed, raw);
 	for (i = 0; i < old->n; i++) {
 		if (st != (key_id == NULL ? ST_BROKEN : ST_KEY_MISSING))
 			break;
-		st =
-		    seal_open(&old->key[i], key_id, a->public_key, sealed, raw);
+		st = seal_open(&old->key[i], key_id, public_key, sealed, raw);
 	}
 	return st;
 }
@@ -109,7 +109,7 @@ app_keys_open(const struct config *cfg, const struct app *a, bool previous,
 		    LOG_S("hint", "POSTERN_GOLIAUTH_ROWS=accept opens it"));
 		return ST_BROKEN;
 	}
-	st = open_with(cfg, a, key_id, sealed, &raw);
+	st = open_with(cfg, a->public_key, key_id, sealed, &raw);
 	if (st == ST_KEY_MISSING)
 		log_error("master_key_missing",
 		    LOG_S("public_key", a->public_key),
@@ -122,6 +122,36 @@ app_keys_open(const struct config *cfg, const struct app *a, bool previous,
 		secret_new(secret_hex, 2 * raw.len);
 		hex_encode(
 		    (const unsigned char *)raw.data, raw.len, secret_hex->data);
+	}
+	secret_clear(&raw);
+	return st;
+}
+
+/* What was sealed takes the place of the only copy: it has to open. */
+static void
+prove(const struct config *cfg, const char *public_key, const char *sealed,
+    const struct secret *raw)
+{
+	struct secret again = { 0 };
+
+	if (seal_open(&cfg->master_key, cfg->master_key.id, public_key, sealed,
+		&again) != ST_OK ||
+	    !secret_equal(&again, raw->data, raw->len))
+		abort();
+	secret_clear(&again);
+}
+
+enum status
+app_keys_reseal(const struct config *cfg, const char *public_key,
+    const char *key_id, const char *sealed, struct buf *anew)
+{
+	struct secret raw = { 0 };
+	enum status st;
+
+	st = open_with(cfg, public_key, key_id, sealed, &raw);
+	if (st == ST_OK) {
+		seal_key(&cfg->master_key, public_key, &raw, anew);
+		prove(cfg, public_key, buf_str(anew), &raw);
 	}
 	secret_clear(&raw);
 	return st;

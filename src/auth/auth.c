@@ -86,6 +86,14 @@ auth_due_us(const struct auth *au)
 	return MIN(uses_due_us(au->uses), au->purge_us);
 }
 
+static void
+purge_jtis(struct auth *au)
+{
+	if (db_is_up(au->db) && jti_purge(au->db) != ST_OK)
+		log_warn("jti_purge_failed", LOG_S("error", db_error(au->db)));
+	au->purge_us = clock_mono_us() + PURGE_MS * 1000;
+}
+
 void
 auth_tend(struct auth *au)
 {
@@ -93,17 +101,17 @@ auth_tend(struct auth *au)
 
 	if (now >= uses_due_us(au->uses))
 		uses_flush(au->uses);
-	if (now < au->purge_us)
-		return;
-	if (db_is_up(au->db) && jti_purge(au->db) != ST_OK)
-		log_warn("jti_purge_failed", LOG_S("error", db_error(au->db)));
-	au->purge_us = now + PURGE_MS * 1000;
+	if (now >= au->purge_us)
+		purge_jtis(au);
 }
 
 void
 auth_finish(struct auth *au)
 {
 	uses_flush(au->uses);
+	/* Not every process lives for a round: a CGI has one request. */
+	if (au->cfg->jwt_single_use)
+		purge_jtis(au);
 }
 
 void
@@ -444,4 +452,27 @@ auth_decide(struct auth *au, enum need need, const struct request *req,
 			p = decide_kind(need, user, id);
 		return p != P_NONE ? p : use_up(au, id);
 	}
+}
+
+bool
+auth_resealed(struct auth *au, struct identity *id)
+{
+	struct key_entry *now = NULL;
+	const struct key_entry *was = id->key;
+	bool same;
+
+	if (keyring_find(au->keys, was->app.public_key, true, &now) != ST_OK)
+		return false;
+	same = now->state == KEY_OPEN && now->app.disabled_at == NULL &&
+	       (now->app.expires_at == NULL ||
+		   now->app.expires_epoch > clock_wall()) &&
+	       secret_equal(&was->current, now->current.data, now->current.len);
+	if (same) {
+		key_entry_release(id->key);
+		id->key = now;
+		id->app = &now->app;
+	} else {
+		key_entry_release(now);
+	}
+	return same;
 }

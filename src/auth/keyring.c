@@ -120,14 +120,14 @@ read_entry(
 	return ST_OK;
 }
 
-/* The cache needs no ciphertexts. */
+/* The cache needs no ciphertexts. A row is as old as its question. */
 static void
-store(struct keyring *kr, struct key_entry *e)
+store(struct keyring *kr, struct key_entry *e, int64_t asked_us)
 {
 	free(e->app.sealed);
 	free(e->app.previous_sealed);
 	e->app.sealed = e->app.previous_sealed = NULL;
-	key_cache_store(kr->cache, e, clock_mono_us());
+	key_cache_store(kr->cache, e, asked_us);
 }
 
 enum status
@@ -135,16 +135,18 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
     struct key_entry **e)
 {
 	enum status st;
+	int64_t asked_us;
 	int tries;
 
 	if (fresh)
 		return read_entry(kr, public_key, e);
 	*e = key_cache_find(kr->cache, public_key, clock_mono_us());
 	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
+		asked_us = clock_mono_us();
 		st = read_entry(kr, public_key, e);
 		if (st != ST_OK)
 			return st;
-		store(kr, *e);
+		store(kr, *e, asked_us);
 		db_step(kr->db);
 		if (!(*e)->changed || tries + 1 == TRIES)
 			break;

@@ -59,10 +59,13 @@ uses_note(struct uses *u, struct key_entry *e, bool previous)
 	if (e->uses_round[previous] == u->round)
 		return;
 	if (u->n == NOTED_MAX)
-		return; /* the next round has room; due_us is now */
+		uses_flush(u);
+	if (u->n == NOTED_MAX)
+		return; /* the database is away */
 	e->uses_round[previous] = u->round;
 	u->noted[u->n++] = (struct app_use){ .app_id = e->app.id,
 		.previous = previous,
+		.rotated_us = e->app.rotated_us,
 		.at_us = clock_mono_us() };
 	if (u->n == NOTED_MAX)
 		u->due_us = 0;

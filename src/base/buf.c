@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BUF_MIN = 64 };
+enum { BUF_MIN = 256 };
 
 void
 buf_reserve(struct buf *b, size_t n)
@@ -43,7 +43,8 @@ buf_reserve(struct buf *b, size_t n)
 void
 buf_add(struct buf *b, const void *p, size_t n)
 {
-	buf_reserve(b, n);
+	if (b->data == NULL || n >= b->cap - b->len)
+		buf_reserve(b, n);
 	if (n > 0)
 		memcpy(b->data + b->len, p, n);
 	b->len += n;
@@ -59,7 +60,33 @@ buf_adds(struct buf *b, const char *s)
 void
 buf_addc(struct buf *b, char c)
 {
-	buf_add(b, &c, 1);
+	if (b->data == NULL || b->len + 2 > b->cap)
+		buf_reserve(b, 1);
+	b->data[b->len++] = c;
+	b->data[b->len] = '\0';
+}
+
+const char *
+buf_decimal(int64_t n, char text[BUF_DECIMAL])
+{
+	uint64_t u = n < 0 ? -(uint64_t)n : (uint64_t)n;
+	char *p = text + BUF_DECIMAL;
+
+	*--p = '\0';
+	do
+		*--p = (char)('0' + u % 10);
+	while ((u /= 10) > 0);
+	if (n < 0)
+		*--p = '-';
+	return p;
+}
+
+void
+buf_addn(struct buf *b, int64_t n)
+{
+	char text[BUF_DECIMAL];
+
+	buf_adds(b, buf_decimal(n, text));
 }
 
 void
@@ -100,6 +127,14 @@ buf_wipe(struct buf *b)
 	if (b->data != NULL)
 		explicit_bzero(b->data, b->cap);
 	b->len = 0;
+}
+
+void
+buf_shrink(struct buf *b, size_t max)
+{
+	buf_wipe(b);
+	if (b->cap > max)
+		buf_free(b);
 }
 
 void

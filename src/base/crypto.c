@@ -36,42 +36,46 @@ crypto_mac_len(enum crypto_hash hash)
 	return lens[hash];
 }
 
-/* EVP_MAC_fetch walks the providers: once is enough. */
-static EVP_MAC *
-hmac_algorithm(void)
+/* A context for each hash, made once: fetching walks the providers. */
+static EVP_MAC_CTX *
+hmac_context(enum crypto_hash hash)
 {
-	static EVP_MAC *mac;
+	static const char *const digests[] = { "SHA256", "SHA384", "SHA512" };
+	static EVP_MAC_CTX *contexts[3];
+	char digest[8];
+	OSSL_PARAM params[2];
+	EVP_MAC *mac;
 
-	if (mac == NULL)
-		mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-	return mac;
+	if (contexts[hash] != NULL)
+		return contexts[hash];
+	mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
+	if (mac != NULL)
+		contexts[hash] = EVP_MAC_CTX_new(mac);
+	EVP_MAC_free(mac);
+	memcpy(digest, digests[hash], strlen(digests[hash]) + 1);
+	params[0] =
+	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
+	params[1] = OSSL_PARAM_construct_end();
+	if (contexts[hash] != NULL &&
+	    EVP_MAC_CTX_set_params(contexts[hash], params) != 1) {
+		EVP_MAC_CTX_free(contexts[hash]);
+		contexts[hash] = NULL;
+	}
+	return contexts[hash];
 }
 
 bool
 crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
     const void *p, size_t n, unsigned char *out)
 {
-	static const char *const digests[] = { "SHA256", "SHA384", "SHA512" };
-	char digest[8];
-	OSSL_PARAM params[2];
-	EVP_MAC_CTX *ctx = NULL;
+	EVP_MAC_CTX *ctx = hmac_context(hash);
 	size_t want = crypto_mac_len(hash), got = 0;
-	bool ok = false;
+	bool ok;
 
-	if (keylen == 0 || hmac_algorithm() == NULL)
-		goto out;
-	ctx = EVP_MAC_CTX_new(hmac_algorithm());
-	if (ctx == NULL)
-		goto out;
-	memcpy(digest, digests[hash], strlen(digests[hash]) + 1);
-	params[0] =
-	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
-	params[1] = OSSL_PARAM_construct_end();
-	ok = EVP_MAC_init(ctx, key, keylen, params) == 1 &&
+	ok = ctx != NULL && keylen > 0 &&
+	     EVP_MAC_init(ctx, key, keylen, NULL) == 1 &&
 	     EVP_MAC_update(ctx, p, n) == 1 &&
 	     EVP_MAC_final(ctx, out, &got, want) == 1 && got == want;
-out:
-	EVP_MAC_CTX_free(ctx);
 	if (!ok)
 		OPENSSL_cleanse(out, want);
 	return ok;

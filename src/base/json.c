@@ -38,27 +38,38 @@ widen(struct buf *out, const char *text, size_t len, const struct buf *wide)
 	buf_add(out, text + from, len - from);
 }
 
+/* The one tokener of this process, made at its first use. */
+static struct json_tokener *
+tokener(void)
+{
+	static struct json_tokener *tok;
+
+	if (tok != NULL)
+		return tok;
+	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
+	if (tok == NULL)
+		abort();
+	json_tokener_set_flags(
+	    tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+	return tok;
+}
+
 /* An object of that many members, or NULL if json-c disagrees with our
  * reading: nobody is right then. */
 static struct json_object *
 parse_checked(const char *text, size_t len, size_t members)
 {
-	struct json_tokener *tok;
+	struct json_tokener *tok = tokener();
 	struct json_object *o;
 	enum json_tokener_error err;
 	size_t end;
 
 	if (len > INT_MAX)
 		return NULL;
-	tok = json_tokener_new_ex(JSON_MAX_DEPTH + 1);
-	if (tok == NULL)
-		abort();
-	json_tokener_set_flags(
-	    tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
 	o = json_tokener_parse_ex(tok, text, (int)len);
 	err = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);
-	json_tokener_free(tok);
+	json_tokener_reset(tok);
 	if (err == json_tokener_success && end == len &&
 	    json_object_is_type(o, json_type_object) &&
 	    (size_t)json_object_object_length(o) == members)
@@ -218,18 +229,42 @@ json_unknown_member(const struct json *j, const char *const *known)
 	return NULL;
 }
 
+/* What stands in a JSON string as itself. */
+static bool
+is_plain(char c)
+{
+	return c != '"' && c != '\\' && (unsigned char)c >= 0x20 && c != 0x7f;
+}
+
 void
 json_add_string(struct buf *b, const char *s, size_t len)
 {
-	size_t i;
+	size_t i, from = 0;
 
+	buf_reserve(b, len + 2);
 	buf_addc(b, '"');
-	for (i = 0; i < len; i++)
+	for (i = 0; i < len; i++) {
+		if (is_plain(s[i]))
+			continue;
+		buf_add(b, s + from, i - from);
+		from = i + 1;
 		if (s[i] == '"' || s[i] == '\\')
 			buf_addf(b, "\\%c", s[i]);
-		else if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-			buf_addf(b, "\\u%04x", (unsigned)s[i]);
 		else
-			buf_addc(b, s[i]);
+			buf_addf(b, "\\u%04x", (unsigned)s[i]);
+	}
+	buf_add(b, s + from, len - from);
 	buf_addc(b, '"');
+}
+
+void
+json_add_member(struct buf *b, const char *name, const char *value)
+{
+	buf_adds(b, ",\"");
+	buf_adds(b, name);
+	buf_adds(b, "\":");
+	if (value != NULL)
+		json_add_string(b, value, strlen(value));
+	else
+		buf_adds(b, "null");
 }

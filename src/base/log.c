@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 
+#include "base/buf.h"
 #include "base/parse.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
 #include <unistd.h>
@@ -30,8 +32,10 @@ static struct {
 	enum log_level level;
 	enum log_format format;
 	enum log_target target;
+	pid_t pid;
+	bool never_blocks;     /* stderr is a file, not a pipe */
 	unsigned long dropped; /* lines that stderr had no room for */
-} logger = { "", LOG_LVL_INFO, LOG_FMT_LOGFMT, LOG_TO_STDERR, 0 };
+} logger = { .level = LOG_LVL_INFO };
 
 static const struct {
 	const char *name;
@@ -52,10 +56,15 @@ void
 log_init(const char *program, enum log_level level, enum log_format format,
     enum log_target target)
 {
+	struct stat sb;
+
 	snprintf(logger.program, sizeof(logger.program), "%s", program);
 	logger.level = level;
 	logger.format = format;
 	logger.target = target;
+	logger.pid = getpid();
+	logger.never_blocks =
+	    fstat(STDERR_FILENO, &sb) == 0 && S_ISREG(sb.st_mode);
 	closelog();
 	if (target == LOG_TO_SYSLOG)
 		openlog(logger.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
@@ -137,7 +146,8 @@ needs_quotes(const char *s)
 	if (*s == '\0' || logger.format == LOG_FMT_JSON)
 		return true;
 	for (; *s != '\0'; s++) {
-		if (*s <= ' ' || *s >= 0x7f || strchr("\"\\=", *s) != NULL)
+		if (*s <= ' ' || *s >= 0x7f || *s == '"' || *s == '\\' ||
+		    *s == '=')
 			return true;
 	}
 	return false;
@@ -198,26 +208,32 @@ put_text(struct line *l, const char *key, const char *s)
 static void
 put_number(struct line *l, const char *key, int64_t n)
 {
-	char s[24];
+	char s[BUF_DECIMAL];
 
-	if (!put_key(l, key))
-		return;
-	snprintf(s, sizeof(s), "%" PRId64, n);
-	puts_to(l, s);
+	if (put_key(l, key))
+		puts_to(l, buf_decimal(n, s));
 }
 
-/* RFC 3339 in UTC, with microseconds. */
+/* RFC 3339 in UTC, with microseconds; the second's text is made once. */
 static void
 put_time(struct line *l)
 {
+	static time_t second = -1;
+	static char s[40];
 	struct timespec ts = { 0 };
 	struct tm tm = { 0 };
-	char day[32], s[64];
+	long us;
+	size_t i;
 
 	clock_gettime(CLOCK_REALTIME, &ts);
-	gmtime_r(&ts.tv_sec, &tm);
-	strftime(day, sizeof(day), "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(s, sizeof(s), "%s.%06ldZ", day, ts.tv_nsec / 1000);
+	if (ts.tv_sec != second) {
+		gmtime_r(&ts.tv_sec, &tm);
+		strftime(s, sizeof(s), "%Y-%m-%dT%H:%M:%S.000000Z", &tm);
+		second = ts.tv_sec;
+	}
+	us = ts.tv_nsec / 1000;
+	for (i = strlen(s) - 2; s[i] != '.'; i--, us /= 10)
+		s[i] = (char)('0' + us % 10);
 	put_text(l, "time", s);
 }
 
@@ -230,7 +246,8 @@ write_stderr(const struct line *l)
 {
 	struct pollfd p = { .fd = STDERR_FILENO, .events = POLLOUT };
 
-	if (poll(&p, 1, 0) == 1 && p.revents == POLLOUT &&
+	if ((logger.never_blocks ||
+		(poll(&p, 1, 0) == 1 && p.revents == POLLOUT)) &&
 	    write(STDERR_FILENO, l->s, l->len) == (ssize_t)l->len)
 		logger.dropped = 0;
 	else
@@ -264,7 +281,7 @@ log_fields(
 	put_text(&l, "level", levels[level].name);
 	if (logger.program[0] != '\0')
 		put_text(&l, "program", logger.program);
-	put_number(&l, "pid", getpid());
+	put_number(&l, "pid", logger.pid != 0 ? logger.pid : getpid());
 	put_text(&l, "event", event);
 	if (logger.dropped > 0)
 		put_number(&l, "dropped_lines", (int64_t)logger.dropped);

@@ -97,45 +97,113 @@ take_back(struct buf *b, size_t len)
 		b->data[len] = '\0';
 }
 
-static int
-base64url_value(char c)
+/* RFC 4648 section 5: the six bits of each character, plus 1; 0 for any
+ * other. */
+static const unsigned char base64url_value[256] = {
+	['A'] = 1,
+	2,
+	3,
+	4,
+	5,
+	6,
+	7,
+	8,
+	9,
+	10,
+	11,
+	12,
+	13,
+	14,
+	15,
+	16,
+	17,
+	18,
+	19,
+	20,
+	21,
+	22,
+	23,
+	24,
+	25,
+	26,
+	['a'] = 27,
+	28,
+	29,
+	30,
+	31,
+	32,
+	33,
+	34,
+	35,
+	36,
+	37,
+	38,
+	39,
+	40,
+	41,
+	42,
+	43,
+	44,
+	45,
+	46,
+	47,
+	48,
+	49,
+	50,
+	51,
+	52,
+	['0'] = 53,
+	54,
+	55,
+	56,
+	57,
+	58,
+	59,
+	60,
+	61,
+	62,
+	['-'] = 63,
+	['_'] = 64,
+};
+
+bool
+parse_base64url_to(const char *s, size_t len, unsigned char *out)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '-' ? 62 : c == '_' ? 63 : -1;
+	uint32_t bits = 0;
+	size_t i;
+	int v, have = 0;
+
+	if (len % 4 == 1)
+		return false;
+	for (i = 0; i < len; i++) {
+		v = base64url_value[(unsigned char)s[i]] - 1;
+		if (v < 0)
+			return false;
+		bits = bits << 6 | (uint32_t)v;
+		have += 6;
+		if (have < 8)
+			continue;
+		have -= 8;
+		if (out != NULL)
+			*out++ = (unsigned char)(bits >> have & 0xff);
+	}
+	/* What is left over must be zero, or two texts mean the same bytes. */
+	return (bits & ((1u << have) - 1)) == 0;
 }
 
 bool
 parse_base64url(const char *s, size_t len, struct buf *out)
 {
-	uint32_t bits = 0;
-	size_t i, start = out->len;
-	int v, have = 0;
+	size_t start = out->len;
 
-	if (len % 4 == 1)
+	buf_reserve(out, PARSE_BASE64URL_LEN(len));
+	if (!parse_base64url_to(s, len, (unsigned char *)out->data + start)) {
+		take_back(out, start);
 		return false;
-	buf_reserve(out, len / 4 * 3 + 2);
-	for (i = 0; i < len; i++) {
-		v = base64url_value(s[i]);
-		if (v < 0)
-			goto bad;
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have >= 8) {
-			have -= 8;
-			buf_addc(out, (char)(bits >> have & 0xff));
-		}
 	}
-	/* What is left over must be zero, or two texts mean the same bytes. */
-	if ((bits & ((1u << have) - 1)) == 0)
-		return true;
-bad:
-	take_back(out, start);
-	return false;
+	out->len = start + PARSE_BASE64URL_LEN(len);
+	out->data[out->len] = '\0';
+	return true;
 }
 
 void
@@ -218,8 +286,9 @@ parse_is_b64token(const char *s, size_t len)
 {
 	size_t i = 0;
 
-	while (i < len && s[i] != '\0' &&
-	       (is_alnum(s[i]) || strchr("-._~+/", s[i]) != NULL))
+	while (i < len &&
+	       (is_alnum(s[i]) || s[i] == '.' || s[i] == '-' || s[i] == '_' ||
+		   s[i] == '~' || s[i] == '+' || s[i] == '/'))
 		i++;
 	if (i == 0)
 		return false;

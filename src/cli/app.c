@@ -12,13 +12,11 @@
 #include "data/schema.h"
 
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
-#include <unistd.h>
 
-enum { ACTOR_MAX = 64, PAGE = 100, EVENTS_MAX = 1000 };
+enum { PAGE = 100, EVENTS_DEFAULT = 1000 };
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 /* One call of a command: what was asked for, and by which way. */
@@ -31,30 +29,15 @@ struct call {
 	int64_t after;
 	struct buf expires; /* RFC 3339; empty = never */
 	bool expires_given;
-	char actor[ACTOR_MAX];
+	char actor[CLI_ACTOR_MAX];
 	struct config cfg;
 	struct db *db;
 };
 
-static void
-set_actor(char *actor, size_t size)
-{
-	const struct passwd *pw = getpwuid(getuid());
-	struct buf b = { 0 };
-
-	if (pw != NULL && pw->pw_name[0] != '\0')
-		cli_add_text(&b, pw->pw_name);
-	else
-		buf_addf(&b, "uid%ju", (uintmax_t)getuid());
-	strcpy(actor, "cli:");
-	strncat(actor, buf_str(&b), size - sizeof "cli:");
-	buf_free(&b);
-}
-
 static bool
 open_call(struct call *k, const struct config_env *env, unsigned need)
 {
-	set_actor(k->actor, sizeof k->actor);
+	cli_actor(k->actor);
 	k->db = cli_open(
 	    &k->cfg, env, CONFIG_NEED_DATABASE | need, schema_required());
 	return k->db != NULL;
@@ -350,37 +333,51 @@ add_event_line(struct buf *out, const struct app_event *e)
 	buf_addc(out, '\n');
 }
 
+static void
+add_events(const struct call *k, struct buf *out, const struct app_event *list,
+    size_t n)
+{
+	size_t i;
+
+	if (k->json)
+		buf_adds(out, "{\"events\":[");
+	else
+		buf_addf(out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
+		    "EVENT", "PUBLIC KEY", "ACTOR");
+	for (i = 0; i < n; i++) {
+		if (k->json && i > 0)
+			buf_addc(out, ',');
+		if (k->json)
+			event_json(out, &list[i]);
+		else
+			add_event_line(out, &list[i]);
+	}
+	if (k->json)
+		buf_adds(out, "]}\n");
+}
+
 /* The trail of one app, or of all: of the newest, the oldest first. */
 static int
 run_events(struct call *k, struct app *a)
 {
+	int64_t limit = k->limit < INT64_MAX ? k->limit : EVENTS_DEFAULT;
 	struct app_event *list = NULL;
 	struct buf out = { 0 };
 	enum status st;
-	size_t i, n = 0;
+	size_t i, n = 0, skip;
 
 	(void)a;
-	st = event_store_list(
-	    k->db, k->operand, MIN(k->limit, EVENTS_MAX), &list, &n);
+	/* One more tells whether something is left out: the oldest. */
+	st = event_store_list(k->db, k->operand, limit + 1, &list, &n);
 	if (st != ST_OK)
 		return cli_status(k->db, st, k->operand);
-	if (k->json)
-		buf_adds(&out, "{\"events\":[");
-	else
-		buf_addf(&out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
-		    "EVENT", "PUBLIC KEY", "ACTOR");
-	for (i = 0; i < n; i++) {
-		if (k->json && i > 0)
-			buf_addc(&out, ',');
-		if (k->json)
-			event_json(&out, &list[i]);
-		else
-			add_event_line(&out, &list[i]);
+	skip = n > (size_t)limit ? 1 : 0;
+	add_events(k, &out, list + skip, n - skip);
+	for (i = 0; i < n; i++)
 		app_event_clear(&list[i]);
-	}
-	if (k->json)
-		buf_adds(&out, "]}\n");
 	free(list);
+	if (skip > 0)
+		cli_note("There are older ones: --limit N shows the newest N");
 	return cli_write(&out);
 }
 
@@ -455,10 +452,7 @@ take_option(struct call *k, int c)
 		return cli_usage(k->self,
 		    "--grace is 0 to %d seconds, not '%s'", GRACE_MAX, optarg);
 	else if (c == 'e' && !cli_expiry(optarg, &k->expires))
-		return cli_usage(k->self,
-		    "--expires is never, a time such as 2030-01-31T00:00:00Z, "
-		    "or from now: 90s, 30m, 12h, 7d; not '%s'",
-		    optarg);
+		return cli_usage(k->self, CLI_EXPIRY_FAULT, optarg);
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);

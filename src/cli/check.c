@@ -2,67 +2,34 @@
  * postern check: does everything that the server needs stand where it should?
  * One line for each question, and what to do where the answer is no.
  */
-#include "base/json.h"
-#include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/report.h"
 #include "data/app_store.h"
+#include "data/event_store.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { DETAIL_MAX = 1024 };
+static const int64_t SEALS_MAX = INT64_C(1) << 32;
+static const int64_t SEALS_SOON = INT64_C(9) * (INT64_C(1) << 32) / 10;
 
 static const struct option opts[] = {
 	{ "json", no_argument, NULL, 'j' },
 	CLI_OPTIONS_END,
 };
 
-/* The answers so far. */
-struct report {
-	bool json;
-	bool failed;
-	int count;
-	struct buf out;
-};
-
-/* Messages of other programs may be in any encoding, or cut in a character. */
-static void
-make_utf8(char *s)
-{
-	if (parse_utf8_valid(s, strlen(s)))
-		return;
-	for (; *s != '\0'; s++)
-		if ((unsigned char)*s >= 0x80)
-			*s = '?';
-}
-
 /* Add an answer; gives ok back. */
 static bool __attribute__((format(printf, 4, 5)))
 answer(struct report *r, bool ok, const char *name, const char *fmt, ...)
 {
-	char detail[DETAIL_MAX];
 	va_list ap;
 
 	va_start(ap, fmt);
-	vsnprintf(detail, sizeof detail, fmt, ap);
+	report_vadd(r, ok ? REPORT_OK : REPORT_FAIL, name, fmt, ap);
 	va_end(ap);
-	make_utf8(detail);
-	r->failed = r->failed || !ok;
-	if (r->json) {
-		buf_addf(&r->out, "%s{\"name\":\"%s\",\"ok\":%s,\"detail\":",
-		    r->count > 0 ? "," : "", name, ok ? "true" : "false");
-		json_add_string(&r->out, detail, strlen(detail));
-		buf_addc(&r->out, '}');
-	} else {
-		buf_addf(&r->out, "%-4s  %-10s  ", ok ? "ok" : "FAIL", name);
-		cli_add_text(&r->out, detail);
-		buf_addc(&r->out, '\n');
-	}
-	r->count++;
 	return ok;
 }
 
@@ -112,6 +79,24 @@ check_schema(struct report *r, struct db *db)
 	return answer(r, true, "writable", "yes");
 }
 
+static bool
+is_current(const struct config *cfg, const char *key_id)
+{
+	return cfg->master_key.key.len > 0 &&
+	       strcmp(key_id, cfg->master_key.id) == 0;
+}
+
+static bool
+is_former(const struct config *cfg, const char *key_id)
+{
+	size_t i;
+
+	for (i = 0; i < cfg->master_keys_old.n; i++)
+		if (strcmp(key_id, cfg->master_keys_old.key[i].id) == 0)
+			return true;
+	return false;
+}
+
 static void
 check_key_use(
     struct report *r, const struct config *cfg, const struct key_use *use)
@@ -119,25 +104,60 @@ check_key_use(
 	if (use->key_id == NULL)
 		answer(r, cfg->goliauth_accept, "rows",
 		    "%" PRId64 " in goliauth's format, which "
-		    "POSTERN_GOLIAUTH_ROWS=%s",
+		    "POSTERN_GOLIAUTH_ROWS=%s; 'postern reseal' brings them "
+		    "over",
 		    use->rows,
-		    cfg->goliauth_accept ? "accept opens"
-					 : "refuse shuts out; 'accept' opens "
-					   "them");
-	else if (cfg->master_key.key.len > 0 &&
-		 strcmp(use->key_id, cfg->master_key.id) == 0)
+		    cfg->goliauth_accept ? "accept opens" : "refuse shuts out");
+	else if (is_current(cfg, use->key_id))
 		answer(r, true, "rows", "%" PRId64 " under this master key",
 		    use->rows);
+	else if (is_former(cfg, use->key_id))
+		answer(r, true, "rows",
+		    "%" PRId64 " under former master key %s: run 'postern "
+		    "reseal'",
+		    use->rows, use->key_id);
 	else
 		answer(r, false, "rows",
-		    "%" PRId64 " under master key %s, "
-		    "which is not POSTERN_MASTER_KEY",
+		    "%" PRId64 " under master key %s, which is neither "
+		    "POSTERN_MASTER_KEY nor one of POSTERN_MASTER_KEYS_OLD",
 		    use->rows, use->key_id);
+}
+
+/* May a former master key go? What goliauth sealed may hang on any. */
+static void
+check_former_key(struct report *r, const struct config *cfg, const char *key_id,
+    const struct key_use *uses, size_t n)
+{
+	int64_t rows = 0, unnamed = 0;
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (uses[i].key_id == NULL)
+			unnamed = uses[i].rows;
+		else if (strcmp(uses[i].key_id, key_id) == 0)
+			rows = uses[i].rows;
+	if (is_current(cfg, key_id))
+		answer(r, true, "former key",
+		    "%s is POSTERN_MASTER_KEY itself: it can be removed from "
+		    "POSTERN_MASTER_KEYS_OLD",
+		    key_id);
+	else if (rows > 0)
+		answer(r, true, "former key",
+		    "%s is needed by %" PRId64 " rows", key_id, rows);
+	else if (unnamed > 0)
+		answer(r, true, "former key",
+		    "%s may be needed by rows in goliauth's format", key_id);
+	else
+		answer(r, true, "former key",
+		    "%s can be removed from POSTERN_MASTER_KEYS_OLD: no row "
+		    "hangs on it",
+		    key_id);
 }
 
 static void
 check_rows(struct report *r, const struct config *cfg, struct db *db)
 {
+	const struct master_key_list *old = &cfg->master_keys_old;
 	struct key_use *uses = NULL;
 	size_t i, n = 0;
 
@@ -147,11 +167,43 @@ check_rows(struct report *r, const struct config *cfg, struct db *db)
 	}
 	if (n == 0)
 		answer(r, true, "rows", "no apps yet");
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n; i++)
 		check_key_use(r, cfg, &uses[i]);
+	for (i = 0; i < old->n; i++)
+		check_former_key(r, cfg, old->key[i].id, uses, n);
+	for (i = 0; i < n; i++)
 		free(uses[i].key_id);
-	}
 	free(uses);
+}
+
+/*
+ * A random nonce is good for 2^32 seals under one key (SP 800-38D, section
+ * 8.3). Each seal that was stored has its event, one of a reseal may stand for
+ * two, and no number of an event comes twice: an upper bound for all master
+ * keys together, at the price of one look into an index.
+ */
+static void
+check_seals(struct report *r, struct db *db)
+{
+	int64_t events = 0, most;
+
+	if (event_store_last_id(db, &events) != ST_OK) {
+		answer(r, false, "seals", "can't be counted: %s", db_error(db));
+		return;
+	}
+	most = events < INT64_MAX / 2 ? 2 * events : INT64_MAX;
+	if (most < SEALS_SOON)
+		answer(r, true, "seals",
+		    "at most %" PRId64 " by all master keys together; each is "
+		    "good for %" PRId64,
+		    most, SEALS_MAX);
+	else
+		answer(r, false, "seals",
+		    "up to %" PRId64
+		    " by all master keys together, and each is "
+		    "good for %" PRId64 ": count the app_events of this one, "
+		    "and change it in time",
+		    most, SEALS_MAX);
 }
 
 static void
@@ -172,8 +224,10 @@ check_all(struct report *r, const struct config_env *env)
 		goto out;
 	}
 	db = db_new(cfg.database_url.data, cfg.query_timeout_ms, 0);
-	if (check_database(r, db) && check_schema(r, db))
+	if (check_database(r, db) && check_schema(r, db)) {
 		check_rows(r, &cfg, db);
+		check_seals(r, db);
+	}
 	db_free(db);
 out:
 	config_free(&cfg);
@@ -194,11 +248,6 @@ cli_check(const struct command *self, int argc, char **argv,
 	}
 	if (!cli_no_operands(self, argc, argv))
 		return CLI_USAGE;
-	if (r.json)
-		buf_adds(&r.out, "{\"checks\":[");
 	check_all(&r, env);
-	if (r.json)
-		buf_addf(&r.out, "],\"ok\":%s}\n", r.failed ? "false" : "true");
-	rc = cli_write(&r.out);
-	return r.failed ? CLI_FAILURE : rc;
+	return report_end(&r);
 }

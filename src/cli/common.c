@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -316,6 +317,21 @@ cli_open(struct config *cfg, const struct config_env *env, unsigned need,
 out:
 	buf_free(&err);
 	return db;
+}
+
+void
+cli_actor(char actor[CLI_ACTOR_MAX])
+{
+	const struct passwd *pw = getpwuid(getuid());
+	struct buf b = { 0 };
+
+	if (pw != NULL && pw->pw_name[0] != '\0')
+		cli_add_text(&b, pw->pw_name);
+	else
+		buf_addf(&b, "uid%ju", (uintmax_t)getuid());
+	strcpy(actor, "cli:");
+	strncat(actor, buf_str(&b), CLI_ACTOR_MAX - sizeof "cli:");
+	buf_free(&b);
 }
 
 int

@@ -22,6 +22,34 @@ static const struct command commands[] = {
 	{ "check", "check [--json]",
 	    "check settings, master key, database and schema",
 	    "  --json  print JSON\n", cli_check },
+	{ "doctor",
+	    "doctor URL [--server NAME] [--public-key KEY] [--timeout SECONDS] "
+	    "[--json]",
+	    "prove through a site's URL that the web server fits",
+	    "  --server NAME      lighttpd, apache-fcgid, apache-proxy, "
+	    "apache-htaccess,\n"
+	    "                     nginx or caddy (by the Server header)\n"
+	    "  --public-key KEY   an app's, to make real calls with\n"
+	    "  --timeout SECONDS  for each request (10)\n"
+	    "  --json             print JSON\n\n"
+	    "URL is what stands before /v1/. The app's secret key is read from "
+	    "standard\ninput if that is a pipe or a file, else it is taken "
+	    "from "
+	    "the database.\nNeeds curl.\n",
+	    cli_doctor },
+	{ "invite",
+	    "invite [--uses N] [--expires WHEN] [--label TEXT] [--json]\n"
+	    "       postern invite list [--json]\n"
+	    "       postern invite revoke ID [--json]",
+	    "make, list and revoke registration tokens with limits",
+	    "  --uses N        how many apps it registers (1)\n"
+	    "  --expires WHEN  never, a time such as 2030-01-31T00:00:00Z, or "
+	    "from now: 90s,\n"
+	    "                  30m, 12h, 7d (7d)\n"
+	    "  --label TEXT    what it is for\n"
+	    "  --json          print JSON\n\n"
+	    "The token is printed once; the database has only its hash.\n",
+	    cli_invite },
 	{ "master-key", "master-key [--bits 128|192|256]",
 	    "print a new master key",
 	    "  --bits N  the length of the AES key (256)\n", cli_master_key },
@@ -30,6 +58,18 @@ static const struct command commands[] = {
 	    "  --grant ROLE  grant ROLE what the server needs\n"
 	    "  --json        print JSON\n",
 	    cli_migrate },
+	{ "reseal", "reseal [--dry-run] [--json]",
+	    "re-encrypt all secrets under the current master key",
+	    "  --dry-run  change nothing, tell what would be done\n"
+	    "  --json     print JSON\n\n"
+	    "Secrets under a key of POSTERN_MASTER_KEYS_OLD, and those in "
+	    "goliauth's format,\nare sealed under POSTERN_MASTER_KEY. The "
+	    "service goes on meanwhile; stopped at\nany point, it can be run "
+	    "again.\n",
+	    cli_reseal },
+	{ "settings", "settings",
+	    "print a settings file with all there is, commented out", "",
+	    cli_settings },
 	{ "token",
 	    "token (--app | --user USER) [PUBLIC_KEY] [--expires SECONDS] "
 	    "[--claim NAME=VALUE]...",

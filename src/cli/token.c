@@ -3,25 +3,18 @@
  */
 #include "auth/token.h"
 
-#include "auth/app_keys.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/hex.h"
 #include "base/json.h"
 #include "base/parse.h"
 #include "cli/cli.h"
-#include "data/app_store.h"
-#include "data/schema.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <signal.h>
 #include <string.h>
-#include <termios.h>
-#include <unistd.h>
 
 enum { EXPIRES_DEFAULT = 300, EXPIRES_MAX = 366 * 86400 };
-enum { CLAIMS_MAX = 64, KEY_CHARS_MAX = 128, JTI_BYTES = 16 };
+enum { CLAIMS_MAX = 64, JTI_BYTES = 16 };
 
 static const struct option opts[] = {
 	{ "app", no_argument, NULL, 'a' },
@@ -124,115 +117,6 @@ take_operand(struct wish *w, int argc, char **argv)
 	return CLI_OK;
 }
 
-static int
-open_app_key(const struct config *cfg, struct db *db, const struct wish *w,
-    struct secret *key)
-{
-	struct app a = { 0 };
-	enum status st;
-	int rc = CLI_OK;
-
-	st = app_store_find(db, w->public_key, &a);
-	if (st == ST_OK && a.disabled_at != NULL)
-		rc = cli_fail("the app is disabled, its tokens are refused: "
-			      "postern app enable %s",
-		    w->public_key);
-	else if (st == ST_OK && a.expires_at != NULL &&
-		 a.expires_epoch <= clock_wall())
-		rc = cli_fail("the app expired at %s, its tokens are refused",
-		    a.expires_at);
-	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)
-		rc = cli_fail("the app's secret is in goliauth's format: "
-			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
-	else if (st == ST_OK)
-		st = app_keys_open(cfg, &a, false, key);
-	if (rc == CLI_OK)
-		rc = cli_status(db, st, w->public_key);
-	app_clear(&a);
-	return rc;
-}
-
-static int
-fetch_key(
-    const struct wish *w, const struct config_env *env, struct secret *key)
-{
-	struct config cfg = { 0 };
-	struct db *db;
-	int rc = CLI_FAILURE;
-
-	db = cli_open(&cfg, env, CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY,
-	    schema_required());
-	if (db != NULL)
-		rc = open_app_key(&cfg, db, w, key);
-	db_free(db);
-	config_free(&cfg);
-	return rc;
-}
-
-/* One line from stdin, without its end; false if it is cut short by a signal
- * or longer than any key. */
-static bool
-read_line(struct secret *line)
-{
-	size_t n = 0;
-	ssize_t got;
-	char c = '\0';
-
-	secret_new(line, KEY_CHARS_MAX + 1);
-	while ((got = read(STDIN_FILENO, &c, 1)) == 1 && c != '\n') {
-		if (n == line->len)
-			return false;
-		line->data[n++] = c;
-	}
-	if (got < 0)
-		return false;
-	if (n > 0 && line->data[n - 1] == '\r')
-		line->data[--n] = '\0';
-	line->len = n;
-	return true;
-}
-
-static void
-wake(int sig)
-{
-	(void)sig; /* read() returns, and the terminal gets its echo back */
-}
-
-static bool
-read_hidden(struct secret *line)
-{
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
-	struct sigaction sa = { .sa_handler = wake }, old[4];
-	struct termios shown, hidden;
-	size_t i;
-	bool ok;
-
-	if (tcgetattr(STDIN_FILENO, &shown) != 0)
-		return read_line(line);
-	cli_note("secret key (not shown): ");
-	for (i = 0; i < 4; i++)
-		sigaction(signals[i], &sa, &old[i]);
-	hidden = shown;
-	hidden.c_lflag &= ~(tcflag_t)(ECHO | ECHONL);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &hidden);
-	ok = read_line(line);
-	tcsetattr(STDIN_FILENO, TCSAFLUSH, &shown);
-	for (i = 0; i < 4; i++)
-		sigaction(signals[i], &old[i], NULL);
-	return ok;
-}
-
-static int
-read_key(struct secret *key)
-{
-	/* A secret key has the same shape as a public one. */
-	if (!read_hidden(key) || !hex_is_public_key(key->data, key->len))
-		return cli_fail(
-		    "standard input has no secret key: one line, "
-		    "an even number of 32 to 128 lowercase hex digits");
-	return CLI_OK;
-}
-
 static void
 add_claims(const struct wish *w, struct buf *out)
 {
@@ -304,7 +188,8 @@ cli_token(const struct command *self, int argc, char **argv,
 	rc = take_operand(&w, argc, argv);
 	if (rc != CLI_OK)
 		return rc;
-	rc = w.public_key != NULL ? fetch_key(&w, env, &key) : read_key(&key);
+	rc = w.public_key != NULL ? cli_fetch_key(w.public_key, env, &key)
+				  : cli_read_key(&key);
 	if (rc == CLI_OK)
 		rc = mint(&w, &key);
 	secret_clear(&key);

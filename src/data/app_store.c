@@ -25,6 +25,10 @@
 			 " coalesce(apps.rotated_at, '-infinity')" condition   \
 			 ")"
 
+/* Microseconds since the epoch; 0 = never. */
+#define ROTATED                                                                \
+	"coalesce((extract(epoch FROM rotated_at) * 1000000)::bigint, 0)"
+
 /* The columns that take_app reads, in its order. */
 /* clang-format off */
 #define COLUMNS                                                                \
@@ -38,7 +42,8 @@
 	"previous_encrypted_secret_key, previous_master_key_id, "              \
 	USED("last_used_at", "") ", "                                          \
 	USED("previous_last_used_at",                                          \
-	    " AND apps.previous_encrypted_secret_key IS NOT NULL")
+	    " AND apps.previous_encrypted_secret_key IS NOT NULL") ", "        \
+	ROTATED
 /* clang-format on */
 
 /* Of a change with a guard: the row, if it is still as the caller read it. */
@@ -85,6 +90,7 @@ take_app(const struct db_result *res, int row, struct app *a)
 	a->previous_key_id = sql_take(res, row, 13);
 	a->last_used_at = sql_take(res, row, 14);
 	a->previous_last_used_at = sql_take(res, row, 15);
+	a->rotated_us = strtoll(db_text(res, row, 16), NULL, 10);
 }
 
 enum status
@@ -282,45 +288,59 @@ app_store_list(
 	return ST_OK;
 }
 
-/* Append to three arrays, as Postgres writes them. */
+enum { USE_COLUMNS = 4 };
+
+/* Append to each column's array, as Postgres writes them. */
 static void
-add_use(struct buf arrays[3], const struct app_use *use, int64_t now_us)
+add_use(
+    struct buf arrays[USE_COLUMNS], const struct app_use *use, int64_t now_us)
 {
 	int i;
 
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < USE_COLUMNS; i++)
 		buf_addc(&arrays[i], arrays[i].len == 0 ? '{' : ',');
 	buf_addf(&arrays[0], "%" PRId64, use->app_id);
 	buf_addc(&arrays[1], use->previous ? 't' : 'f');
-	buf_addf(&arrays[2], "%.3f", (double)(now_us - use->at_us) / 1e6);
+	buf_addf(&arrays[2], "%.6f", (double)(now_us - use->at_us) / 1e6);
+	buf_addf(&arrays[3], "%" PRId64, use->rotated_us);
 }
 
-enum status
-app_store_note_uses(struct db *db, const struct app_use *uses, size_t n)
+/* Ages, not times: the clock is the database's. The transaction has begun
+ * before they are taken, so that a use rather seems earlier than it was. */
+static enum status
+write_uses(struct db *db, const struct app_use *uses, size_t n)
 {
 	/* In order of id, so that two writers don't wait for each other; the
-	 * app can't go while its use is written. Ages, not times: the clock is
-	 * the database's. */
+	 * app can't go while its use is written. A secret that was current to
+	 * who had not heard of a rotation is the previous one; what he took
+	 * for the previous one is gone. */
+	/* clang-format off */
 	static const struct db_stmt note = { "app_note_uses",
-		"WITH a AS (SELECT id, rotated_at FROM apps"
-		" WHERE id = ANY ($1::bigint[]) ORDER BY id FOR KEY SHARE)"
+		"WITH a AS (SELECT id, rotated_at, " ROTATED " AS epoch"
+		" FROM apps WHERE id = ANY ($1::bigint[])"
+		" ORDER BY id FOR KEY SHARE),"
+		" t AS (SELECT a.*, u.previous, u.epoch = a.epoch AS same,"
+		" now() - make_interval(secs => u.age) AS at"
+		" FROM unnest($1::bigint[], $2::bool[], $3::float8[],"
+		" $4::bigint[]) AS u (id, previous, age, epoch)"
+		" JOIN a ON a.id = u.id),"
+		" n AS (SELECT id, previous OR NOT same AS previous,"
+		" CASE WHEN same THEN greatest(at,"
+		" rotated_at + interval '1 microsecond') ELSE at END AS at"
+		" FROM t WHERE same OR (NOT previous AND at > rotated_at))"
 		" INSERT INTO app_uses AS u"
 		" (app_id, last_used_at, previous_last_used_at)"
-		" SELECT a.id, max(n.at) FILTER (WHERE NOT n.previous),"
-		" max(n.at) FILTER (WHERE n.previous)"
-		" FROM (SELECT t.id, t.previous,"
-		" now() - make_interval(secs => t.age) AS at"
-		" FROM unnest($1::bigint[], $2::bool[], $3::float8[])"
-		" AS t (id, previous, age)) AS n JOIN a ON a.id = n.id"
-		" WHERE n.at > coalesce(a.rotated_at, '-infinity')"
-		" GROUP BY a.id ORDER BY a.id"
+		" SELECT id, max(at) FILTER (WHERE NOT previous),"
+		" max(at) FILTER (WHERE previous)"
+		" FROM n GROUP BY id ORDER BY id"
 		" ON CONFLICT (app_id) DO UPDATE SET last_used_at ="
 		" greatest(u.last_used_at, excluded.last_used_at),"
 		" previous_last_used_at = greatest(u.previous_last_used_at,"
 		" excluded.previous_last_used_at)",
-		3 };
-	struct buf arrays[3] = { { 0 }, { 0 }, { 0 } };
-	const char *params[3];
+		4 };
+	/* clang-format on */
+	struct buf arrays[USE_COLUMNS] = { { 0 } };
+	const char *params[USE_COLUMNS];
 	struct db_result *res = NULL;
 	int64_t now_us = clock_mono_us();
 	enum status st;
@@ -328,14 +348,30 @@ app_store_note_uses(struct db *db, const struct app_use *uses, size_t n)
 
 	for (i = 0; i < n; i++)
 		add_use(arrays, &uses[i], now_us);
-	for (i = 0; i < 3; i++) {
+	for (i = 0; i < USE_COLUMNS; i++) {
 		buf_addc(&arrays[i], '}');
 		params[i] = buf_str(&arrays[i]);
 	}
 	st = db_query(db, &note, params, &res);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < USE_COLUMNS; i++)
 		buf_free(&arrays[i]);
 	db_result_free(res);
+	return st;
+}
+
+enum status
+app_store_note_uses(struct db *db, const struct app_use *uses, size_t n)
+{
+	enum status st;
+
+	st = db_begin(db, "");
+	if (st != ST_OK)
+		return st;
+	st = write_uses(db, uses, n);
+	if (st == ST_OK)
+		st = db_commit(db);
+	if (st != ST_OK)
+		db_rollback(db);
 	return st;
 }
 
@@ -366,29 +402,20 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 	return ST_OK;
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
-{
-	buf_addf(b, ",\"%s\":", name);
-	if (value == NULL)
-		buf_adds(b, "null");
-	else
-		json_add_string(b, value, strlen(value));
-}
-
 void
 app_json_members(struct buf *b, const struct app *a)
 {
-	buf_addf(b, "\"id\":%" PRId64, a->id);
-	add_member(b, "name", a->name);
-	add_member(b, "public_key", a->public_key);
-	add_member(b, "created_at", a->created_at);
-	add_member(b, "updated_at", a->updated_at);
-	add_member(b, "disabled_at", a->disabled_at);
-	add_member(b, "expires_at", a->expires_at);
-	add_member(b, "previous_valid_until", a->previous_valid_until);
-	add_member(b, "last_used_at", a->last_used_at);
-	add_member(b, "previous_last_used_at", a->previous_last_used_at);
+	buf_adds(b, "\"id\":");
+	buf_addn(b, a->id);
+	json_add_member(b, "name", a->name);
+	json_add_member(b, "public_key", a->public_key);
+	json_add_member(b, "created_at", a->created_at);
+	json_add_member(b, "updated_at", a->updated_at);
+	json_add_member(b, "disabled_at", a->disabled_at);
+	json_add_member(b, "expires_at", a->expires_at);
+	json_add_member(b, "previous_valid_until", a->previous_valid_until);
+	json_add_member(b, "last_used_at", a->last_used_at);
+	json_add_member(b, "previous_last_used_at", a->previous_last_used_at);
 }
 
 void

@@ -69,11 +69,19 @@ event_store_list(struct db *db, const char *public_key, int64_t limit,
 	return ST_OK;
 }
 
-static void
-add_member(struct buf *b, const char *name, const char *value)
+enum status
+event_store_last_id(struct db *db, int64_t *id)
 {
-	buf_addf(b, ",\"%s\":", name);
-	json_add_string(b, value, strlen(value));
+	static const struct db_stmt last = { "event_last_id",
+		"SELECT coalesce(max(id), 0) FROM app_events", 0 };
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, &last, NULL, &res);
+	if (st == ST_OK)
+		*id = strtoll(db_text(res, 0, 0), NULL, 10);
+	db_result_free(res);
+	return st;
 }
 
 void
@@ -81,9 +89,9 @@ event_json(struct buf *b, const struct app_event *e)
 {
 	buf_addf(
 	    b, "{\"id\":%" PRId64 ",\"app_id\":%" PRId64, e->id, e->app_id);
-	add_member(b, "public_key", e->public_key);
-	add_member(b, "event", e->event);
-	add_member(b, "actor", e->actor);
-	add_member(b, "at", e->at);
+	json_add_member(b, "public_key", e->public_key);
+	json_add_member(b, "event", e->event);
+	json_add_member(b, "actor", e->actor);
+	json_add_member(b, "at", e->at);
 	buf_addc(b, '}');
 }

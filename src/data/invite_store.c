@@ -5,6 +5,7 @@
 
 #include "base/crypto.h"
 #include "base/hex.h"
+#include "base/json.h"
 #include "base/mem.h"
 #include "data/sql.h"
 
@@ -20,9 +21,14 @@ static const char PREFIX[] = "postern-invite-";
 #define GOOD                                                                   \
 	"revoked_at IS NULL AND uses < uses_max"                               \
 	" AND (expires_at IS NULL OR expires_at > now())"
+/* clang-format off */
 #define COLUMNS                                                                \
-	"id, label, uses, uses_max, " SQL_TIME("created_at") ", " SQL_TIME(    \
-	    "expires_at") ", " SQL_TIME("revoked_at") ", (" GOOD ")"
+	"id, label, uses, uses_max, " SQL_TIME("created_at") ", "              \
+	SQL_TIME("expires_at") ", " SQL_TIME("revoked_at") ", CASE"            \
+	" WHEN revoked_at IS NOT NULL THEN 'revoked'"                          \
+	" WHEN uses >= uses_max THEN 'used_up'"                                \
+	" WHEN expires_at <= now() THEN 'expired' ELSE 'good' END"
+/* clang-format on */
 
 void
 invite_clear(struct invite *i)
@@ -31,6 +37,7 @@ invite_clear(struct invite *i)
 	free(i->created_at);
 	free(i->expires_at);
 	free(i->revoked_at);
+	free(i->state);
 	memset(i, 0, sizeof *i);
 }
 
@@ -45,7 +52,7 @@ take_invite(const struct db_result *res, int row, struct invite *i)
 	i->created_at = mem_strdup(db_text(res, row, 4));
 	i->expires_at = sql_take(res, row, 5);
 	i->revoked_at = sql_take(res, row, 6);
-	i->good = db_text(res, row, 7)[0] == 't';
+	i->state = mem_strdup(db_text(res, row, 7));
 }
 
 bool
@@ -80,7 +87,7 @@ draw_token(struct secret *token)
 	crypto_wipe(raw, sizeof raw);
 }
 
-/* A statement that gives one row, or ST_NOT_FOUND. */
+/* A statement that gives one row of COLUMNS, or ST_NOT_FOUND. */
 static enum status
 one(struct db *db, const struct db_stmt *stmt, const char *const *params,
     struct invite *i)
@@ -99,23 +106,21 @@ one(struct db *db, const struct db_stmt *stmt, const char *const *params,
 
 enum status
 invite_store_create(struct db *db, const char *label, int64_t uses,
-    int64_t valid_s, struct secret *token, struct invite *i)
+    const char *expires_at, struct secret *token, struct invite *i)
 {
 	static const struct db_stmt create = { "invite_create",
 		"INSERT INTO invites (label, token_hash, uses_max, expires_at)"
-		" VALUES ($1, $2, $3::bigint, CASE WHEN $4::bigint > 0"
-		" THEN now() + make_interval(secs => $4::bigint) END)"
+		" VALUES ($1, $2, $3::bigint, $4::timestamptz)"
 		" RETURNING " COLUMNS,
 		4 };
-	char hash[2 * CRYPTO_SHA256_LEN + 1], max[ID_LEN], valid[ID_LEN];
-	const char *params[] = { label, hash, max, valid };
+	char hash[2 * CRYPTO_SHA256_LEN + 1], max[ID_LEN];
+	const char *params[] = { label, hash, max, expires_at };
 	struct secret made = { 0 };
 	enum status st;
 
 	draw_token(&made);
 	hash_token(made.data, made.len, hash);
 	snprintf(max, sizeof max, "%" PRId64, uses);
-	snprintf(valid, sizeof valid, "%" PRId64, valid_s);
 	st = one(db, &create, params, i);
 	if (st == ST_OK)
 		secret_move(token, &made);
@@ -126,20 +131,21 @@ invite_store_create(struct db *db, const char *label, int64_t uses,
 enum status
 invite_store_find(struct db *db, const char *token, size_t len, int64_t *id)
 {
+	/* The server's role may not see more of an invite than this needs. */
 	static const struct db_stmt find = { "invite_find",
-		"SELECT " COLUMNS " FROM invites WHERE token_hash = $1"
-		" AND " GOOD,
-		1 };
+		"SELECT id FROM invites WHERE token_hash = $1 AND " GOOD, 1 };
 	char hash[2 * CRYPTO_SHA256_LEN + 1];
 	const char *params[] = { hash };
-	struct invite i = { 0 };
+	struct db_result *res = NULL;
 	enum status st;
 
 	hash_token(token, len, hash);
-	st = one(db, &find, params, &i);
+	st = db_query(db, &find, params, &res);
+	if (st == ST_OK && db_rows(res) == 0)
+		st = ST_NOT_FOUND;
 	if (st == ST_OK)
-		*id = i.id;
-	invite_clear(&i);
+		*id = strtoll(db_text(res, 0, 0), NULL, 10);
+	db_result_free(res);
 	return st;
 }
 
@@ -148,17 +154,19 @@ invite_store_use(struct db *db, int64_t id)
 {
 	static const struct db_stmt use = { "invite_use",
 		"UPDATE invites SET uses = uses + 1 WHERE id = $1::bigint"
-		" AND " GOOD " RETURNING " COLUMNS,
+		" AND " GOOD " RETURNING id",
 		1 };
 	char text[ID_LEN];
 	const char *params[] = { text };
-	struct invite i = { 0 };
+	struct db_result *res = NULL;
 	enum status st;
 
 	snprintf(text, sizeof text, "%" PRId64, id);
-	st = one(db, &use, params, &i);
-	invite_clear(&i);
-	return st == ST_NOT_FOUND ? ST_PRECONDITION : st;
+	st = db_query(db, &use, params, &res);
+	if (st == ST_OK && db_rows(res) == 0)
+		st = ST_PRECONDITION;
+	db_result_free(res);
+	return st;
 }
 
 enum status
@@ -193,4 +201,17 @@ invite_store_list(struct db *db, struct invite **list, size_t *n)
 		take_invite(res, (int)i, &(*list)[i]);
 	db_result_free(res);
 	return ST_OK;
+}
+
+void
+invite_json_members(struct buf *b, const struct invite *i)
+{
+	buf_addf(b, "\"id\":%" PRId64, i->id);
+	json_add_member(b, "label", i->label);
+	json_add_member(b, "state", i->state);
+	buf_addf(b, ",\"uses\":%" PRId64 ",\"uses_max\":%" PRId64, i->uses,
+	    i->uses_max);
+	json_add_member(b, "created_at", i->created_at);
+	json_add_member(b, "expires_at", i->expires_at);
+	json_add_member(b, "revoked_at", i->revoked_at);
 }

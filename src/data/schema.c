@@ -77,6 +77,7 @@ begin_migration(struct db *db)
 {
 	static const char sql[] =
 	    "BEGIN; SET LOCAL statement_timeout = 0; "
+	    "SET LOCAL lock_timeout = 0; "
 	    "SELECT set_config('search_path', "
 	    "quote_ident(current_schema()) || ', pg_temp', true); " LOCK "; "
 	    "CREATE TABLE IF NOT EXISTS postern_migrations ("
@@ -129,7 +130,7 @@ apply(struct db *db, const struct migration *m, bool *applied)
 }
 
 /* What the server needs, and no more: it can't change the schema, nor the
- * audit trail. */
+ * audit trail, nor make an invite or prolong one. */
 static enum status
 grant(struct db *db, const char *role)
 {
@@ -137,12 +138,13 @@ grant(struct db *db, const char *role)
 		"SELECT format('GRANT USAGE ON SCHEMA %I TO %I;"
 		" GRANT SELECT, INSERT, UPDATE, DELETE"
 		" ON apps, users, used_jtis TO %I;"
-		" GRANT SELECT, INSERT, UPDATE ON app_uses, invites TO %I;"
-		" GRANT USAGE ON SEQUENCE %s, %s TO %I;"
+		" GRANT SELECT, INSERT, UPDATE ON app_uses TO %I;"
+		" GRANT SELECT (id, token_hash, uses, uses_max, expires_at,"
+		" revoked_at), UPDATE (uses) ON invites TO %I;"
+		" GRANT USAGE ON SEQUENCE %s TO %I;"
 		" GRANT SELECT ON app_events, postern_migrations TO %I;',"
-		" current_schema(), $1::text, $1, $1,"
-		" pg_get_serial_sequence('apps', 'id'),"
-		" pg_get_serial_sequence('invites', 'id'), $1, $1)",
+		" current_schema(), $1::text, $1, $1, $1,"
+		" pg_get_serial_sequence('apps', 'id'), $1, $1)",
 		1 };
 	struct db_result *res = NULL;
 	enum status st;

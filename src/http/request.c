@@ -12,79 +12,98 @@
 
 #include <string.h>
 
-/* The params that matter; the rest are only counted. */
-struct params {
-	const char *request_method;
-	const char *request_uri;
-	const char *query_string;
-	const char *script_name;
-	const char *path_info;
-	const char *content_length;
-	const char *postern_gate;
-	const char *request_id;
-	const char *authorization;
-	const char *redirect_authorization;
+/* The params that matter, by their values; the rest are only counted. */
+enum param {
+	REQUEST_METHOD,
+	REQUEST_URI,
+	QUERY_STRING,
+	SCRIPT_NAME,
+	PATH_INFO,
+	CONTENT_LENGTH,
+	CONTENT_TYPE,
+	POSTERN_GATE,
+	REMOTE_ADDR,
+	X_REQUEST_ID,
+	CONTENT_ENCODING,
+	ORIGIN,
+	IF_MATCH,
+	IF_NONE_MATCH,
+	AUTHORIZATION,
+	REDIRECT_AUTHORIZATION,
+	X_PUBLIC_KEY,
+	PARAMS
 };
 
-/* "NAME=value" is name's: its value, else NULL. */
-static const char *
-value_of(const char *param, const char *name)
-{
-	size_t n = strlen(name);
+#define NAME(n) n, sizeof n - 1
+static const struct {
+	const char *name;
+	size_t len;
+} names[PARAMS] = {
+	[REQUEST_METHOD] = { NAME("REQUEST_METHOD") },
+	[REQUEST_URI] = { NAME("REQUEST_URI") },
+	[QUERY_STRING] = { NAME("QUERY_STRING") },
+	[SCRIPT_NAME] = { NAME("SCRIPT_NAME") },
+	[PATH_INFO] = { NAME("PATH_INFO") },
+	[CONTENT_LENGTH] = { NAME("CONTENT_LENGTH") },
+	[CONTENT_TYPE] = { NAME("CONTENT_TYPE") },
+	[POSTERN_GATE] = { NAME("POSTERN_GATE") },
+	[REMOTE_ADDR] = { NAME("REMOTE_ADDR") },
+	[X_REQUEST_ID] = { NAME("HTTP_X_REQUEST_ID") },
+	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
+	[ORIGIN] = { NAME("HTTP_ORIGIN") },
+	[IF_MATCH] = { NAME("HTTP_IF_MATCH") },
+	[IF_NONE_MATCH] = { NAME("HTTP_IF_NONE_MATCH") },
+	[AUTHORIZATION] = { NAME("HTTP_AUTHORIZATION") },
+	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
+	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
+};
+#undef NAME
 
-	if (strncmp(param, name, n) != 0 || param[n] != '=')
-		return NULL;
-	return param + n + 1;
+/* Values by name; NULL where there is none. */
+struct params {
+	const char *value[PARAMS];
+};
+
+static const char *
+text_of(const struct params *p, enum param name)
+{
+	return p->value[name] != NULL ? p->value[name] : "";
+}
+
+static bool
+is_credential(enum param name)
+{
+	return name == AUTHORIZATION || name == REDIRECT_AUTHORIZATION ||
+	       name == X_PUBLIC_KEY;
 }
 
 /*
- * Set *slot to a credential's value. Empty ones count as absent: recipes send
- * them for headers that the client left out. A second one is a refusal.
+ * One NAME=value. Of a name that comes twice the last one counts, but a second
+ * credential is a refusal; empty credentials count as absent: recipes send
+ * them for headers that the client left out. Returns its length.
  */
-static void
-set_credential(struct request *req, const char **slot, const char *value)
-{
-	if (*value == '\0')
-		return;
-	if (*slot != NULL)
-		req->credential_doubled = true;
-	*slot = value;
-}
-
-static void
+static size_t
 scan_one(struct request *req, struct params *p, const char *param)
 {
-	const struct {
-		const char *name;
-		const char **slot;
-	} last_wins[] = {
-		{ "REQUEST_METHOD", &p->request_method },
-		{ "REQUEST_URI", &p->request_uri },
-		{ "QUERY_STRING", &p->query_string },
-		{ "SCRIPT_NAME", &p->script_name },
-		{ "PATH_INFO", &p->path_info },
-		{ "CONTENT_LENGTH", &p->content_length },
-		{ "CONTENT_TYPE", &req->content_type },
-		{ "POSTERN_GATE", &p->postern_gate },
-		{ "REMOTE_ADDR", &req->remote_addr },
-		{ "HTTP_X_REQUEST_ID", &p->request_id },
-		{ "HTTP_CONTENT_ENCODING", &req->content_encoding },
-		{ "HTTP_IF_MATCH", &req->if_match },
-		{ "HTTP_IF_NONE_MATCH", &req->if_none_match },
-		{ "HTTP_ORIGIN", &req->origin },
-	};
-	const char *v;
-	size_t i;
+	size_t len = strlen(param), n, i;
+	const char *equals = memchr(param, '=', len);
 
-	if ((v = value_of(param, "HTTP_AUTHORIZATION")) != NULL)
-		set_credential(req, &p->authorization, v);
-	else if ((v = value_of(param, "REDIRECT_HTTP_AUTHORIZATION")) != NULL)
-		set_credential(req, &p->redirect_authorization, v);
-	else if ((v = value_of(param, "HTTP_X_PUBLIC_KEY")) != NULL)
-		set_credential(req, &req->public_key, v);
-	for (i = 0; i < sizeof last_wins / sizeof last_wins[0]; i++)
-		if ((v = value_of(param, last_wins[i].name)) != NULL)
-			*last_wins[i].slot = v;
+	if (equals == NULL)
+		return len;
+	n = (size_t)(equals - param);
+	for (i = 0; i < PARAMS; i++)
+		if (n == names[i].len && memcmp(param, names[i].name, n) == 0)
+			break;
+	if (i == PARAMS)
+		return len;
+	if (is_credential((enum param)i)) {
+		if (equals[1] == '\0')
+			return len;
+		if (p->value[i] != NULL)
+			req->credential_doubled = true;
+	}
+	p->value[i] = equals + 1;
+	return len;
 }
 
 static void
@@ -92,18 +111,24 @@ scan(struct request *req, struct params *p, char *const *params)
 {
 	size_t n, bytes = 0;
 
-	for (n = 0; params[n] != NULL; n++) {
-		bytes += strlen(params[n]);
-		scan_one(req, p, params[n]);
-	}
+	for (n = 0; params[n] != NULL; n++)
+		bytes += scan_one(req, p, params[n]);
 	req->params_excess =
 	    n > REQUEST_MAX_PARAMS || bytes > REQUEST_MAX_PARAM_BYTES;
+	req->content_type = text_of(p, CONTENT_TYPE);
+	req->content_encoding = text_of(p, CONTENT_ENCODING);
+	req->origin = text_of(p, ORIGIN);
+	req->remote_addr = text_of(p, REMOTE_ADDR);
+	req->if_match = p->value[IF_MATCH];
+	req->if_none_match = p->value[IF_NONE_MATCH];
+	req->public_key = p->value[X_PUBLIC_KEY];
 	/* Apache's rewriting renames the header, or sends both. */
-	req->authorization = p->authorization;
-	if (p->authorization == NULL)
-		req->authorization = p->redirect_authorization;
-	else if (p->redirect_authorization != NULL &&
-		 strcmp(p->authorization, p->redirect_authorization) != 0)
+	req->authorization = p->value[AUTHORIZATION];
+	if (req->authorization == NULL)
+		req->authorization = p->value[REDIRECT_AUTHORIZATION];
+	else if (p->value[REDIRECT_AUTHORIZATION] != NULL &&
+		 strcmp(req->authorization, p->value[REDIRECT_AUTHORIZATION]) !=
+		     0)
 		req->credential_doubled = true;
 }
 
@@ -113,7 +138,7 @@ method_of(const char *name)
 	static const struct {
 		const char *name;
 		enum method method;
-	} names[] = {
+	} methods[] = {
 		{ "GET", M_GET },
 		{ "HEAD", M_HEAD },
 		{ "POST", M_POST },
@@ -124,9 +149,9 @@ method_of(const char *name)
 	};
 	size_t i;
 
-	for (i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (strcmp(name, names[i].name) == 0)
-			return names[i].method;
+	for (i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (strcmp(name, methods[i].name) == 0)
+			return methods[i].method;
 	return M_OTHER;
 }
 
@@ -155,13 +180,13 @@ static size_t
 mount_length(
     const char *path, size_t len, const struct params *p, const char *base)
 {
-	const char *script = p->script_name;
+	const char *script = text_of(p, SCRIPT_NAME);
 	size_t n = strlen(base), slash;
 
 	if (is_mount(path, len, base, n))
 		return n;
 	n = strlen(script);
-	if (*p->path_info == '\0' ||
+	if (*text_of(p, PATH_INFO) == '\0' ||
 	    !(ends_with(script, n, ".fcgi") || ends_with(script, n, ".cgi")))
 		return 0;
 	if (is_mount(path, len, script, n))
@@ -203,7 +228,7 @@ split(struct request *req, const char *p, const char *end)
 static void
 resolve_path(struct request *req, const struct params *p, const char *base)
 {
-	const char *uri = p->request_uri, *end, *authority;
+	const char *uri = text_of(p, REQUEST_URI), *end, *authority;
 	size_t len, mount;
 
 	if (*uri != '/' && (authority = strstr(uri, "://")) != NULL) {
@@ -227,21 +252,22 @@ resolve_script(
 {
 	const char *s;
 
-	buf_adds(uri, p->script_name);
-	for (s = p->path_info; *s != '\0'; s++)
+	buf_adds(uri, text_of(p, SCRIPT_NAME));
+	for (s = text_of(p, PATH_INFO); *s != '\0'; s++)
 		if (*s == '%' || *s == '?' || *s == '#')
 			buf_addf(uri, "%%%02X", (unsigned)(unsigned char)*s);
 		else
 			buf_addc(uri, *s);
-	p->request_uri = buf_str(uri);
+	p->value[REQUEST_URI] = buf_str(uri);
 	resolve_path(req, p, base);
-	req->query = p->query_string;
+	req->query = text_of(p, QUERY_STRING);
 }
 
 static void
 set_gate(struct request *req, const struct params *p, bool authorizer)
 {
 	static const char *const auth[] = { "v1", "auth" };
+	const char *gate = text_of(p, POSTERN_GATE);
 	bool path = req->npath == 2;
 	size_t i;
 
@@ -250,9 +276,9 @@ set_gate(struct request *req, const struct params *p, bool authorizer)
 		       memcmp(req->path[i].p, auth[i], req->path[i].len) == 0;
 	if (authorizer)
 		req->gate = GATE_AUTHORIZER;
-	else if (strcmp(p->postern_gate, "nginx") == 0)
+	else if (strcmp(gate, "nginx") == 0)
 		req->gate = GATE_NGINX;
-	else if (*p->postern_gate != '\0' || path)
+	else if (*gate != '\0' || path)
 		req->gate = GATE_PLAIN; /* an unknown value decides as well */
 	else
 		req->gate = GATE_NO;
@@ -273,38 +299,51 @@ set_content_length(struct request *req, const char *text)
 		req->content_length_bad = true;
 }
 
+/*
+ * Ids have to be unique, no more: a random beginning for this process and a
+ * count. Only processes that serve requests come here, and those don't fork.
+ */
+static void
+make_id(struct request *req)
+{
+	static unsigned char id[16];
+	static uint64_t count;
+	size_t i;
+
+	if (count++ == 0)
+		crypto_random(id, 8);
+	for (i = 0; i < 8; i++)
+		id[8 + i] = (unsigned char)(count >> (56 - 8 * i));
+	hex_encode(id, sizeof id, req->id);
+}
+
 static void
 set_id(struct request *req, const char *theirs)
 {
-	unsigned char random[16];
-
 	if (parse_is_request_id(theirs, strlen(theirs))) {
 		memcpy(req->id, theirs, strlen(theirs) + 1);
 		return;
 	}
-	crypto_random(random, sizeof random);
-	hex_encode(random, sizeof random, req->id);
+	make_id(req);
 }
 
 void
 request_init(
     struct request *req, char *const *params, bool authorizer, const char *base)
 {
-	struct params p = { "", "", "", "", "", "", "", "", NULL, NULL };
+	struct params p = { { NULL } };
 
 	req->start_us = clock_mono_us();
-	req->content_type = req->content_encoding = req->origin =
-	    req->remote_addr = "";
 	scan(req, &p, params);
-	req->method_name = p.request_method;
-	req->method = method_of(p.request_method);
-	if (*p.request_uri != '\0')
+	req->method_name = text_of(&p, REQUEST_METHOD);
+	req->method = method_of(req->method_name);
+	if (*text_of(&p, REQUEST_URI) != '\0')
 		resolve_path(req, &p, base);
 	else
 		resolve_script(req, &p, base, &req->uri);
 	set_gate(req, &p, authorizer);
-	set_content_length(req, p.content_length);
-	set_id(req, p.request_id);
+	set_content_length(req, text_of(&p, CONTENT_LENGTH));
+	set_id(req, text_of(&p, X_REQUEST_ID));
 }
 
 void

@@ -7,16 +7,22 @@
 #include <stddef.h>
 #include <string.h>
 
+/* Bytes of a buffer that are kept for the next answer. */
+enum { KEEP_MAX = 16384 };
+
 void
 response_header(struct response *res, const char *name, const char *value)
 {
-	const char *p;
+	size_t n;
 
 	buf_adds(&res->headers, name);
 	buf_adds(&res->headers, ": ");
-	for (p = value; *p != '\0'; p++)
-		if (*p != '\r' && *p != '\n')
-			buf_addc(&res->headers, *p);
+	for (;; value += n + 1) {
+		n = strcspn(value, "\r\n");
+		buf_add(&res->headers, value, n);
+		if (value[n] == '\0')
+			break;
+	}
 	buf_adds(&res->headers, "\r\n");
 }
 
@@ -55,17 +61,37 @@ response_reason(int status)
 void
 response_render(const struct response *res, bool head, struct buf *out)
 {
-	buf_addf(out, "Status: %d %s\r\n", res->status,
-	    response_reason(res->status));
+	buf_reserve(out, res->headers.len + res->body.len + 256);
+	buf_adds(out, "Status: ");
+	buf_addn(out, res->status);
+	buf_addc(out, ' ');
+	buf_adds(out, response_reason(res->status));
+	buf_adds(out, "\r\n");
 	buf_add(out, buf_str(&res->headers), res->headers.len);
-	if (res->content_type != NULL)
-		buf_addf(out, "Content-Type: %s\r\n", res->content_type);
+	if (res->content_type != NULL) {
+		buf_adds(out, "Content-Type: ");
+		buf_adds(out, res->content_type);
+		buf_adds(out, "\r\n");
+	}
 	/* RFC 9110 section 8.6: none in 204 and 304. */
-	if (res->status != 204 && res->status != 304)
-		buf_addf(out, "Content-Length: %zu\r\n", res->body.len);
+	if (res->status != 204 && res->status != 304) {
+		buf_adds(out, "Content-Length: ");
+		buf_addn(out, (int64_t)res->body.len);
+		buf_adds(out, "\r\n");
+	}
 	buf_adds(out, "\r\n");
 	if (!head && res->status != 204 && res->status != 304)
 		buf_add(out, buf_str(&res->body), res->body.len);
+}
+
+void
+response_reset(struct response *res)
+{
+	struct response fresh = { .headers = res->headers, .body = res->body };
+
+	buf_shrink(&fresh.headers, KEEP_MAX);
+	buf_shrink(&fresh.body, KEEP_MAX);
+	*res = fresh;
 }
 
 void

@@ -20,19 +20,25 @@ static const struct {
 	{ M_OPTIONS, "OPTIONS" },
 };
 
-/* Does a raw segment, decoded, equal the literal p[0..len)? */
-static bool
-literal_is(const struct segment *seg, const char *p, size_t len)
+/* Does a raw segment stand at p, as it is or decoded? Its length there, 0 if
+ * not. Literals have no '%'. */
+static size_t
+literal_at(const struct segment *seg, const char *p)
 {
 	struct buf b = { 0 };
+	size_t len = seg->len;
 	bool yes;
 
-	if (memchr(seg->p, '%', seg->len) == NULL)
-		return seg->len == len && memcmp(seg->p, p, len) == 0;
+	if (*p == *seg->p && strncmp(p, seg->p, len) == 0 &&
+	    (p[len] == '/' || p[len] == '\0'))
+		return len;
+	if (memchr(seg->p, '%', len) == NULL)
+		return 0;
+	len = strcspn(p, "/");
 	yes = parse_percent_decode(seg->p, seg->len, &b) && b.len == len &&
 	      memcmp(b.data, p, len) == 0;
 	buf_free(&b);
-	return yes;
+	return yes ? len : 0;
 }
 
 /* Match a pattern; *param gets the segment that {…} stands for. */
@@ -47,10 +53,13 @@ pattern_is(const char *pattern, const struct request *req,
 	for (i = 0; i < req->npath; i++) {
 		if (*p++ != '/')
 			return false;
-		len = strcspn(p, "/");
-		if (*p == '{')
+		if (*p == '{') {
 			*param = &req->path[i];
-		else if (!literal_is(&req->path[i], p, len))
+			len = strcspn(p, "/");
+		} else {
+			len = literal_at(&req->path[i], p);
+		}
+		if (len == 0)
 			return false;
 		p += len;
 	}

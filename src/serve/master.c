@@ -61,6 +61,13 @@ wanted(const struct master *m)
 	return 2 * (size_t)(cpus > 0 ? cpus : 1);
 }
 
+static void
+log_settings(const struct config *cfg)
+{
+	log_init(
+	    "postern.fcgi", cfg->log_level, cfg->log_format, cfg->log_target);
+}
+
 /* In the child: what the master had is not ours. */
 static void
 become_worker(struct master *m, pid_t parent, int ready_fd)
@@ -76,6 +83,7 @@ become_worker(struct master *m, pid_t parent, int ready_fd)
 			close(m->children[i].ready_fd);
 	if (m->l->lock_fd >= 0)
 		close(m->l->lock_fd);
+	log_settings(m->cfg);
 	if (!secret_init())
 		log_warn("secrets_not_locked",
 		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
@@ -181,8 +189,7 @@ reload(struct master *m)
 		config_free(m->cfg);
 		*m->cfg = fresh;
 		m->generation++;
-		log_init("postern.fcgi", m->cfg->log_level, m->cfg->log_format,
-		    m->cfg->log_target);
+		log_settings(m->cfg);
 		log_info("reload", LOG_N("generation", m->generation));
 	}
 	buf_free(&err);

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 enum { KEPT_MAX = 64, EVENTS = 16, FIRST_CONNECT_MS = 1000 };
+enum { ANSWER_KEPT_MAX = 16384 }; /* bytes of the buffer */
 
 struct worker {
 	const struct config *cfg;
@@ -42,6 +43,8 @@ struct worker {
 	int db_fd; /* as registered, -1 = not */
 	uint32_t db_events;
 	uint64_t db_generation;
+	struct response res; /* and answer: their memory is used again */
+	struct buf answer;
 	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
 	size_t nkept;
 	int64_t served;
@@ -89,8 +92,6 @@ static void
 serve(struct worker *w, struct fcgi_conn *c)
 {
 	struct request req = { 0 };
-	struct response res = { 0 };
-	struct buf answer = { 0 };
 	enum fcgi_body body = FCGI_BODY_OK;
 
 	request_init(&req, fcgi_params(c),
@@ -98,13 +99,13 @@ serve(struct worker *w, struct fcgi_conn *c)
 	if (api_wants_body(&req) && !req.content_length_bad)
 		body = fcgi_read_body(
 		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
-	api_answer(&w->api, &req, body, &res);
+	api_answer(&w->api, &req, body, &w->res);
 	response_render(
-	    &res, req.method == M_HEAD && req.gate == GATE_NO, &answer);
-	if (!fcgi_finish(c, buf_str(&answer), answer.len))
+	    &w->res, req.method == M_HEAD && req.gate == GATE_NO, &w->answer);
+	if (!fcgi_finish(c, buf_str(&w->answer), w->answer.len))
 		log_info("client_gone", LOG_S("request_id", req.id));
-	buf_free(&answer);
-	response_clear(&res);
+	buf_shrink(&w->answer, ANSWER_KEPT_MAX);
+	response_reset(&w->res);
 	request_clear(&req);
 }
 
@@ -178,18 +179,6 @@ serve_kept(struct worker *w, struct fcgi_conn *c)
 	serve_conn(w, c);
 }
 
-static void
-accept_one(struct worker *w)
-{
-	int fd;
-
-	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
-		serve_conn(w, fcgi_conn_new(fd));
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		log_warn("accept_failed", LOG_S("error", strerror(errno)));
-}
-
 /* Follow the database's socket: libpq changes it while it connects. */
 static void
 watch_db(struct worker *w)
@@ -212,6 +201,21 @@ watch_db(struct worker *w)
 	w->db_generation = db_generation(w->db);
 }
 
+static void
+accept_one(struct worker *w)
+{
+	int fd;
+
+	/* A database socket that has closed meanwhile must be forgotten before
+	 * its number comes back, or the newcomer is the one forgotten. */
+	watch_db(w);
+	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		serve_conn(w, fcgi_conn_new(fd));
+	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+}
+
 static int
 timeout_ms(const struct worker *w)
 {
@@ -231,15 +235,18 @@ static void
 turn(struct worker *w)
 {
 	struct epoll_event ev[EVENTS];
-	bool incoming = false;
+	bool incoming = false, database = false;
 	int i, n;
 
 	watch_db(w);
 	n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout_ms(w));
-	for (i = 0; i < n; i++)
+	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->signal_fd)
 			w->stop = true;
-	db_step(w->db);
+		database = database || ev[i].data.ptr == &w->db_fd;
+	}
+	if (database || clock_mono_us() >= db_wake_us(w->db))
+		db_step(w->db);
 	if (clock_mono_us() >= auth_due_us(w->auth))
 		auth_tend(w->auth);
 	for (i = 0; i < n; i++) {
@@ -275,6 +282,16 @@ set_up(struct worker *w)
 		return false;
 	}
 	return true;
+}
+
+static void
+close_stores(struct worker *w)
+{
+	auth_finish(w->auth);
+	auth_free(w->auth);
+	db_free(w->db);
+	response_clear(&w->res);
+	buf_free(&w->answer);
 }
 
 static void
@@ -327,9 +344,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 	while (!w.stop)
 		turn(&w);
 	close_kept(&w);
-	auth_finish(w.auth);
-	auth_free(w.auth);
-	db_free(w.db);
+	close_stores(&w);
 	close(w.epoll_fd);
 	close(w.signal_fd);
 	return 0;
@@ -348,8 +363,6 @@ worker_cgi(const struct config *cfg, char **params)
 	if (fcgi_begin(c))
 		serve(&w, c);
 	fcgi_conn_free(c);
-	auth_finish(w.auth);
-	auth_free(w.auth);
-	db_free(w.db);
+	close_stores(&w);
 	return 0;
 }

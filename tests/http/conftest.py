@@ -1,24 +1,10 @@
 import contextlib
-import os
-import pathlib
+import functools
 
 import pytest
 
-from harness import Postgres, Scratch, Stack
-
-
-@pytest.fixture(scope="session")
-def scratch():
-    s = Scratch()
-    yield s
-    s.remove()
-
-
-@pytest.fixture(scope="session")
-def pg(scratch):
-    p = Postgres(scratch)
-    yield p
-    p.stop()
+from fixtures import pg, pytest_configure, scratch  # noqa: F401
+from harness import Stack
 
 
 @pytest.fixture(scope="session", params=["external", "spawned"])
@@ -49,11 +35,11 @@ def app(site):
 
 
 @pytest.fixture()
-def make(pg):
+def make_of():
     """Stacks with settings of their own, ended with the test."""
     stacks = []
 
-    def new(**kw):
+    def new(pg, **kw):
         stacks.append(Stack(pg, **kw))
         return stacks[-1]
 
@@ -63,9 +49,7 @@ def make(pg):
             ends.callback(s.stop)
 
 
-def pytest_configure(config):
-    build = pathlib.Path(os.environ.get("POSTERN_BUILD", "build"))
-    if not build.is_absolute():
-        build = pathlib.Path(__file__).resolve().parents[2] / build
-    if not (build / "postern.fcgi").exists():
-        raise pytest.UsageError(f"{build}/postern.fcgi is not there: make")
+@pytest.fixture()
+def make(pg, make_of):
+    """The same, on the Postgres that all tests share."""
+    return functools.partial(make_of, pg)

@@ -76,7 +76,8 @@ def test_master_key(bits, digits):
 @pytest.mark.parametrize("args", [
     [], ["nosuch"], ["master-key", "--bits", "12"], ["master-key", "x"],
     ["master-key", "--nope"], ["master-key", "-x"], ["master-key", "--bits"],
-    ["migrate", "x"], ["migrate", "--grant", ""], ["check", "x"], ["app"],
+    ["migrate", "x"], ["migrate", "--grant", ""], ["check", "x"],
+    ["settings", "x"], ["settings", "--json"], ["app"],
     ["app", "nosuch"], ["app", "create"], ["app", "create", ""],
     ["app", "create", " "], ["app", "create", "a", "b"],
     ["app", "create", "a\nb"], ["app", "create", "x" * 101],
@@ -101,7 +102,7 @@ def test_usage(args):
 @pytest.mark.parametrize("args", [
     ["--help"], ["--version"], ["master-key", "--help"], ["migrate", "--help"],
     ["check", "--help"], ["token", "--help"], ["app", "--help"],
-    ["app", "create", "--help"], ["app", "list", "-h"],
+    ["app", "create", "--help"], ["app", "list", "-h"], ["settings", "--help"],
 ])
 def test_help(args):
     got = run({}, *args)

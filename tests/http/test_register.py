@@ -213,18 +213,18 @@ def test_tool_and_server_agree(site):
     out = site.tool("app", "create", "By the tool", "--json").stdout
     import json
     app = App(json.loads(out))
-    assert site.get("/v1/whoami", app.auth()).status == 200
+    site.becomes(app, 200)
     out = json.loads(site.tool("app", "rotate", app.public, "--grace", "0",
                                "--json").stdout)
-    assert site.get("/v1/whoami", app.auth()).status == 401
+    site.becomes(app, 401)
     app.secret = out["secret_key"]
-    assert site.get("/v1/whoami", app.auth()).status == 200
+    site.becomes(app, 200)
     site.tool("app", "disable", app.public)
-    assert site.get("/v1/whoami", app.auth()).status == 401
+    site.becomes(app, 401)
     site.tool("app", "enable", app.public)
-    assert site.get("/v1/whoami", app.auth()).status == 200
+    site.becomes(app, 200)
     site.tool("app", "delete", app.public)
-    assert site.get("/v1/whoami", app.auth()).status == 401
+    site.becomes(app, 401)
     events = [e for (e,) in site.sql(
         "SELECT event FROM app_events WHERE app_id = %s ORDER BY id", app.id)]
     assert events == ["created", "rotated", "disabled", "enabled", "deleted"]

@@ -7,6 +7,7 @@
 #include "base/secret.h"
 
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -381,6 +382,7 @@ minted(void **state)
 
 #ifndef SANITIZED /* which has an allocator of its own */
 /* An allocator that fails the nth time, for this program and all libraries. */
+#define EXPORTED __attribute__((visibility("default"))) void *
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
@@ -392,19 +394,19 @@ fails(void)
 	return fail_at > 0 && --fail_at == 0;
 }
 
-void *
+EXPORTED
 malloc(size_t n)
 {
 	return fails() ? NULL : __libc_malloc(n);
 }
 
-void *
+EXPORTED
 calloc(size_t a, size_t b)
 {
 	return fails() ? NULL : __libc_calloc(a, b);
 }
 
-void *
+EXPORTED
 realloc(void *p, size_t n)
 {
 	return fails() ? NULL : __libc_realloc(p, n);
@@ -428,6 +430,8 @@ judge_starved(const struct buf *text, bool check_mac, long nth)
 		struct token_parts t;
 		bool yes;
 
+		signal(SIGSEGV, SIG_DFL); /* not cmocka's */
+		signal(SIGABRT, SIG_DFL);
 		fail_at = nth;
 		yes = token_split(text->data, text->len, &t) &&
 		      (!check_mac || token_mac_ok(&t, &key)) &&
@@ -459,7 +463,8 @@ starved(void **state)
 		if (judge_starved(&good, true, n) == UNTOUCHED)
 			break;
 	}
-	assert_in_range(n, 10, 999);
+	/* libjwt's and its JSON library's allocations count, too. */
+	assert_in_range(n, 30, 999);
 	buf_free(&good);
 	buf_free(&forged);
 }

@@ -1,0 +1,310 @@
+/*
+ * postern invite: registration tokens with limits. A token is printed when it
+ * is made and never again: the database has only its hash.
+ */
+#include "base/parse.h"
+#include "cli/cli.h"
+#include "data/invite_store.h"
+#include "data/schema.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { USES_MAX = 1000000 };
+
+static const char EXPIRES_DEFAULT[] = "7d";
+
+/* What was asked for. */
+struct wish {
+	const struct command *self;
+	bool json;
+	uint64_t uses;
+	const char *label;
+	struct buf expires; /* RFC 3339; empty = never */
+	uint64_t id;
+	struct config cfg;
+	struct db *db;
+};
+
+static bool
+open_wish(struct wish *w, const struct config_env *env)
+{
+	w->db = cli_open(&w->cfg, env, CONFIG_NEED_DATABASE, schema_required());
+	return w->db != NULL;
+}
+
+static void
+clear_wish(struct wish *w)
+{
+	db_free(w->db);
+	buf_free(&w->expires);
+	config_free(&w->cfg);
+}
+
+/* What became of a statement. The server's own role makes no invite. */
+static int
+say_status(const struct wish *w, enum status st)
+{
+	int rc = cli_status(w->db, st, NULL);
+
+	if (st == ST_UNAVAILABLE && db_is_up(w->db))
+		cli_note("Invites need the role that owns the tables, as "
+			 "'postern migrate' does.");
+	return rc;
+}
+
+static void
+add_json(struct buf *out, const struct invite *i, const struct secret *token)
+{
+	/* Room for all of it first: growing would leave copies to wipe. */
+	buf_reserve(out, 2048);
+	buf_addc(out, '{');
+	invite_json_members(out, i);
+	if (token != NULL) {
+		buf_adds(out, ",\"token\":\"");
+		buf_add(out, token->data, token->len);
+		buf_addc(out, '"');
+	}
+	buf_adds(out, "}\n");
+}
+
+/* The token alone, so that $(postern invite) is one; the rest is a note. */
+static int
+print_token(
+    const struct wish *w, const struct invite *i, const struct secret *token)
+{
+	struct buf out = { 0 };
+
+	if (w->json) {
+		add_json(&out, i, token);
+	} else {
+		buf_reserve(&out, token->len + 1);
+		buf_add(&out, token->data, token->len);
+		buf_addc(&out, '\n');
+	}
+	if (cli_write(&out) != CLI_OK) {
+		cli_note(
+		    "The token is lost: postern invite revoke %" PRId64, i->id);
+		return CLI_FAILURE;
+	}
+	cli_note("Invite %" PRId64 " registers %" PRId64 " app%s%s%s. Keep its "
+		 "token now: it is not shown again.",
+	    i->id, i->uses_max, i->uses_max == 1 ? "" : "s",
+	    i->expires_at != NULL ? " until " : "",
+	    i->expires_at != NULL ? i->expires_at : "");
+	return CLI_OK;
+}
+
+static int
+make(struct wish *w, const struct config_env *env)
+{
+	struct secret token = { 0 };
+	struct invite i = { 0 };
+	enum status st;
+	int rc = CLI_FAILURE;
+
+	if (!open_wish(w, env))
+		return rc;
+	st = invite_store_create(w->db, w->label, (int64_t)w->uses,
+	    w->expires.len > 0 ? buf_str(&w->expires) : NULL, &token, &i);
+	rc = st == ST_OK ? print_token(w, &i, &token) : say_status(w, st);
+	secret_clear(&token);
+	invite_clear(&i);
+	return rc;
+}
+
+static void
+add_head(struct buf *out)
+{
+	buf_addf(out, "%8s  %-8s  %15s  %-27s  %-27s  %s\n", "ID", "STATE",
+	    "USES", "CREATED", "EXPIRES", "LABEL");
+}
+
+static void
+add_line(struct buf *out, const struct invite *i)
+{
+	char uses[40];
+
+	snprintf(
+	    uses, sizeof uses, "%" PRId64 "/%" PRId64, i->uses, i->uses_max);
+	buf_addf(out, "%8" PRId64 "  %-8s  %15s  %-27s  %-27s  ", i->id,
+	    i->state, uses, i->created_at,
+	    i->expires_at != NULL ? i->expires_at : "never");
+	cli_add_text(out, i->label);
+	buf_addc(out, '\n');
+}
+
+static int
+list(struct wish *w)
+{
+	struct invite *all = NULL;
+	struct buf out = { 0 };
+	enum status st;
+	size_t i, n = 0;
+
+	st = invite_store_list(w->db, &all, &n);
+	if (st != ST_OK)
+		return say_status(w, st);
+	if (w->json)
+		buf_adds(&out, "{\"invites\":[");
+	else
+		add_head(&out);
+	for (i = 0; i < n; i++) {
+		if (w->json) {
+			buf_adds(&out, i > 0 ? ",{" : "{");
+			invite_json_members(&out, &all[i]);
+			buf_addc(&out, '}');
+		} else {
+			add_line(&out, &all[i]);
+		}
+		invite_clear(&all[i]);
+	}
+	if (w->json)
+		buf_adds(&out, "]}\n");
+	free(all);
+	return cli_write(&out);
+}
+
+static int
+revoke(struct wish *w)
+{
+	struct buf out = { 0 };
+	struct invite i = { 0 };
+	enum status st;
+
+	st = invite_store_revoke(w->db, (int64_t)w->id, &i);
+	if (st == ST_NOT_FOUND)
+		return cli_fail("no invite has the id %" PRIu64
+				"; 'postern invite list' shows them",
+		    w->id);
+	if (st != ST_OK)
+		return say_status(w, st);
+	if (w->json)
+		add_json(&out, &i, NULL);
+	else
+		buf_addf(&out, "revoked: %" PRId64 "\n", i.id);
+	invite_clear(&i);
+	return cli_write(&out);
+}
+
+static const struct option plain_options[] = {
+	{ "json", no_argument, NULL, 'j' },
+	CLI_OPTIONS_END,
+};
+static const struct option make_options[] = {
+	{ "expires", required_argument, NULL, 'e' },
+	{ "json", no_argument, NULL, 'j' },
+	{ "label", required_argument, NULL, 'l' },
+	{ "uses", required_argument, NULL, 'u' },
+	CLI_OPTIONS_END,
+};
+
+static int
+take_option(struct wish *w, int c)
+{
+	if (c == 'j')
+		w->json = true;
+	else if (c == 'e' && !cli_expiry(optarg, &w->expires))
+		return cli_usage(w->self, CLI_EXPIRY_FAULT, optarg);
+	else if (c == 'u' &&
+		 !parse_u64(optarg, strlen(optarg), 1, USES_MAX, &w->uses))
+		return cli_usage(
+		    w->self, "--uses is 1 to %d, not '%s'", USES_MAX, optarg);
+	else if (c == 'l' && !parse_is_app_name(optarg, strlen(optarg)))
+		return cli_usage(w->self,
+		    "a label is 1 to 100 characters of "
+		    "UTF-8 without control characters, not only white space");
+	else if (c == 'l')
+		w->label = optarg;
+	return CLI_OK;
+}
+
+/* All options of a command; false when it ends here, with *rc. */
+static bool
+take_options(struct wish *w, int argc, char **argv,
+    const struct option *options, int *rc)
+{
+	int c;
+
+	while (
+	    (c = cli_option(w->self, argc, argv, options, rc)) != CLI_OPT_END) {
+		if (c != CLI_OPT_STOP)
+			*rc = take_option(w, c);
+		if (c == CLI_OPT_STOP || *rc != CLI_OK)
+			return false;
+	}
+	return true;
+}
+
+static int
+run_list(const struct command *self, int argc, char **argv,
+    const struct config_env *env)
+{
+	struct wish w = { .self = self };
+	int rc = CLI_OK;
+
+	if (!take_options(&w, argc, argv, plain_options, &rc))
+		return rc;
+	if (!cli_no_operands(self, argc, argv))
+		return CLI_USAGE;
+	rc = open_wish(&w, env) ? list(&w) : CLI_FAILURE;
+	clear_wish(&w);
+	return rc;
+}
+
+static int
+run_revoke(const struct command *self, int argc, char **argv,
+    const struct config_env *env)
+{
+	struct wish w = { .self = self };
+	const char *id;
+	int rc = CLI_OK;
+
+	if (!take_options(&w, argc, argv, plain_options, &rc))
+		return rc;
+	id = cli_operand(self, argc, argv, "ID", &rc);
+	if (id == NULL)
+		return rc;
+	if (!parse_u64(id, strlen(id), 1, INT64_MAX, &w.id))
+		return cli_usage(
+		    self, "an id is a number from 1, not '%s'", id);
+	rc = open_wish(&w, env) ? revoke(&w) : CLI_FAILURE;
+	clear_wish(&w);
+	return rc;
+}
+
+static const struct command commands[] = {
+	{ "list", "invite list [--json]", "list the invites in order of id",
+	    "  --json  print JSON\n", run_list },
+	{ "revoke", "invite revoke ID [--json]",
+	    "let an invite register nothing any more", "  --json  print JSON\n",
+	    run_revoke },
+	{ NULL, NULL, NULL, NULL, NULL },
+};
+
+static int
+run_make(const struct command *self, int argc, char **argv,
+    const struct config_env *env)
+{
+	struct wish w = { .self = self, .uses = 1, .label = "" };
+	int rc = CLI_FAILURE;
+
+	if (!cli_expiry(EXPIRES_DEFAULT, &w.expires))
+		return rc;
+	if (take_options(&w, argc, argv, make_options, &rc))
+		rc = cli_no_operands(self, argc, argv) ? make(&w, env)
+						       : CLI_USAGE;
+	clear_wish(&w);
+	return rc;
+}
+
+int
+cli_invite(const struct command *self, int argc, char **argv,
+    const struct config_env *env)
+{
+	if (argc > 1 && argv[1][0] != '-')
+		return cli_dispatch(commands, "invite ", argc, argv, env);
+	return run_make(self, argc, argv, env);
+}

@@ -1,0 +1,447 @@
+"""The primary dies, hangs or is demoted, and a streaming standby takes over;
+Postern is never started anew."""
+import collections
+import os
+import re
+import secrets
+import signal
+import socket
+import threading
+import time
+
+import pytest
+
+from harness import ADMIN, REGISTRATION, App, Stack, wait_until
+from standby import Pair
+from test_races import at_once
+
+REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
+OPERATOR = {"Authorization": "Bearer " + ADMIN}
+QUICK = {"POSTERN_CACHE_TTL": "60", "POSTERN_QUERY_TIMEOUT": "1"}
+
+
+@pytest.fixture(scope="module")
+def nodes(scratch):
+    p = Pair(scratch)
+    yield p
+    p.end()
+
+
+@pytest.fixture()
+def pair(nodes):
+    """A primary and its synchronous standby, whatever the test before did."""
+    nodes.repair()
+    return nodes
+
+
+def post(s):
+    return s.request("POST", "/v1/apps", REGISTRAR, {"name": "x"})
+
+
+def put(s, app, user):
+    return s.request("PUT", f"/v1/users/{user}", app.auth(), {"user": user})
+
+
+def unavailable(r):
+    """503 with Retry-After, and nothing else, is what an absent database
+    comes to."""
+    assert (r.status, r.code) == (503, "database_unavailable"), r
+    assert int(r["Retry-After"]) >= 1
+    return True
+
+
+def pids(lines):
+    return {int(re.search(r" pid=(\d+) ", line)[1]) for line in lines}
+
+
+def warm(s, app):
+    """Every worker has the app's key in its cache."""
+    seen = len(s.log_lines("request"))
+
+    def all_have():
+        at_once(8, lambda i: s.get("/v1/whoami", app.auth()))
+        return pids(line for line in s.log_lines("request")[seen:]
+                    if f"status=200 app_id={app.id} " in line
+                    ) >= set(s.workers())
+
+    wait_until("all workers warm", all_have)
+
+
+def everywhere(s, app, status):
+    """So many requests at once that each worker has some."""
+    return {r.status for r in at_once(
+        24, lambda i: s.get("/v1/whoami", app.auth()))} == {status}
+
+
+def connected(s, ups):
+    """Each worker has come up anew since the log had so many ups."""
+    return pids(s.log_lines("database_up")[ups:]) >= set(s.workers())
+
+
+class Clients:
+    """Clients that go on whatever happens, and keep account of it."""
+
+    def __init__(self, s, app):
+        self.s, self.app = s, app
+        self.stop = threading.Event()
+        self.lock = threading.Lock()
+        self.seen = collections.Counter()  # (kind, status)
+        self.slowest = 0
+        self.apps, self.docs, self.wrong = [], [], []
+        self.threads = [
+            threading.Thread(target=self.run, args=(kind, n))
+            for kind, many in (("register", 4), ("document", 2), ("warm", 2))
+            for n in range(many)]
+        for t in self.threads:
+            t.start()
+
+    def ask(self, kind, name):
+        if kind == "register":
+            return post(self.s)
+        if kind == "document":
+            return put(self.s, self.app, name)
+        return self.s.get("/v1/whoami", self.app.auth())
+
+    def run(self, kind, n):
+        i = 0
+        while not self.stop.is_set():
+            name, i = f"{kind}-{n}-{i}-{id(self)}", i + 1
+            start = time.monotonic()
+            try:
+                r = self.ask(kind, name)
+            except OSError as e:
+                with self.lock:
+                    self.wrong.append((kind, repr(e)))
+                continue
+            with self.lock:
+                self.note(kind, name, r, time.monotonic() - start)
+            if r.status == 503:
+                self.stop.wait(0.02)
+
+    def note(self, kind, name, r, seconds):
+        self.seen[kind, r.status] += 1
+        self.slowest = max(self.slowest, seconds)
+        if r.status == 503 and kind != "warm":
+            if int(r["Retry-After"] or 0) < 1:
+                self.wrong.append((kind, r))
+        elif r.status != (200 if kind == "warm" else 201):
+            self.wrong.append((kind, r))
+        elif kind == "register":
+            self.apps.append(App(r.json()))
+        elif kind == "document":
+            self.docs.append(name)
+
+    def more(self, n):
+        """So many more registrations and documents."""
+        apps, docs = len(self.apps) + n, len(self.docs) + n
+        wait_until("more", lambda: len(self.apps) >= apps
+                   and len(self.docs) >= docs)
+
+    def end(self):
+        self.stop.set()
+        for t in self.threads:
+            t.join()
+        self.s.registered += [a.secret for a in self.apps]
+
+
+def while_there_is_none(s, warm_app, cold):
+    """No primary: what is known goes on, all else is to be tried again."""
+    assert s.get("/healthz").status == 200
+    assert everywhere(s, warm_app, 200)
+    assert s.get("/v1/auth", warm_app.auth()).status == 204
+    for app in cold:
+        unavailable(s.get("/readyz"))
+        unavailable(s.get("/v1/whoami", app.auth()))
+        unavailable(s.get("/v1/auth", app.auth()))
+        app = App({"id": 0, "public_key": secrets.token_hex(32),
+                   "secret_key": secrets.token_hex(32)})
+        unavailable(s.get("/v1/whoami", app.auth()))
+        unavailable(post(s))
+        unavailable(put(s, warm_app, "u"))
+        unavailable(s.get("/v1/users/u", warm_app.auth()))
+        unavailable(s.request("POST", "/v1/app/rotate", warm_app.auth()))
+        unavailable(s.request("DELETE", "/v1/app", warm_app.auth()))
+        unavailable(s.get("/v1/apps", OPERATOR))
+
+
+def lost(s, clients):
+    """What was acknowledged and is not there, or can't be used."""
+    rows = {r[0] for r in s.sql(
+        "SELECT a.public_key FROM apps AS a JOIN app_events AS e"
+        " ON e.app_id = a.id AND e.event = 'created'")}
+    docs = {r[0] for r in s.sql(
+        "SELECT user_id FROM users"
+        " WHERE information = jsonb_build_object('user', user_id)")}
+    missing = [a.public for a in clients.apps if a.public not in rows]
+    missing += [d for d in clients.docs if d not in docs]
+    usable = at_once(8, lambda i: [
+        s.get("/v1/whoami", a.auth()).status for a in clients.apps[i::8]])
+    return missing, sum(n != 200 for part in usable for n in part), len(rows)
+
+
+def kill_and_promote(s, pair, outage=0):
+    """One failover under load, without a primary for so many seconds or as
+    long as the questions take; a line tells what the clients saw."""
+    app, cold = s.register(), [s.register() for _ in range(3)]
+    workers = s.workers()
+    warm(s, app)
+    clients = Clients(s, app)
+    try:
+        clients.more(50)
+        ups = len(s.log_lines("database_up"))
+        killed = time.monotonic()
+        pair.primary.kill()
+        while_there_is_none(s, app, cold)
+        while time.monotonic() < killed + outage:
+            while_there_is_none(s, app, cold)
+        promoting = time.monotonic()
+        pair.take_over()
+        promoted = time.monotonic()
+        n = len(clients.apps)
+        wait_until("a registration", lambda: len(clients.apps) > n)
+        back = time.monotonic()
+        wait_until("all workers there", lambda: connected(s, ups))
+        ready = time.monotonic()
+        clients.more(50)
+    finally:
+        clients.end()
+    missing, unusable, rows = lost(s, clients)
+    print(f"failover: no primary for {promoted - killed:.2f} s (promotion "
+          f"{promoted - promoting:.2f} s); after it the first 201 came in "
+          f"{back - promoted:.2f} s, all workers in {ready - promoted:.2f} s; "
+          f"slowest answer {clients.slowest:.2f} s; answers "
+          + ", ".join(f"{kind} {status}: {n}" for (kind, status), n
+                      in sorted(clients.seen.items()))
+          + f"; lost {len(missing)}, unusable {unusable}")
+    assert missing == [] and unusable == 0 and rows > len(clients.apps)
+    assert clients.wrong == []
+    assert clients.seen["register", 503] > 0
+    assert all(everywhere(s, a, 200) for a in cold)
+    assert s.workers() == workers
+
+
+def test_killed_primary(pair, make_of):
+    s = make_of(pair, env={"POSTERN_CACHE_TTL": "60"})
+    kill_and_promote(s, pair)
+
+
+@pytest.mark.long
+def test_killed_primary_again_and_again(pair, make_of):
+    """The dead one comes back as the standby of the other, and so on."""
+    s = make_of(pair, workers=4, env={"POSTERN_CACHE_TTL": "60"})
+    for outage in (0, 0, 1, 2, 5, 20, 0, 0):
+        kill_and_promote(s, pair, outage)
+        pair.repair()
+
+
+def test_revoked_before_the_reconnect(pair, make_of):
+    """On the new primary an app is disabled that all workers have in their
+    caches, before any of them has come there."""
+    gate = pair.scratch.dir()
+    database = pair.database()
+    s = make_of(pair, database=database, workers=4, env={
+        **QUICK, "POSTERN_DATABASE_URL": f"host={pair.primary.dir},{gate}"
+                                         f" dbname={database} user=server"})
+    app, other = s.register(), s.register()
+    warm(s, app)
+    warm(s, other)
+    ups = len(s.log_lines("database_up"))
+    pair.primary.kill()
+    pair.take_over()
+    s.sql("UPDATE apps SET disabled_at = now() WHERE id = %s", app.id)
+    assert everywhere(s, app, 200)  # nobody could know
+    name = ".s.PGSQL.5432"
+    os.symlink(pair.primary.dir / name, gate / name)
+    wait_until("all workers there", lambda: connected(s, ups))
+    assert everywhere(s, app, 401) and everywhere(s, other, 200)
+    # And LISTEN is there, on each worker.
+    for _ in range(3):
+        warm(s, other)
+        s.sql("UPDATE apps SET disabled_at = now() WHERE id = %s", other.id)
+        wait_until("disabled", lambda: everywhere(s, other, 401), 5)
+        s.sql("UPDATE apps SET disabled_at = NULL WHERE id = %s", other.id)
+        wait_until("enabled", lambda: everywhere(s, other, 200), 5)
+
+
+def test_demoted_primary(pair, make_of):
+    """Its connections live on and can't write: the other is found."""
+    s = make_of(pair, env=QUICK)
+    app = s.register()
+    warm(s, app)
+    old = pair.primary
+    old.setting("default_transaction_read_only", "on")
+    assert {r.status for r in at_once(
+        16, lambda i: s.get("/readyz"))} == {503}
+    assert "read-only" in s.get("/readyz").json()["detail"]
+    assert all(map(unavailable, at_once(8, lambda i: post(s))))
+    assert all(map(unavailable, at_once(8, lambda i: put(s, app, "u"))))
+    assert "sqlstate=25006" in s.log()
+
+    def all_have_left():
+        assert all(map(unavailable, at_once(8, lambda i: put(s, app, "u"))))
+        return pids(s.log_lines("database_lost")) >= set(s.workers())
+
+    wait_until("all have left it", all_have_left)
+    assert everywhere(s, app, 200)
+    ups = len(s.log_lines("database_up"))
+    pair.take_over()
+    wait_until("all workers there", lambda: connected(s, ups))
+    made = s.register()
+    assert s.sql("SELECT 1 FROM apps WHERE id = %s", made.id) == [(1,)]
+    assert old.sql(f"SELECT 1 FROM apps WHERE id = {made.id}",
+                   s.database) == []
+
+
+@pytest.mark.long
+def test_idle_connection_to_a_demoted_primary(pair, make_of):
+    """Nobody writes: the heartbeat notices."""
+    s = make_of(pair, workers=1, env=QUICK)
+    ups = len(s.log_lines("database_up"))
+    pair.primary.setting("default_transaction_read_only", "on")
+    pair.take_over()
+    wait_until("the new primary", lambda: connected(s, ups))
+    assert s.register()
+
+
+def test_standby_alone(pair, make_of):
+    """It can be read, and is not used; it becomes the primary, and is."""
+    database = pair.database()
+    url = pair.standby.url(database)
+    wait_until("the schema there", lambda: pair.standby.sql(
+        "SELECT pg_last_wal_replay_lsn() >= "
+        f"'{pair.primary.sql('SELECT pg_current_wal_lsn()')[0][0]}'")
+        == [(True,)])
+    s = make_of(pair, database=database, ready=False,
+                env={**QUICK, "POSTERN_DATABASE_URL": url})
+    assert s.get("/healthz").status == 200
+    r = s.get("/readyz")
+    assert unavailable(r) and "read_only" in r.json()["detail"]
+    assert unavailable(post(s))
+    assert unavailable(s.get("/v1/whoami", App({
+        "id": 0, "public_key": "ab" * 32, "secret_key": "x" * 64}).auth()))
+    pair.primary.kill()
+    pair.take_over()
+    wait_until("ready", lambda: s.get("/readyz").status == 200)
+    assert s.register()
+
+
+def test_primary_hangs(pair, make_of):
+    """The first host takes connections and says nothing, those that there
+    are and new ones."""
+    s = make_of(pair, env=QUICK)
+    app = s.register()
+    warm(s, app)
+    ups = len(s.log_lines("database_up"))
+    pair.primary.hang()
+    start = time.monotonic()
+    assert all(map(unavailable, at_once(4, lambda i: post(s))))
+    answered = time.monotonic()
+    assert everywhere(s, app, 200)
+    pair.take_over()
+    wait_until("all workers there", lambda: connected(s, ups))
+    print(f"hang: 503 after {answered - start:.2f} s, the second host after "
+          f"{time.monotonic() - start:.2f} s")
+    assert everywhere(s, app, 200) and s.register()
+
+
+@pytest.mark.long
+def test_first_host_never_answers(pair, make_of):
+    database = pair.database()
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+        start = time.monotonic()
+        s = make_of(pair, database=database, ready=False, env={
+            **QUICK, "POSTERN_DATABASE_URL":
+            f"host=127.0.0.1,{pair.primary.dir} dbname={database} user=server"
+            f" port={silent.getsockname()[1]},5432"})
+        assert unavailable(s.get("/readyz"))
+        assert s.get("/healthz").status == 200
+        wait_until("ready", lambda: s.get("/readyz").status == 200)
+        print(f"silent: the second host after {time.monotonic() - start:.2f} s")
+        assert s.register()
+
+
+def test_first_host_refuses(pair, make_of):
+    """It is there, and has no place for us: the second is asked."""
+    database = pair.database()
+    pair.refuse("server")
+    s = make_of(pair, database=database, env={
+        **QUICK, "POSTERN_DATABASE_URL":
+        f"host={pair.standby.dir},{pair.primary.dir} dbname={database}"
+        " user=server"})
+    assert s.register()
+
+
+def fresh_worker(s):
+    """It comes up, whatever commit of the one before it still waits."""
+    victim = s.workers()[0]
+    ups = len(s.log_lines("database_up"))
+    os.kill(victim, signal.SIGKILL)
+    wait_until("another worker", lambda: victim not in s.workers()
+               and len(s.workers()) == 3)
+    wait_until("it is up", lambda: pids(s.log_lines("database_up")[ups:])
+               & set(s.workers()))
+
+
+def lock_of_another(s):
+    """A commit that waits for the standby holds the lock of all that notify:
+    ours give up in time to keep their connections."""
+    c = s.pg.connect(s.database)
+    t = threading.Thread(target=lambda: c.cursor().execute(
+        "UPDATE apps SET updated_at = now()"))
+    t.start()
+    pid = c.get_backend_pid()
+    wait_until("it waits", lambda: s.sql(
+        "SELECT wait_event FROM pg_stat_activity WHERE pid = %s", pid)
+        == [("SyncRep",)])
+    wait_until("all workers ready", lambda: {r.status for r in at_once(
+        16, lambda i: s.get("/readyz"))} == {200})
+    lost = len(s.log_lines("database_lost"))
+    assert all(map(unavailable, at_once(3, lambda i: post(s))))
+    assert "sqlstate=55P03" in s.log()
+    assert len(s.log_lines("database_lost")) == lost
+    s.sql("SELECT pg_cancel_backend(%s)", pid)
+    t.join()
+    c.close()
+
+
+def standby_away(pair, make_of, turns):
+    """What the standby does not confirm is not done; what needs no commit
+    goes on; and no backend is left waiting for each try."""
+    s = make_of(pair, workers=3, env=QUICK)
+    app, cold = s.register(), [s.register() for _ in range(turns)]
+    pair.standby.hang()
+    try:
+        for turn in range(turns):
+            assert all(map(unavailable, at_once(6, lambda i: post(s))))
+            assert all(map(unavailable, at_once(
+                6, lambda i: put(s, app, f"u{turn}.{i}"))))
+            wait_until("a cold key", lambda: s.get(
+                "/v1/whoami", cold[turn].auth()).status == 200)
+        backends = s.sql("SELECT pid FROM pg_stat_activity"
+                         " WHERE usename = 'server'")
+        assert len(backends) <= 2 * 3
+        fresh_worker(s)
+        lock_of_another(s)
+        # Someone cancels the wait: the server says COMMIT, with a warning.
+        answers = []
+        t = threading.Thread(target=lambda: answers.append(put(s, app, "c")))
+        t.start()
+        wait_until("a cancelled commit", lambda: s.sql(
+            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
+            " WHERE usename = 'server' AND wait_event = 'SyncRep'"))
+        t.join()
+        assert unavailable(answers[0])
+        assert s.log_lines("commit_not_replicated")
+    finally:
+        pair.standby.go_on()
+    wait_until("writes again", lambda: put(s, app, "d").status in (200, 201))
+    assert s.register()
+
+
+def test_standby_away(pair, make_of):
+    standby_away(pair, make_of, 1)
+
+
+@pytest.mark.long
+def test_standby_away_long(pair, make_of):
+    standby_away(pair, make_of, 8)

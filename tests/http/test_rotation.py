@@ -1,0 +1,381 @@
+"""The overlap of two secrets, when each was last used, and tokens that are
+good once."""
+import json
+import time
+
+import pytest
+
+from harness import (ADMIN, App, at_once, raw_token, sha256, wait_until)
+
+AUTH = {"Authorization": "Bearer " + ADMIN}
+SINGLE = {"POSTERN_JWT_SINGLE_USE": "on"}
+
+
+def rotate(s, app, grace=None, status=200):
+    """The app's new secret; it is the app's from now on."""
+    body = None if grace is None else {"grace_seconds": grace}
+    r = s.request("POST", "/v1/app/rotate", app.auth(), body)
+    assert r.status == status, r
+    assert r.json()["public_key"] == app.public
+    s.registered.append(r.json()["secret_key"])
+    app.secret = r.json()["secret_key"]
+    return r.json()
+
+
+def statuses(s, app, secret):
+    return {r.status for r in at_once(8, lambda i: s.get(
+        "/v1/whoami", app.auth(secret=secret)))}
+
+
+def uses(s, app):
+    """(last_used_at, previous_last_used_at), the same for all who ask."""
+    one = json.loads(s.tool("app", "get", app.public, "--json").stdout)
+    two = s.get("/v1/apps/" + app.public, AUTH).json()
+    assert one == two
+    return one["last_used_at"], one["previous_last_used_at"]
+
+
+# -- the overlap
+
+def test_grace(make):
+    """The old secret serves until then, and never again."""
+    s = make()
+    app = s.register()
+    old = app.secret
+    a = rotate(s, app, 1)
+    assert a["previous_valid_until"] > a["updated_at"]
+    s.becomes(app, 200)
+    s.becomes(app, 401, old)
+    # Not before its time: the refusal came no sooner than the database's
+    # clock says.
+    assert s.sql("SELECT previous_valid_until <= now() FROM apps") == [(True,)]
+    for _ in range(3):
+        assert statuses(s, app, old) == {401}
+        assert statuses(s, app, app.secret) == {200}
+    s.reload()  # nor by workers that start afresh
+    assert statuses(s, app, old) == {401}
+
+
+def test_warm_workers_end_it_by_their_clock(make):
+    """No news comes when the time is over, and no row is read."""
+    s = make()
+    app = s.register()
+    old = app.secret
+    rotate(s, app, 4)
+    s.becomes(app, 200, old)
+    with s.database_away():
+        s.becomes(app, 401, old)
+        assert statuses(s, app, app.secret) == {200}
+
+
+def test_ended_early(site, app):
+    old = app.secret
+    rotate(site, app, 3600)
+    site.becomes(app, 200, old)
+    r = site.request("DELETE", "/v1/app/previous-secret", app.auth())
+    assert (r.status, r.body) == (204, b"")
+    site.becomes(app, 401, old)
+    site.becomes(app, 200)
+    assert site.get("/v1/app", app.auth()).json()["previous_valid_until"] \
+        is None
+    assert site.sql("SELECT previous_encrypted_secret_key IS NULL FROM apps"
+                    " WHERE id = %s", app.id) == [(True,)]
+    # What is not there can be ended again.
+    r = site.request("DELETE", "/v1/app/previous-secret", app.auth())
+    assert r.status == 204
+
+
+def test_the_newest_two(site, app):
+    held = [app.secret]
+    for _ in range(4):
+        rotate(site, app, 3600)
+        held.append(app.secret)
+        for secret in held[-2:]:
+            site.becomes(app, 200, secret)
+        for secret in held[:-2]:
+            site.becomes(app, 401, secret)
+    assert len(set(held)) == 5
+    # The older of the two serves, but does not manage.
+    r = site.request("POST", "/v1/app/rotate", app.auth(secret=held[-2]))
+    assert (r.status, r.code) == (403, "previous_secret")
+    assert site.sql("SELECT DISTINCT public_key FROM app_events"
+                    " WHERE app_id = %s", app.id) == [(app.public,)]
+
+
+@pytest.mark.parametrize("grace", [0, 1, 2592000])
+def test_bounds_of_grace(site, app, grace):
+    old = app.secret
+    rotate(site, app, grace)
+    got = site.sql("SELECT extract(epoch FROM previous_valid_until -"
+                   " rotated_at)::int FROM apps WHERE id = %s", app.id)
+    assert got == [(grace or None,)]
+    if grace == 0:
+        site.becomes(app, 401, old)
+    for bad in (grace + 0.5, -1, 2592001, str(grace), True):
+        r = site.request("POST", "/v1/app/rotate", app.auth(),
+                         {"grace_seconds": bad})
+        assert (r.status, r.code) == (400, "value_invalid")
+    r = site.tool("app", "rotate", app.public, "--grace", str(grace), "--json")
+    app.secret = json.loads(r.stdout)["secret_key"]
+    site.registered.append(app.secret)
+    site.becomes(app, 200)
+
+
+# -- when they were used
+
+def test_last_used(make):
+    """Safe to finish a rotation: a fact."""
+    s = make()
+    app, idle = s.register(), s.register()
+    assert uses(s, app) == (None, None)
+    before = s.sql("SELECT now()")[0][0].timestamp()
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    assert s.get("/v1/whoami", idle.auth(secret="0" * 64)).status == 401
+    s.reload()
+    last, previous = uses(s, app)
+    assert last and previous is None
+    age = s.sql("SELECT extract(epoch FROM last_used_at)::float8"
+                " FROM app_uses WHERE app_id = %s", app.id)[0][0] - before
+    assert -1 < age < 60
+    # A refused request is no use.
+    assert uses(s, idle) == (None, None)
+    # The old secret was used to rotate, and not since: that is no use of it
+    # as the previous one, nor one of the new one.
+    old = app.secret
+    rotate(s, app, 3600)
+    s.reload()
+    assert uses(s, app) == (None, None)
+    s.becomes(app, 200)
+    s.reload()
+    last, previous = uses(s, app)
+    assert last and previous is None, "safe to finish"
+    # A client that was forgotten shows.
+    s.becomes(app, 200, old)
+    s.reload()
+    last, previous = uses(s, app)
+    assert last and previous
+    # The app itself is told the same.
+    got = s.get("/v1/app", app.auth()).json()
+    assert (got["last_used_at"], got["previous_last_used_at"]) == (
+        last, previous)
+    # The next rotation makes a new start.
+    rotate(s, app, 3600)
+    assert uses(s, app) == (None, None)
+    s.becomes(app, 200)
+    r = s.request("DELETE", "/v1/app/previous-secret", app.auth())
+    assert r.status == 204
+    s.reload()
+    last, previous = uses(s, app)
+    assert last and previous is None
+
+
+def test_a_worker_that_had_not_heard(make):
+    """It takes the old secret for the current one; the trail of uses knows
+    better. Here no trigger runs, as if the news were lost."""
+    s = make(workers=1)
+    app = s.register()
+    refused = s.get("/v1/whoami", app.auth(secret="0" * 64))
+    assert refused.status == 401  # the key is warm, and not used
+    s.sql("SET session_replication_role = replica; UPDATE apps SET"
+          " previous_encrypted_secret_key = encrypted_secret_key,"
+          " previous_master_key_id = master_key_id, previous_valid_until ="
+          " now() + interval '1 hour', encrypted_secret_key = 'x',"
+          " rotated_at = now() - interval '5 s'")
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    s.reload()
+    last, previous = uses(s, app)
+    assert last is None and previous
+
+
+def test_eviction_loses_no_use(make):
+    """A cache of one: each app puts the other out."""
+    s = make(workers=1, env={"POSTERN_CACHE_SIZE": "1"})
+    apps = [s.register(f"n{i}") for i in range(20)]
+    for _ in range(2):
+        for app in apps:
+            assert s.get("/v1/whoami", app.auth()).status == 200
+    gone = apps.pop()
+    assert s.request("DELETE", "/v1/app", gone.auth()).status == 204
+    s.reload()
+    assert s.sql("SELECT count(*) FROM app_uses WHERE last_used_at IS NOT NULL"
+                 ) == [(len(apps),)]
+
+
+def test_uses_wait_for_the_database(make):
+    """What can't be written now is written later."""
+    s = make(workers=1)
+    app = s.register()
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    with s.database_away():
+        assert s.get("/v1/whoami", app.auth()).status == 200
+    s.reload()
+    assert uses(s, app)[0]
+
+
+def test_uses_of_a_single_process(make):
+    s = make(workers=0)
+    app = s.register()
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    s.process.terminate()
+    assert s.process.wait() == 0
+    assert s.sql("SELECT count(*) FROM app_uses WHERE app_id = %s",
+                 app.id) == [(1,)]
+
+
+@pytest.mark.long
+def test_uses_are_written_each_minute(make):
+    s = make()
+    app = s.register()
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    wait_until("written", lambda: uses(s, app)[0], patience=90)
+
+
+# -- tokens that are good once
+
+def whoami(s, app, token):
+    return s.get("/v1/whoami", {"X-Public-Key": app.public,
+                                "Authorization": "Bearer " + token})
+
+
+def test_once(make):
+    s = make(env=SINGLE, workers=4)
+    app, other = s.register(), s.register()
+    token = app.token(jti="a")
+    assert whoami(s, app, token).status == 200
+    # On any worker, for any path, as another token of the same jti, and
+    # after a reload.
+    answers = at_once(12, lambda i: whoami(s, app, token))
+    answers += [whoami(s, app, app.token(jti="a", exp=200)),
+                s.get("/v1/auth", {"X-Public-Key": app.public,
+                                   "Authorization": "Bearer " + token}),
+                s.get("/v1/users", app.auth(jti="a"))]
+    s.reload()
+    answers.append(whoami(s, app, token))
+    for r in answers:
+        assert (r.status, r.code) == (401, "token_replayed")
+        assert 'error="invalid_token"' in r["WWW-Authenticate"]
+    # Another app's is another one.
+    assert whoami(s, other, other.token(jti="a")).status == 200
+    assert whoami(s, app, app.token(jti="A")).status == 200
+    assert s.get("/v1/auth", app.auth(jti="gate")).status == 204
+    assert s.get("/v1/auth", app.auth(jti="gate")).status == 401
+    rows = s.sql("SELECT app_id, jti_hash FROM used_jtis")
+    assert (app.id, sha256("a")) in rows and len(rows) == 4
+
+
+def test_once_at_once(make):
+    s = make(env=SINGLE, workers=4)
+    app = s.register()
+    becomes_warm = [whoami(s, app, app.token(jti=f"w{i}")) for i in range(8)]
+    assert {r.status for r in becomes_warm} == {200}
+    for n in range(3):
+        token = app.token(jti=f"n{n}")
+        answers = at_once(30, lambda i: whoami(s, app, token))
+        assert sorted(r.status for r in answers) == [200] + [401] * 29
+        assert {r.code for r in answers if r.status == 401} == {
+            "token_replayed"}
+
+
+def test_what_a_jti_must_be(make):
+    s = make(env=SINGLE)
+    app = s.register()
+    now = int(time.time())
+    r = whoami(s, app, app.token())
+    assert (r.status, r.code) == (401, "token_without_jti")
+    for jti in ("", 1, None, ["a"], {}, True):
+        r = whoami(s, app, app.token(jti=jti))
+        assert (r.status, r.code) == (401, "token_malformed"), jti
+    for jti in ("'; --", "\x01", "\ufffe", "é", "x" * 5000, " "):
+        token = raw_token(app.secret, payload=json.dumps(
+            {"exp": now + 60, "jti": jti}))
+        assert whoami(s, app, token).status == 200, jti
+        assert whoami(s, app, token).code == "token_replayed"
+    # However far its end is.
+    for exp in (1e300, 253402300800, 4e9 + 0.5):
+        token = raw_token(app.secret, payload=json.dumps(
+            {"exp": exp, "jti": f"{exp}"}))
+        assert whoami(s, app, token).status == 200, exp
+        assert whoami(s, app, token).code == "token_replayed"
+
+
+def test_refused_requests_use_none_up(make):
+    s = make(env={**SINGLE, "POSTERN_JWT_AUDIENCE": "here"})
+    app = s.register()
+    good = {"aud": "here", "jti": "kept"}
+    old = app.secret
+    for refused in (
+            whoami(s, app, app.token(secret="0" * 64, **good)),
+            whoami(s, app, app.token(exp=-60, **good)),
+            whoami(s, app, app.token(nbf=int(time.time()) + 600, **good)),
+            whoami(s, app, app.token(jti="kept", aud="there")),
+            whoami(s, app, app.token(sub="", **good)),
+            whoami(s, app, app.token(algorithm="HS512", **good)),
+            whoami(s, App({**app.answer, "public_key": "ab" * 32}),
+                   app.token(**good)),
+            s.get("/v1/app", app.auth(sub="u", **good)),
+            s.get("/v1/users/other", app.auth(sub="u", **good)),
+            s.get("/v1/me", app.auth(**good)),
+            s.get("/v1/nosuch", app.auth(**good)),
+            s.request("PUT", "/v1/whoami", app.auth(**good)),
+            s.request("OPTIONS", "/v1/whoami", app.auth(**good))):
+        assert refused.status in (204, 401, 403, 404, 405)
+        assert refused.status == 204 or refused.code != "token_replayed"
+    assert s.sql("SELECT count(*) FROM used_jtis") == [(0,)]
+    # Under the previous secret the same jti is used up as well.
+    r = s.request("POST", "/v1/app/rotate", app.auth(aud="here", jti="r"))
+    app.secret = r.json()["secret_key"]
+    s.registered.append(app.secret)
+    r = s.request("PATCH", "/v1/app", app.auth(secret=old, **good),
+                  {"name": "x"})
+    assert (r.status, r.code) == (403, "previous_secret")
+    assert s.get("/v1/whoami", app.auth(secret=old, **good)).status == 200
+    assert s.get("/v1/whoami", app.auth(**good)).code == "token_replayed"
+
+
+def test_once_needs_the_database(make):
+    """Warm keys are no help: what may have been used is not let in."""
+    s = make(env=SINGLE)
+    app = s.register()
+    token = app.token(jti="kept")
+    for i in range(8):
+        assert whoami(s, app, app.token(jti=f"w{i}")).status == 200
+    with s.database_away():
+        for path in ("/v1/whoami", "/v1/auth"):
+            r = s.get(path, {"X-Public-Key": app.public,
+                             "Authorization": "Bearer " + token})
+            assert (r.status, r.code) == (503, "database_unavailable")
+            assert r["Retry-After"]
+        assert whoami(s, app, app.token(secret="0" * 64)).status in (401, 503)
+    assert whoami(s, app, token).status == 200
+    assert whoami(s, app, token).status == 401
+
+
+def test_purge(make):
+    """Those whose tokens have long expired go; no other does."""
+    s = make(env=SINGLE)
+    app = s.register()
+    assert whoami(s, app, app.token(jti="kept")).status == 200
+    s.sql("INSERT INTO used_jtis SELECT 1, 'old' || i,"
+          " now() - interval '2 hours' FROM generate_series(1, 1000) AS i")
+    s.sql("INSERT INTO used_jtis VALUES"
+          " (1, 'recent', now() - interval '30 minutes'),"
+          " (1, 'valid', now() + interval '1 minute')")
+    s.reload()
+    assert s.sql("SELECT jti_hash FROM used_jtis ORDER BY 1") == sorted(
+        [("recent",), ("valid",), (sha256("kept"),)])
+    assert whoami(s, app, app.token(jti="kept")).code == "token_replayed"
+
+
+@pytest.mark.long
+def test_purge_by_the_minute(make):
+    s = make(env=SINGLE)
+    s.sql("INSERT INTO used_jtis VALUES (1, 'x', now() - interval '2 hours')")
+    wait_until("purged", lambda: s.sql("SELECT count(*) FROM used_jtis")
+               == [(0,)], patience=120)
+
+
+def test_many_uses_where_not_single(site, app):
+    token = app.token(jti="a")
+    for _ in range(3):
+        assert whoami(site, app, token).status == 200
+    assert site.sql("SELECT count(*) FROM used_jtis") == [(0,)]

@@ -1,0 +1,33 @@
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
+
+from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
+import packaging_tools  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def installed(scratch):  # noqa: F811
+    """A DESTDIR that `make install` filled."""
+    return packaging_tools.install(scratch.dir() / "dest")
+
+
+@pytest.fixture(scope="session")
+def deb(scratch):  # noqa: F811
+    """The Debian package, built in a copy of the tree."""
+    return packaging_tools.build_package(scratch)
+
+
+@pytest.fixture(scope="session")
+def bundle():
+    """The tarball, and what its making printed."""
+    return packaging_tools.make_bundle()
+
+
+@pytest.fixture(scope="session")
+def bare_root():
+    """A Debian root with nothing but its base system, kept below build/."""
+    return packaging_tools.bare_root()

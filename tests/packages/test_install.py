@@ -1,0 +1,76 @@
+"""make install: every path and mode, and what was installed runs."""
+import re
+import stat
+import subprocess
+
+from harness import REPO, SAN_ENV
+from packaging_tools import ENV, VERSION, install
+
+
+def names(pattern):
+    return [p.relative_to(REPO) for p in REPO.glob(pattern) if p.is_file()]
+
+
+def expected(prefix):
+    share = f"{prefix}/share/postern"
+    doc = f"{prefix}/share/doc/postern"
+    man = f"{prefix}/share/man"
+    unit = f"{prefix}/lib/systemd/system"
+    files = {f"{prefix}/bin/postern": 0o755,
+             f"{prefix}/lib/postern/postern.fcgi": 0o755,
+             f"{man}/man1/postern.1": 0o644,
+             f"{man}/man5/postern.conf.5": 0o644,
+             f"{man}/man8/postern.fcgi.8": 0o644,
+             f"{unit}/postern.service": 0o644,
+             f"{unit}/postern.socket": 0o644}
+    for name in ("README.md", "CHANGES.md", "LICENSE",
+                 "lighttpd.conf.example"):
+        files[f"{doc}/{name}"] = 0o644
+    for name in names("www/*") + names("sql/*.sql"):
+        files[f"{share}/{name}"] = 0o644
+    for name in names("contrib/*.md") + names("contrib/*/*"):
+        if name.parts[1] not in ("systemd", "bundle"):
+            files[f"{doc}/{name}"] = 0o644
+    return files
+
+
+def found(dest):
+    files, others = {}, []
+    for p in dest.rglob("*"):
+        mode = p.lstat().st_mode
+        if stat.S_ISREG(mode):
+            files["/" + str(p.relative_to(dest))] = stat.S_IMODE(mode)
+        elif not stat.S_ISDIR(mode) or stat.S_IMODE(mode) != 0o755:
+            others.append((str(p), oct(mode)))
+    return files, others
+
+
+def test_paths_and_modes(installed):
+    files, others = found(installed)
+    assert files == expected("/usr/local")
+    assert others == []
+
+
+def test_prefix(scratch):
+    dest = install(scratch.dir() / "dest", "PREFIX=/opt/gate",
+                   "UNITDIR=/etc/units")
+    files, others = found(dest)
+    assert files == {
+        re.sub("^/opt/gate/lib/systemd/system", "/etc/units", path): mode
+        for path, mode in expected("/opt/gate").items()}
+    assert others == []
+    doc = dest / "opt/gate/share/doc/postern"
+    texts = [(dest / "etc/units/postern.service").read_text(),
+             (doc / "lighttpd.conf.example").read_text()]
+    for text in texts:
+        assert "/opt/gate/lib/postern/postern.fcgi" in text
+        assert "/usr/local" not in text
+
+
+def test_runs(installed):
+    for name in ("bin/postern", "lib/postern/postern.fcgi"):
+        program = installed / "usr/local" / name
+        r = subprocess.run([program, "--version"], capture_output=True,
+                           text=True, env={**ENV, **SAN_ENV})
+        assert (r.returncode, r.stdout, r.stderr) == \
+            (0, f"{program.name} {VERSION}\n", "")
