@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "data/schema.h"
 #include "http/fcgi.h"
 
@@ -341,6 +342,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 			return 1; /* the master is gone */
 		close(ready_fd);
 	}
+	metrics_set(METRIC_WORKERS, 1);
 	while (!w.stop)
 		turn(&w);
 	close_kept(&w);
