@@ -1,24 +1,9 @@
 import contextlib
-import os
-import pathlib
 
 import pytest
 
-from harness import Postgres, Scratch, Stack
-
-
-@pytest.fixture(scope="session")
-def scratch():
-    s = Scratch()
-    yield s
-    s.remove()
-
-
-@pytest.fixture(scope="session")
-def pg(scratch):
-    p = Postgres(scratch)
-    yield p
-    p.stop()
+from fixtures import pg, pytest_configure, scratch  # noqa: F401
+from harness import Stack
 
 
 @pytest.fixture(scope="session", params=["external", "spawned"])
@@ -61,11 +46,3 @@ def make(pg):
     with contextlib.ExitStack() as ends:  # all, also when one complains
         for s in stacks:
             ends.callback(s.stop)
-
-
-def pytest_configure(config):
-    build = pathlib.Path(os.environ.get("POSTERN_BUILD", "build"))
-    if not build.is_absolute():
-        build = pathlib.Path(__file__).resolve().parents[2] / build
-    if not (build / "postern.fcgi").exists():
-        raise pytest.UsageError(f"{build}/postern.fcgi is not there: make")

@@ -278,11 +278,75 @@ def reap_log(text):
         assert bad not in text, text[text.index(bad) - 500:][:4000]
 
 
-class Stack:
+class Http:
+    """A client of the web server on self.port. self.registered keeps the
+    secret keys that it was given."""
+
+    def request(self, method, path, headers=None, body=None, timeout=None):
+        c = http.client.HTTPConnection(
+            "127.0.0.1", self.port, timeout=timeout or PATIENCE)
+        try:
+            headers = dict(headers or {})
+            if isinstance(body, (dict, list)):
+                body = json.dumps(body)
+                headers.setdefault("Content-Type", "application/json")
+            if isinstance(body, str):
+                body = body.encode()
+            if body is None and method in ("POST", "PUT", "PATCH"):
+                headers.setdefault("Content-Length", "0")
+            c.request(method, path, body, headers)
+            r = c.getresponse()
+            return Response(r.status, r.headers, r.read())
+        finally:
+            c.close()
+
+    def get(self, path, headers=None, **kw):
+        return self.request("GET", path, headers, **kw)
+
+    def raw_http(self, text, patience=5):
+        """Bytes to the web server, and all that comes back until it closes."""
+        with socket.create_connection(
+                ("127.0.0.1", self.port), timeout=patience) as s:
+            s.sendall(text if isinstance(text, bytes) else text.encode())
+            out = b""
+            try:
+                while chunk := s.recv(65536):
+                    out += chunk
+            except socket.timeout:
+                pass
+            return out
+
+    def register(self, name="An app"):
+        r = self.request("POST", "/v1/apps",
+                         {"Authorization": "Bearer " + REGISTRATION},
+                         {"name": name})
+        assert r.status == 201, r
+        app = App(r.json())
+        self.registered.append(app.secret)
+        return app
+
+
+def choose_way(conf, way):
+    """lighttpd.conf.example with one of its two ways uncommented."""
+    lines, block = [], None
+    for line in conf.splitlines():
+        stripped = line.strip()
+        if stripped.startswith("# BEGIN way "):
+            block = int(stripped[-1])
+        elif stripped.startswith("# END way "):
+            block = None
+        elif block is not None:
+            line = line.lstrip("#") if block == way else "#" + line
+        lines.append(line)
+    return "\n".join(lines) + "\n"
+
+
+class Stack(Http):
     """Postern behind lighttpd, by the example configuration.
 
     way: "external" (master and workers on a Unix socket), "spawned" (started
-    by lighttpd), or "alone" (no lighttpd: the raw FastCGI client)."""
+    by lighttpd), "alone" (no lighttpd: the raw FastCGI client), or "idle"
+    (settings and a database; something else starts Postern)."""
 
     def __init__(self, pg, way="external", workers=2, env=None, database=None,
                  ready=True, extra_conf="", wait=True):
@@ -304,11 +368,11 @@ class Stack:
         self.process = self.lighttpd = None
         self.registered = []  # their secret keys
         self.port = free_port()
-        if way != "spawned":
+        if way in ("external", "alone"):
             self.start_postern(wait)
-        if way != "alone":
+        if way in ("external", "spawned"):
             self.start_lighttpd(extra_conf)
-        if ready and way != "alone":
+        if ready and way in ("external", "spawned"):
             wait_until("ready", lambda: self.get("/readyz").status == 200)
 
     def secrets(self):
@@ -353,18 +417,10 @@ class Stack:
             "socket": f'"{self.sock}"', "config": f'"{config}"',
             "program": f'"{self.scratch.bin}/postern.fcgi"',
         }
-        lines, way = [], None
-        for line in conf.splitlines():
-            stripped = line.strip()
-            if stripped.startswith("# BEGIN way "):
-                way = int(stripped[-1])
-            elif stripped.startswith("# END way "):
-                way = None
-            elif way is not None:
-                active = (way == 2) == spawned
-                line = line.lstrip("#") if active else "#" + line
-            elif stripped.startswith("var."):
-                name = stripped[4:].split()[0]
+        lines = []
+        for line in choose_way(conf, 2 if spawned else 1).splitlines():
+            if line.startswith("var."):
+                name = line[4:].split()[0]
                 if name in values:
                     line = f"var.{name} = {values[name]}"
             lines.append(line)
@@ -377,14 +433,7 @@ class Stack:
         path = self.dir / "lighttpd.conf"
         path.write_text(text)
         if spawned:
-            settings = {k: v for k, v in self.env.items()
-                        if k not in ("POSTERN_LISTEN", "POSTERN_WORKERS")}
-            settings["POSTERN_LOG_TARGET"] = "stderr"
-            config.write_text("".join(
-                f'{k}={v}\n' for k, v in settings.items()))
-            config.chmod(0o600)
-            if os.getuid() == 0:
-                shutil.chown(config, USER, USER)
+            self.write_settings(config)
             # lighttpd gives its children no stderr unless it has this log.
             with open(path, "a") as f:
                 f.write(f'server.breakagelog = "{self.dir}/log"\n')
@@ -397,6 +446,16 @@ class Stack:
                    or self.lighttpd.poll() is not None)
         assert self.lighttpd.poll() is None, \
             (self.dir / "lighttpd.log").read_text()
+
+    def write_settings(self, path):
+        """The settings file of a Postern that a web server starts."""
+        settings = {k: v for k, v in self.env.items()
+                    if k not in ("POSTERN_LISTEN", "POSTERN_WORKERS")}
+        settings["POSTERN_LOG_TARGET"] = "stderr"
+        path.write_text("".join(f"{k}={v}\n" for k, v in settings.items()))
+        path.chmod(0o600)
+        if os.getuid() == 0:
+            shutil.chown(path, USER, USER)
 
     def workers(self):
         """Process ids of the workers."""
@@ -429,51 +488,6 @@ class Stack:
 
     def __exit__(self, *exc):
         self.stop()
-
-    # -- HTTP
-
-    def request(self, method, path, headers=None, body=None, timeout=None):
-        c = http.client.HTTPConnection(
-            "127.0.0.1", self.port, timeout=timeout or PATIENCE)
-        try:
-            headers = dict(headers or {})
-            if isinstance(body, (dict, list)):
-                body = json.dumps(body)
-                headers.setdefault("Content-Type", "application/json")
-            if isinstance(body, str):
-                body = body.encode()
-            if body is None and method in ("POST", "PUT", "PATCH"):
-                headers.setdefault("Content-Length", "0")
-            c.request(method, path, body, headers)
-            r = c.getresponse()
-            return Response(r.status, r.headers, r.read())
-        finally:
-            c.close()
-
-    def get(self, path, headers=None, **kw):
-        return self.request("GET", path, headers, **kw)
-
-    def raw_http(self, text, patience=5):
-        """Bytes to lighttpd, and all that comes back until it closes."""
-        with socket.create_connection(
-                ("127.0.0.1", self.port), timeout=patience) as s:
-            s.sendall(text if isinstance(text, bytes) else text.encode())
-            out = b""
-            try:
-                while chunk := s.recv(65536):
-                    out += chunk
-            except socket.timeout:
-                pass
-            return out
-
-    def register(self, name="An app"):
-        r = self.request("POST", "/v1/apps",
-                         {"Authorization": "Bearer " + REGISTRATION},
-                         {"name": name})
-        assert r.status == 201, r
-        app = App(r.json())
-        self.registered.append(app.secret)
-        return app
 
     # -- FastCGI without a web server
 
