@@ -1,0 +1,148 @@
+"""The gates: which front and which of the shipped files, and what stands
+behind them."""
+import http.client
+import json
+import shutil
+
+import pytest
+
+from backends import Php, Service
+from harness import PATIENCE, REPO, Response, Stack
+from servers import Apache, Caddy, Lighttpd, Nginx
+
+IDENTITY = ("X-App-Id", "X-App-Name", "X-App-Public-Key", "X-Token-Subject")
+VARIABLES = ("POSTERN_APP_ID", "POSTERN_APP_NAME", "POSTERN_APP_PUBLIC_KEY",
+             "POSTERN_SUBJECT")
+MODULES = "/usr/lib/apache2/modules"
+
+
+class Gate:
+    """behind: the Php and the Service; values: more to replace in the file."""
+
+    files = ()
+    php = True         # the recipe guards PHP
+    body = True        # a refusal's body arrives as Postern wrote it
+    spawned = False    # the web server starts Postern itself
+
+    def __init__(self, stack, behind, values=None):
+        self.behind = behind
+        given = {"8080": None, "/run/postern/postern.sock": None}
+        shipped = "".join((REPO / f).read_text() for f in self.files)
+        given = {"/srv/www": str(behind.php.www),
+                 "/run/php/php-fpm.sock": behind.php.sock,
+                 "3000": str(behind.service.port)}
+        given = {k: v for k, v in given.items() if k in shipped}
+        self.front = self.start(stack, {**given, **(values or {})})
+
+    def ask(self, method, path, headers=(), body=None):
+        """headers: a dict, or pairs, which are sent as they stand."""
+        c = http.client.HTTPConnection("127.0.0.1", self.front.port,
+                                       timeout=PATIENCE)
+        try:
+            pairs = list(headers.items() if isinstance(headers, dict)
+                         else headers)
+            if body is not None or method in ("POST", "PUT"):
+                pairs.append(("Content-Length", str(len(body or b""))))
+            c.putrequest(method, path)
+            for name, value in pairs:
+                c.putheader(name, value)
+            c.endheaders(body)
+            r = c.getresponse()
+            return Response(r.status, r.headers, r.read())
+        finally:
+            c.close()
+
+    def told(self, path, headers=(), method="GET", body=None):
+        """What PHP or the service was told, past the gate."""
+        r = self.ask(method, path, headers, body)
+        assert r.status == 200, (r, self.front.logs()[-2000:])
+        return json.loads(r.body)
+
+    def stop(self):
+        self.front.stop()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.stop()
+
+
+class LighttpdGate(Gate):
+    files = ("contrib/lighttpd/gate.conf",)
+
+    def start(self, stack, values):
+        lua = stack.scratch.dir() / "gate.lua"
+        shutil.copy(REPO / "contrib/lighttpd/gate.lua", lua)
+        return WholeLighttpd(stack, *self.files, values={
+            "/etc/lighttpd/gate.lua": str(lua), **values})
+
+
+class WholeLighttpd(Lighttpd):
+    """The recipe is a part of a lighttpd.conf: this is the rest of it."""
+
+    def configure(self):
+        path = super().configure()
+        path.write_text(f"""\
+server.port = {self.port}
+server.bind = "127.0.0.1"
+server.document-root = "{self.values['/srv/www']}"
+server.errorlog = "{self.dir}/error.log"
+server.upload-dirs = ("{self.dir}")
+mimetype.assign = (".html" => "text/html", "" => "text/plain")
+static-file.exclude-extensions = (".php")
+{path.read_text()}""")
+        return path
+
+
+class FcgidGate(Gate):
+    files = ("contrib/apache/gate-fcgid.conf",)
+    body = False
+    spawned = True
+
+    def start(self, stack, values):
+        return Apache(stack, *self.files, values=values, main=(
+            f"LoadModule proxy_http_module {MODULES}/mod_proxy_http.so"))
+
+
+class NginxGate(Gate):
+    files = ("contrib/nginx/gate.conf",)
+
+    def start(self, stack, values):
+        return Nginx(stack, *self.files, values=values)
+
+
+class CaddyGate(Gate):
+    files = ("contrib/caddy/Caddyfile.gate",)
+    php = False
+
+    def start(self, stack, values):
+        return Caddy(stack, *self.files, values=values)
+
+
+GATES = {"lighttpd": LighttpdGate, "mod_fcgid": FcgidGate,
+         "nginx": NginxGate, "Caddy": CaddyGate}
+
+
+class Behind:
+    def __init__(self, scratch):
+        self.php = Php(scratch)
+        self.service = Service()
+
+    def stop(self):
+        self.php.stop()
+        self.service.stop()
+
+
+@pytest.fixture(scope="session")
+def behind(scratch):
+    b = Behind(scratch)
+    yield b
+    b.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(pg):
+    with Stack(pg, way="external",
+               env={"POSTERN_LOG_LEVEL": "debug"}) as s:
+        yield s
