@@ -7,7 +7,8 @@ import shutil
 import pytest
 
 from backends import Php, Service
-from harness import PATIENCE, REPO, Response, Stack
+from harness import (
+    PATIENCE, REPO, Response, Stack, can_connect, free_port, wait_until)
 from servers import Apache, Caddy, Lighttpd, Nginx
 
 IDENTITY = ("X-App-Id", "X-App-Name", "X-App-Public-Key", "X-Token-Subject")
@@ -23,10 +24,10 @@ class Gate:
     php = True         # the recipe guards PHP
     body = True        # a refusal's body arrives as Postern wrote it
     spawned = False    # the web server starts Postern itself
+    longest = 1 << 15  # what a header of Postern's may hold
 
     def __init__(self, stack, behind, values=None):
         self.behind = behind
-        given = {"8080": None, "/run/postern/postern.sock": None}
         shipped = "".join((REPO / f).read_text() for f in self.files)
         given = {"/srv/www": str(behind.php.www),
                  "/run/php/php-fpm.sock": behind.php.sock,
@@ -99,10 +100,24 @@ class FcgidGate(Gate):
     files = ("contrib/apache/gate-fcgid.conf",)
     body = False
     spawned = True
+    longest = 8000
 
     def start(self, stack, values):
         return Apache(stack, *self.files, values=values, main=(
             f"LoadModule proxy_http_module {MODULES}/mod_proxy_http.so"))
+
+
+class AuthnzGate(Gate):
+    files = ("contrib/apache/gate-authnz.conf",)
+    longest = 8000
+
+    def start(self, stack, values):
+        if "9000" not in values:
+            values = {"9000": str(stack.tcp().port), **values}
+        return Apache(stack, *self.files, values=values, main="\n".join(
+            f"LoadModule {m}_module {MODULES}/mod_{m}.so"
+            for m in ("proxy_http", "authn_core", "authz_user",
+                      "authnz_fcgi")))
 
 
 class NginxGate(Gate):
@@ -121,7 +136,30 @@ class CaddyGate(Gate):
 
 
 GATES = {"lighttpd": LighttpdGate, "mod_fcgid": FcgidGate,
-         "nginx": NginxGate, "Caddy": CaddyGate}
+         "authnz_fcgi": AuthnzGate, "nginx": NginxGate, "Caddy": CaddyGate}
+
+
+class TcpStack(Stack):
+    """Postern with a second one on a TCP port, over the same database."""
+
+    second = None
+
+    def tcp(self):
+        if self.second is None:
+            port = free_port()
+            self.second = Stack(
+                self.pg, way="alone", database=self.database, wait=False,
+                env={**self.env, "POSTERN_LISTEN": f"127.0.0.1:{port}"})
+            self.second.port = port
+            wait_until("Postern's port", lambda: can_connect(port))
+        return self.second
+
+    def stop(self):
+        try:
+            if self.second is not None:
+                self.second.stop()
+        finally:
+            super().stop()
 
 
 class Behind:
@@ -143,6 +181,6 @@ def behind(scratch):
 
 @pytest.fixture(scope="session")
 def stack(pg):
-    with Stack(pg, way="external",
+    with TcpStack(pg, way="external",
                env={"POSTERN_LOG_LEVEL": "debug"}) as s:
         yield s

@@ -177,6 +177,20 @@ def test_identity_arrives_unforged(gate, app, subject):
             assert FORGED not in server.get(name, ""), name
 
 
+def test_long_subjects(gate, app):
+    for subject in ("y" * 5000, "/" * 5000):
+        auth = app.auth(sub=subject)
+        if len(quote(subject)) > gate.longest:  # refused, never cut short
+            for path in paths(gate):
+                r = gate.ask("GET", path, auth)
+                assert r.status == 500 and b"guarded" not in r.body
+            continue
+        assert service_told(gate.told(SERVICE, auth))[3] == [quote(subject)]
+        if gate.php:
+            server = gate.told(PHP, auth)["server"]
+            assert server["POSTERN_SUBJECT"] == quote(subject)
+
+
 @pytest.mark.parametrize("name", IDENTITY)
 def test_hop_by_hop_headers_take_nothing_away(gate, app, name):
     """Connection: names headers that a proxy drops: a client that makes it
