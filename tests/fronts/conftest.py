@@ -1,7 +1,87 @@
+"""Fixtures, and the table of what each server does with each feature."""
 import pathlib
 import sys
+
+import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
 
 from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
+from ways import WAYS, Site  # noqa: E402
+
+CELLS = {}  # feature -> way -> text
+
+
+@pytest.fixture(scope="session", params=WAYS, ids=lambda w: w.name)
+def site(pg, request):  # noqa: F811
+    """Each way in turn, running for all tests that ask for it."""
+    with Site(pg, request.param) as s:
+        yield s
+
+
+@pytest.fixture(scope="session")
+def known():
+    """An app for each site."""
+    return {}
+
+
+@pytest.fixture()
+def app(site, known):
+    if site not in known:
+        known[site] = site.register()
+    return known[site]
+
+
+@pytest.fixture()
+def note(request):
+    """Say what the table shows in place of `ok`."""
+    def say(text):
+        request.node.user_properties.append(("note", str(text)))
+
+    return say
+
+
+def cell_of(item):
+    params = dict(getattr(item, "callspec", None).params) \
+        if hasattr(item, "callspec") else {}
+    way = params.pop("site", None) or params.pop("way", None)
+    if way is None:
+        return None
+    words = [item.originalname.removeprefix("test_").replace("_", " ")]
+    return " ".join(words + [str(v) for v in params.values()]), way.name
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = (yield).get_result()
+    cell = cell_of(item)
+    if cell is None or (report.when != "call" and report.passed):
+        return
+    row = CELLS.setdefault(cell[0], {})
+    if report.passed:
+        said = [v for k, v in item.user_properties if k == "note"]
+        row.setdefault(cell[1], ", ".join(said) or "ok")
+    else:
+        row[cell[1]] = report.outcome.upper()
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Feature by way. A number is a status that the server gave by itself or
+    that is special to it; - is a feature that the way does not have."""
+    if not CELLS:
+        return
+    ways = [w.name for w in WAYS if any(w.name in r for r in CELLS.values())]
+    table = [["", *ways]] + [
+        [feature, *(row.get(w, "-") for w in ways)]
+        for feature, row in CELLS.items()]
+    # A way's name is broken into words, a line each, to keep columns narrow.
+    words = [w.split() for w in ways]
+    deep = max(map(len, words))
+    heads = [["", *((w + [""] * deep)[i] for w in words)] for i in range(deep)]
+    table[:1] = heads
+    width = [max(len(r[i]) for r in table) for i in range(len(ways) + 1)]
+    terminalreporter.section("what each server does")
+    for r in table:
+        terminalreporter.write_line(
+            "  ".join(c.ljust(n) for c, n in zip(r, width)).rstrip())

@@ -1,0 +1,385 @@
+"""One suite for every way to host Postern. What a server answers by itself, or
+does in its own manner, stands in the test, is asserted and goes into the
+table."""
+import http.client
+import json
+
+import pytest
+
+from harness import ADMIN, PATIENCE, REGISTRATION
+from ways import MAX_BODY
+
+REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
+JSON = {"Content-Type": "application/json"}
+BUFFER = 128 * 1024  # the limit in each shipped file
+CSP = "default-src 'none'; script-src 'self'"
+
+
+def document(size):
+    """A JSON object of exactly this many bytes."""
+    return '{"t":"' + "x" * (size - 8) + '"}'
+
+
+def is_problem(r, status, code):
+    assert r.status == status, r
+    assert r["Content-Type"] == "application/problem+json"
+    assert (r.json()["status"], r.code) == (status, code)
+    assert r["X-Request-Id"]
+
+
+def is_servers_own(r, status):
+    """Answered by the web server, without Postern."""
+    assert r.status == status, r
+    assert r["X-Request-Id"] is None
+    assert b'"code"' not in r.body
+
+
+def test_register(site, note):
+    r = site.request("POST", "/v1/apps", REGISTRAR, {"name": "Zoë & co"})
+    assert r.status == 201, r
+    answer = r.json()
+    site.registered.append(answer["secret_key"])
+    assert r["Location"] == "/v1/apps/" + answer["public_key"]
+    assert r["Cache-Control"] == "no-store"
+    assert r["Content-Type"] == "application/json"
+    assert answer["name"] == "Zoë & co"
+    assert r["X-Request-Id"]
+    # Where it leads to.
+    r = site.get(r["Location"], {"Authorization": "Bearer " + ADMIN})
+    assert (r.status, r.json()["id"]) == (200, answer["id"])
+
+
+def test_whoami(site, app):
+    r = site.get("/v1/whoami", app.auth(scope="x"))
+    assert r.status == 200, r
+    assert r.json()["app"]["public_key"] == app.public
+    assert r.json()["claims"]["scope"] == "x"
+    assert r["Cache-Control"] == "private, no-cache"
+
+
+def test_refusals(site, app):
+    auth = app.auth()
+    for method, path, headers, body, status, code in (
+            ("GET", "/v1/nothing", {}, None, 404, "no_such_route"),
+            ("GET", "/v1/app", app.auth(sub="u"), None, 403, None),
+            ("PUT", "/v1/users/r", {**auth, "Content-Type": "text/plain"},
+             "{}", 415, None),
+            ("PUT", "/v1/users/r", {**auth, **JSON}, '{"a":', 400, None),
+            ("GET", "/v1/users/absent", auth, None, 404, None),
+            ("PUT", "/v1/users/r", {**auth, **JSON, "If-Match": '"9"'}, "{}",
+             412, None),
+            ("POST", "/v1/apps", {**auth, **JSON}, '{"name":"x"}', 401, None)):
+        r = site.request(method, path, headers, body)
+        is_problem(r, status, code or r.code)
+
+
+def test_challenge(site, app):
+    r = site.get("/v1/whoami")
+    is_problem(r, 401, "credentials_missing")
+    assert r["WWW-Authenticate"] == 'Bearer realm="postern"'
+    r = site.get("/v1/whoami", {**app.auth(), "Authorization": "Bearer a.b.c"})
+    is_problem(r, 401, "invalid_credentials")
+    assert 'error="invalid_token"' in r["WWW-Authenticate"]
+    r = site.get("/v1/whoami", app.auth(exp=-600))
+    is_problem(r, 401, "token_expired")
+
+
+def test_wrong_key(site, app):
+    for key in ("0" * 64, "xyz", app.public.upper(), app.public[:-2]):
+        r = site.get("/v1/whoami", {**app.auth(), "X-Public-Key": key})
+        is_problem(r, 401, "invalid_credentials")
+    r = site.get("/v1/whoami", {"Authorization": app.auth()["Authorization"]})
+    is_problem(r, 401, "public_key_missing")
+
+
+def test_key_twice(site, app):
+    """Joined or doubled by the server: never one of the two."""
+    other = site.register()
+    for keys in ((app.public, app.public), (app.public, other.public),
+                 (other.public, app.public)):
+        headers = [("X-Public-Key", k) for k in keys]
+        headers.append(("Authorization", "Bearer " + app.token()))
+        r = site.exchange(site.head("GET", "/v1/whoami", headers))
+        is_problem(r, 401, r.code)
+
+
+def test_token_twice(site, app, note):
+    headers = [("X-Public-Key", app.public)] + [
+        ("Authorization", "Bearer " + app.token())] * 2
+    r = site.exchange(site.head("GET", "/v1/whoami", headers))
+    if site.way.name.startswith(("nginx", "spawn")):
+        is_servers_own(r, 400)
+        note(400)
+    else:
+        is_problem(r, 401, r.code)
+
+
+def test_key_with_underscores(site, app, note):
+    """X_Public_Key beside the real one. nginx and Apache drop it; lighttpd
+    passes it as a second one; Caddy passes one of the two, whichever: which
+    then has to fit the token. Nobody becomes another app."""
+    other = site.register()
+    seen = set()
+    for _ in range(8):
+        r = site.exchange(site.head("GET", "/v1/whoami", [
+            ("X-Public-Key", app.public), ("X_Public_Key", other.public),
+            ("Authorization", "Bearer " + app.token())]))
+        seen.add(r.status)
+        if r.status == 200:
+            assert r.json()["app"]["public_key"] == app.public
+        else:
+            is_problem(r, 401, r.code)
+    name = site.way.name
+    if name == "Caddy":
+        assert seen <= {200, 401}
+        note("either")
+    elif name.startswith("lighttpd"):
+        assert seen == {401}
+    else:
+        assert seen == {200}
+        note("dropped")
+
+
+def test_method(site, app):
+    for method, path, allow in (
+            ("DELETE", "/v1/whoami", {"GET", "HEAD", "OPTIONS"}),
+            ("PUT", "/v1/apps", {"GET", "HEAD", "POST", "OPTIONS"}),
+            ("POST", "/v1/users/u",
+             {"GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"})):
+        r = site.request(method, path, {**app.auth(), **JSON}, "{}")
+        is_problem(r, 405, "method_not_allowed")
+        assert set(r["Allow"].split(", ")) == allow
+
+
+@pytest.mark.parametrize("method", ["FOO", "TRACE"])
+def test_method_of_others(site, app, note, method):
+    r = site.exchange(site.head(method, "/v1/whoami", app.auth()), method)
+    name, own = site.way.name, None
+    if name.startswith("lighttpd"):
+        own = {"FOO": 501}.get(method)
+    elif name.startswith(("nginx", "spawn")):
+        own = {"TRACE": 405}.get(method)
+    elif name == "Apache htaccess":
+        own = {"TRACE": 403}.get(method)
+    elif name.startswith("Apache"):
+        own = {"TRACE": 405}.get(method)
+    if own:
+        is_servers_own(r, own)
+        note(own)
+    else:
+        is_problem(r, 405, "method_not_allowed")
+
+
+def test_options(site, app):
+    r = site.request("OPTIONS", "/v1/users/u", {"Origin": "https://a.example"})
+    assert (r.status, r.body) == (204, b"")
+    assert "PATCH" in r["Allow"]
+    assert r["Access-Control-Allow-Origin"] is None
+
+
+def test_body_whole(site, app):
+    """64 KiB, the most that is allowed, there and back."""
+    text = document(MAX_BODY)
+    r = site.request("PUT", "/v1/users/whole", {**app.auth(), **JSON}, text)
+    assert r.status in (200, 201), r
+    assert site.get("/v1/users/whole", app.auth()).json() == json.loads(text)
+
+
+def test_body_too_large(site, app):
+    """Beyond Postern's limit and below the server's: Postern's answer."""
+    for size in (MAX_BODY + 1, BUFFER - 1024):
+        r = site.request("PUT", "/v1/users/large", {**app.auth(), **JSON},
+                         document(size))
+        is_problem(r, 413, "body_too_large")
+    assert site.get("/v1/users/large", app.auth()).status == 404
+
+
+def test_body_beyond_the_server(site, app, note):
+    """Beyond the server's limit too."""
+    r = site.request("PUT", "/v1/users/large", {**app.auth(), **JSON},
+                     document(2 * BUFFER))
+    own = {"Apache fcgid": 500, "Apache htaccess": 500, "Apache proxy": None,
+           "Apache CGI": None}.get(site.way.name, 413)
+    if own:
+        is_servers_own(r, own)
+        note(own)
+    else:
+        is_problem(r, 413, "body_too_large")
+    assert site.get("/v1/users/large", app.auth()).status == 404
+
+
+def test_chunked(site, app):
+    for size in (8, 5000, 60000):
+        text = document(size).encode()
+        step = max(size // 7, 3)
+        chunks = b"".join(
+            b"%x\r\n%s\r\n" % (len(text[i:i + step]), text[i:i + step])
+            for i in range(0, size, step)) + b"0\r\n\r\n"
+        r = site.exchange(site.head(
+            "PUT", "/v1/users/chunked", {**app.auth(), **JSON},
+            "Transfer-Encoding: chunked") + chunks, "PUT")
+        assert r.status in (200, 201), r
+        r = site.get("/v1/users/chunked", app.auth())
+        assert r.json() == json.loads(text)
+
+
+def test_chunked_too_large(site, app):
+    text = document(MAX_BODY + 1).encode()
+    chunks = b"%x\r\n%s\r\n0\r\n\r\n" % (len(text), text)
+    r = site.exchange(site.head(
+        "PUT", "/v1/users/large", {**app.auth(), **JSON},
+        "Transfer-Encoding: chunked") + chunks, "PUT")
+    is_problem(r, 413, "body_too_large")
+    assert site.get("/v1/users/large", app.auth()).status == 404
+
+
+def test_empty_body(site, app):
+    for method, path in (("PUT", "/v1/users/empty"),
+                         ("PATCH", "/v1/users/empty"), ("POST", "/v1/apps")):
+        headers = {**(REGISTRAR if method == "POST" else app.auth()), **JSON}
+        r = site.request(method, path, headers, b"")
+        is_problem(r, 400, "body_required")
+    assert site.get("/v1/users/empty", app.auth()).status == 404
+
+
+def test_etag(site, app):
+    auth = {**app.auth(), **JSON}
+    r = site.request("PUT", "/v1/users/etag", auth, {"a": 1})
+    tag = r["ETag"]
+    assert r.status in (200, 201) and tag.startswith('"')
+    r = site.get("/v1/users/etag", {**auth, "If-None-Match": tag})
+    assert (r.status, r.body, r["ETag"]) == (304, b"", tag)
+    r = site.request("PUT", "/v1/users/etag", {**auth, "If-Match": tag},
+                     {"a": 2})
+    assert r.status == 200 and r["ETag"] != tag
+    r = site.request("PUT", "/v1/users/etag", {**auth, "If-Match": tag},
+                     {"a": 3})
+    is_problem(r, 412, r.code)
+    assert site.get("/v1/users/etag", auth).json() == {"a": 2}
+
+
+def test_merge_patch(site, app):
+    auth = app.auth()
+    site.request("PUT", "/v1/users/patch", auth, {"a": 1, "b": 2})
+    r = site.request("PATCH", "/v1/users/patch",
+                     {**auth, "Content-Type": "application/merge-patch+json"},
+                     '{"a":null,"c":3}')
+    assert (r.status, r.json()) == (200, {"b": 2, "c": 3})
+
+
+def test_no_content(site, app):
+    auth = app.auth()
+    site.request("PUT", "/v1/users/gone", auth, {})
+    r = site.request("DELETE", "/v1/users/gone", auth)
+    assert (r.status, r.body) == (204, b"")
+    assert site.get("/v1/users/gone", auth).status == 404
+
+
+def test_head(site, app):
+    auth = app.auth()
+    site.request("PUT", "/v1/users/head", auth, {"a": 1})
+    full = site.get("/v1/users/head", auth)
+    r = site.request("HEAD", "/v1/users/head", auth)
+    assert (r.status, r.body, r["ETag"]) == (200, b"", full["ETag"])
+    assert r["Content-Type"] == full["Content-Type"]
+    assert site.request("HEAD", "/v1/whoami").status == 401
+
+
+NAMES = [("a%20b", "a b"), ("%C3%A9", "é"), ("a%3Fb", "a?b"), ("a%25b", "a%b"),
+         ("a%23b", "a#b"), ("x.fcgi", "x.fcgi"), ("x.html", "x.html"),
+         ("a+b", "a+b"), ("a%26b=c", "a&b=c"), ("%252F", "%2F")]
+
+
+def test_names_of_users(site):
+    own = site.register()
+    auth = own.auth()
+    for raw, name in NAMES:
+        r = site.request("PUT", "/v1/users/" + raw, auth, {"name": name})
+        assert r.status == 201, (raw, r)
+        assert site.get("/v1/users/" + raw, auth).json() == {"name": name}
+        r = site.get("/v1/me", own.auth(sub=name))
+        assert r.json() == {"name": name}
+    r = site.get("/v1/users?limit=50", auth)
+    assert sorted(u["user"] for u in r.json()["users"]) == sorted(
+        n for _, n in NAMES)
+
+
+def test_slash_in_a_name(site, app, note):
+    r = site.request("PUT", "/v1/users/a%2Fb", app.auth(), {"n": 1})
+    if site.way.name == "Apache htaccess":
+        # AllowEncodedSlashes is the host's to set; /v1/me needs no path.
+        is_servers_own(r, 404)
+        note(404)
+        r = site.request("PUT", "/v1/me", app.auth(sub="a/b"), {"n": 1})
+    assert r.status in (200, 201), r
+    assert site.get("/v1/me", app.auth(sub="a/b")).json() == {"n": 1}
+
+
+def test_query(site):
+    own = site.register()
+    for name in "abc":
+        site.request("PUT", f"/v1/users/{name}", own.auth(), {})
+    r = site.get("/v1/users?limit=2", own.auth())
+    assert [u["user"] for u in r.json()["users"]] == ["a", "b"]
+    r = site.get("/v1/users?limit=2&after=" + r.json()["next"], own.auth())
+    assert [u["user"] for u in r.json()["users"]] == ["c"]
+
+
+def test_request_id(site, app):
+    for mine in ("abc-1.2:3_X", "r" * 128):
+        r = site.get("/v1/whoami", {**app.auth(), "X-Request-Id": mine})
+        assert r.all("X-Request-Id") == [mine]
+    made = site.get("/healthz", {"X-Request-Id": "no spaces"})["X-Request-Id"]
+    assert made != "no spaces" and len(made) == 32
+
+
+def test_long_token(site, app):
+    """Near what the servers let through in a header."""
+    token = app.token(pad="x" * 5400)
+    assert 7200 < len(token) < 7700
+    r = site.get("/v1/whoami", {**app.auth(),
+                                "Authorization": "Bearer " + token})
+    assert r.status == 200, r
+
+
+def test_health(site, app):
+    assert site.get("/healthz").status == 200
+    assert site.get("/readyz").status == 200
+    # No client can ask for the gate's decision by a header.
+    for name in ("Postern-Gate", "FCGI-Role", "X-Postern-Gate"):
+        assert site.get("/healthz", {name: "plain"}).status == 200
+
+
+def test_pages(site):
+    """The static pages, with their policy."""
+    r = site.get("/")
+    assert r.status == 200 and b"Postern" in r.body
+    assert r["Content-Security-Policy"].startswith(CSP)
+    assert r["X-Content-Type-Options"] == "nosniff"
+    for path, kind in (("/app.js", "javascript"), ("/style.css", "text/css")):
+        r = site.get(path)
+        assert r.status == 200 and kind in r["Content-Type"]
+        assert r["Content-Security-Policy"].startswith(CSP)
+
+
+def test_kept_client(site, app):
+    """One connection, many requests, refusals with unread bodies among
+    them."""
+    c = http.client.HTTPConnection("127.0.0.1", site.port, timeout=PATIENCE)
+    auth, sock = app.auth(), None
+    for method, path, headers, body, status in [
+            ("GET", "/v1/whoami", auth, None, 200),
+            ("PUT", "/v1/users/kept", {**auth, **JSON}, b"{}", None),
+            ("PUT", "/v1/users/kept", JSON, document(3000).encode(), 401),
+            ("GET", "/v1/users/kept", auth, None, 200),
+            ("DELETE", "/v1/users/kept", auth, None, 204),
+            ("GET", "/v1/users/kept", auth, None, 404),
+            ("HEAD", "/v1/whoami", auth, None, 200),
+            ("GET", "/v1/whoami", auth, None, 200)] * 3:
+        c.request(method, site.prefix + path, body, headers)
+        r = c.getresponse()
+        r.read()
+        assert r.status == status or (status is None and r.status < 300)
+        assert sock in (None, c.sock), "the connection was not kept"
+        sock = c.sock
+    c.close()
