@@ -7,7 +7,6 @@ import pathlib
 import socket
 import struct
 import subprocess
-import sys
 import threading
 
 from harness import demoted, stop, wait_until
@@ -113,9 +112,8 @@ BROKEN = {
 }
 
 
-def fake(kind, listener):
-    """Answer every FastCGI request on the listener like that."""
-    out, ends = BROKEN[kind]
+def fake(listener, kind_of):
+    """Answer every FastCGI request on the listener as kind_of() says."""
     while True:
         try:
             s, _ = listener.accept()
@@ -124,6 +122,7 @@ def fake(kind, listener):
         with s:
             try:
                 request = read_request(s)
+                out, ends = BROKEN[kind_of()]
                 if out is None:
                     s.sendall(b"HTTP/1.1 200 OK\r\n\r\n" * 20)
                 if out:
@@ -131,6 +130,11 @@ def fake(kind, listener):
                 if ends:
                     s.sendall(record(6, request) + record(
                         3, request, bytes(8)))
+                # Closed with input unread, the answer would be reset.
+                s.settimeout(5)
+                s.shutdown(socket.SHUT_WR)
+                while s.recv(4096):
+                    pass
             except (OSError, EOFError):
                 pass
 
@@ -152,5 +156,38 @@ def read_request(s):
             return request
 
 
-if __name__ == "__main__":  # started by mod_fcgid, the socket on fd 0
-    fake(sys.argv[1], socket.socket(fileno=os.dup(0)))
+class Fake:
+    """In Postern's place: a Unix socket, a port, and a program."""
+
+    def __init__(self, scratch):
+        self.dir = scratch.dir()
+        self.kind = self.dir / "kind"
+        self.sock = str(self.dir / "fcgi")
+        self.program = self.dir / "fake.fcgi"
+        unix, self.tcp = socket.socket(socket.AF_UNIX), socket.socket()
+        unix.bind(self.sock)
+        os.chmod(self.sock, 0o666)
+        self.tcp.bind(("127.0.0.1", 0))
+        self.listeners = [unix, self.tcp]
+        for s in self.listeners:
+            s.listen()
+            threading.Thread(target=fake, args=(s, self.kind.read_text),
+                             daemon=True).start()
+        # mod_fcgid starts it as the unprivileged user, the socket on fd 0.
+        source = pathlib.Path(__file__).read_text()
+        source = source[source.index("# What a broken"):
+                        source.index("class Fake")]
+        self.program.write_text(
+            "#!/usr/bin/python3\nimport os\nimport pathlib\n"
+            f"import socket\nimport struct\n{source}\n"
+            "fake(socket.socket(fileno=os.dup(0)),\n"
+            f"     pathlib.Path({str(self.kind)!r}).read_text)\n")
+        self.program.chmod(0o755)
+
+    @property
+    def port(self):
+        return self.tcp.getsockname()[1]
+
+    def stop(self):
+        for s in self.listeners:
+            s.close()

@@ -23,6 +23,7 @@ class Gate:
     files = ()
     php = True         # the recipe guards PHP
     body = True        # a refusal's body arrives as Postern wrote it
+    statuses = True    # a refusal's status arrives; else it is 401
     spawned = False    # the web server starts Postern itself
     longest = 1 << 15  # what a header of Postern's may hold
 
@@ -70,6 +71,7 @@ class Gate:
 
 
 class LighttpdGate(Gate):
+    name = "lighttpd"
     files = ("contrib/lighttpd/gate.conf",)
 
     def start(self, stack, values):
@@ -97,8 +99,10 @@ static-file.exclude-extensions = (".php")
 
 
 class FcgidGate(Gate):
+    name = "Apache fcgid"
     files = ("contrib/apache/gate-fcgid.conf",)
     body = False
+    statuses = False
     spawned = True
     longest = 8000
 
@@ -108,6 +112,7 @@ class FcgidGate(Gate):
 
 
 class AuthnzGate(Gate):
+    name = "Apache authnz"
     files = ("contrib/apache/gate-authnz.conf",)
     longest = 8000
 
@@ -121,6 +126,7 @@ class AuthnzGate(Gate):
 
 
 class NginxGate(Gate):
+    name = "nginx"
     files = ("contrib/nginx/gate.conf",)
 
     def start(self, stack, values):
@@ -128,6 +134,7 @@ class NginxGate(Gate):
 
 
 class CaddyGate(Gate):
+    name = "Caddy"
     files = ("contrib/caddy/Caddyfile.gate",)
     php = False
 
@@ -135,8 +142,8 @@ class CaddyGate(Gate):
         return Caddy(stack, *self.files, values=values)
 
 
-GATES = {"lighttpd": LighttpdGate, "mod_fcgid": FcgidGate,
-         "authnz_fcgi": AuthnzGate, "nginx": NginxGate, "Caddy": CaddyGate}
+GATES = [LighttpdGate, FcgidGate, AuthnzGate, NginxGate, CaddyGate]
+each_gate = pytest.mark.parametrize("gate", GATES, ids=lambda g: g.name)
 
 
 class TcpStack(Stack):

@@ -15,9 +15,9 @@ SUBJECT = "a b/é=%"
 FILE, PHP, SERVICE = "/private/page.html", "/private/page.php", "/service/x"
 
 
-@pytest.fixture(scope="module", params=GATES)
+@pytest.fixture(scope="module", params=GATES, ids=lambda g: g.name)
 def gate(request, stack, behind):  # noqa: F811
-    with GATES[request.param](stack, behind) as g:
+    with request.param(stack, behind) as g:
         yield g
 
 
@@ -112,26 +112,34 @@ def test_every_method_needs_a_token(gate, app):
     assert (r.status, r.body, r["Content-Length"]) == (200, b"", "13")
 
 
-@pytest.mark.parametrize("path", [
+LIKE_PUBLIC = [
     "/private/healthz", "/private/v1/whoami", "/private/openapi.json",
-    "/service/healthz", "/service/readyz", "/service/v1/auth", "/service/v1/"])
-def test_paths_named_like_public_ones(gate, app, path):
-    for method in ("GET", "OPTIONS"):
-        assert gate.ask(method, path).status == 401
-    assert gate.ask("GET", path, app.auth()).status == 200
+    "/service/healthz", "/service/readyz", "/service/v1/auth", "/service/v1/"]
 
 
-@pytest.mark.parametrize("path", [
+def test_paths_named_like_public_ones(gate, app):
+    for path in LIKE_PUBLIC:
+        for method in ("GET", "OPTIONS"):
+            assert gate.ask(method, path).status == 401, path
+        assert gate.ask("GET", path, app.auth()).status == 200, path
+
+
+AROUND = [
     "//private/page.html", "/./private/page.html", "/x/../private/page.html",
     "/%70rivate/page.html", "/private//page.html", "/private/%2e/page.html",
     "/open.html/../private/page.html", "/private/page.php/healthz",
     "/private%2fpage.html", "/private/page.html?/healthz", "/private/",
-    "//service/x", "/%73ervice/x", "/service/../service/x", "/private"])
-def test_no_way_around(gate, path):
+    "//service/x", "/%73ervice/x", "/service/../service/x", "/private",
+    "/PRIVATE/page.html", "/private/page.html/", "/private/page.php%00.html",
+    "/private/page.html/v1/auth", "/service/..;/x", "http://x/service/x"]
+
+
+def test_no_way_around(gate):
     seen = gate.behind.service.seen
-    r = gate.ask("GET", path)
-    assert r.status in (301, 302, 307, 308, 400, 401, 403, 404), r
-    assert b"guarded" not in r.body and b'"server"' not in r.body
+    for path in AROUND:
+        r = gate.ask("GET", path)
+        assert 300 < r.status < 405, (path, r)
+        assert b"guarded" not in r.body and b'"server"' not in r.body
     assert gate.behind.service.seen == seen
 
 
@@ -155,10 +163,11 @@ def forged():
     return [(n, FORGED) for n in names]
 
 
-@pytest.mark.parametrize("subject", [SUBJECT, ""])
-def test_identity_arrives_unforged(gate, app, subject):
-    """Also for an app token, whose subject is empty: absence is more power,
-    and a forged one would be somebody else."""
+@pytest.mark.parametrize("subject", [SUBJECT, ""],
+                         ids=["of a user", "of the app"])
+def test_identity_unforged(gate, app, subject):
+    """Also for an app token, whose subject is empty: a forged one would be
+    somebody."""
     auth = app.auth(**({"sub": subject} if subject else {}))
     good, pairs = list(auth.items()), forged()
     sent = [good]
@@ -191,14 +200,18 @@ def test_long_subjects(gate, app):
             assert server["POSTERN_SUBJECT"] == quote(subject)
 
 
-@pytest.mark.parametrize("name", IDENTITY)
-def test_hop_by_hop_headers_take_nothing_away(gate, app, name):
+def test_connection_takes_nothing_away(gate, app):
     """Connection: names headers that a proxy drops: a client that makes it
     drop X-Token-Subject would turn its user token into an app token."""
-    for value in (name, f"close, {name}", f"{name.lower()}, keep-alive"):
-        headers = [("Connection", value), *app.auth(sub=SUBJECT).items()]
-        told = service_told(gate.told(SERVICE, headers))
-        assert told == [[v] for v in identity(app, SUBJECT)], value
+    for name in IDENTITY:
+        tricky = "x-x-app-app-" + name[6:] if name[2] == "A" else \
+            "x-x-token-token-subject"
+        for value in (name, f"close, {name}", f"{name.lower()}, keep-alive",
+                      tricky, name.replace("-", "_")):
+            headers = [("Connection", value), ("Connection", name),
+                       *app.auth(sub=SUBJECT).items()]
+            told = service_told(gate.told(SERVICE, headers))
+            assert told == [[v] for v in identity(app, SUBJECT)], value
 
 
 def test_clients_can_not_choose_the_gate(gate, app):
@@ -231,17 +244,17 @@ def test_query_and_uri_survive(gate, app):
         assert r["query"] == {"a": "1", "b": "x y", "v1/auth": ""}
 
 
-@pytest.mark.parametrize("size", [0, 5, 70000, 300000])
-def test_bodies_arrive_whole(gate, app, size):
-    body = bytes(i * 7 % 251 for i in range(size))
-    r = gate.told(SERVICE, app.auth(), "POST", body)
-    assert r["length"] == size
-    if gate.php:
-        r = gate.told(PHP, app.auth(), "POST", body)
-        assert (r["method"], r["length"]) == ("POST", size)
-        assert r["sha256"] == hashlib.sha256(body).hexdigest()
-    for path in paths(gate)[1:]:
-        assert gate.ask("POST", path, {}, body).status == 401
+def test_bodies_arrive_whole(gate, app):
+    for size in (0, 5, 70000, 300000):
+        body = bytes(i * 7 % 251 for i in range(size))
+        r = gate.told(SERVICE, app.auth(), "POST", body)
+        assert r["length"] == size
+        if gate.php:
+            r = gate.told(PHP, app.auth(), "POST", body)
+            assert (r["method"], r["length"]) == ("POST", size)
+            assert r["sha256"] == hashlib.sha256(body).hexdigest()
+        for path in paths(gate)[1:]:
+            assert gate.ask("POST", path, {}, body).status == 401
 
 
 def test_what_stands_behind_speaks_for_itself(gate, app):
