@@ -155,13 +155,18 @@ keep(struct worker *w, struct fcgi_conn *c)
 static void
 serve_conn(struct worker *w, struct fcgi_conn *c)
 {
+	bool begun;
+
 	watch(fcgi_conn_fd(c), w->cfg->request_timeout);
-	if (fcgi_begin(c)) {
+	begun = fcgi_begin(c);
+	if (begun) {
 		serve(w, c);
 		w->served++;
 	}
 	watch(-1, 0);
-	if (fcgi_conn_fd(c) >= 0 && !w->stop)
+	/* Never kept unanswered: libfcgi would end that request in form, and
+	 * lighttpd takes an authorizer's empty answer for consent. */
+	if (begun && fcgi_conn_fd(c) >= 0 && !w->stop)
 		keep(w, c);
 	else
 		fcgi_conn_free(c);

@@ -107,6 +107,7 @@ BROKEN = {
     "status_not_first": (VARIABLES + b"Status: 401 Unauthorized\r\n\r\n",
                          True),
     "no_end_of_head": (b"Status: 401 Unauthorized\r\nContent-", True),
+    "head_cut": (b"Status: 401 Unauthorized\r\nContent-", False),
     "garbage": (bytes(range(128, 256)) * 3, True),
     "garbage_records": (None, False),
 }
