@@ -8,11 +8,14 @@
 
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "base/parse.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 /* A body that is too large is read on for this much, so that the web server
@@ -26,6 +29,7 @@ struct fcgi_conn {
 	bool cgi;
 	bool begun;     /* between fcgi_begin and fcgi_finish */
 	bool body_done; /* STDIN was read to its end */
+	int64_t taken;  /* bytes of CGI's body so far */
 };
 
 void
@@ -94,6 +98,37 @@ fcgi_conn_role(const struct fcgi_conn *c)
 		   : FCGI_ROLE_RESPONDER;
 }
 
+static const char *
+param(const struct fcgi_conn *c, const char *name)
+{
+	size_t n = strlen(name);
+	char **p;
+
+	for (p = c->params; *p != NULL; p++)
+		if (strncmp(*p, name, n) == 0 && (*p)[n] == '=')
+			return *p + n + 1;
+	return "";
+}
+
+/*
+ * How much of CGI's body is still to be read. Without CONTENT_LENGTH there is
+ * none (RFC 3875 section 4.2), and to read would wait for ever; but Apache
+ * hands a chunked body over without it, and only the end tells its length.
+ */
+static int64_t
+cgi_left(const struct fcgi_conn *c)
+{
+	const char *length = param(c, "CONTENT_LENGTH");
+	uint64_t n;
+
+	if (*length == '\0')
+		return *param(c, "HTTP_TRANSFER_ENCODING") != '\0' ? INT64_MAX
+								   : 0;
+	if (!parse_u64(length, strlen(length), 0, INT64_MAX, &n))
+		return 0;
+	return (int64_t)n - c->taken;
+}
+
 /* Up to n bytes; fewer only at the end or on an error (-1). */
 static ssize_t
 read_some(struct fcgi_conn *c, char *p, size_t n)
@@ -104,9 +139,14 @@ read_some(struct fcgi_conn *c, char *p, size_t n)
 		got = FCGX_GetStr(p, (int)n, c->r.in);
 		return FCGX_GetError(c->r.in) != 0 ? -1 : got;
 	}
+	n = (size_t)MIN((int64_t)n, cgi_left(c));
+	if (n == 0)
+		return 0;
 	do
 		got = read(STDIN_FILENO, p, n);
 	while (got < 0 && errno == EINTR);
+	if (got > 0)
+		c->taken += got;
 	return got;
 }
 
@@ -118,20 +158,12 @@ fcgi_read_body(
 	int64_t total = 0;
 	ssize_t got = 0;
 
-	/* RFC 3875 section 4.2: without CONTENT_LENGTH CGI has no body. */
-	if (c->cgi && expected < 0)
-		return FCGI_BODY_OK;
-	while (!(c->cgi && total == expected)) {
-		got = read_some(c, chunk, sizeof chunk);
-		if (got <= 0)
-			break;
+	while ((got = read_some(c, chunk, sizeof chunk)) > 0) {
 		total += got;
 		if (total <= (int64_t)max)
 			buf_add(out, chunk, (size_t)got);
-		if (total > (int64_t)max + DRAIN_MAX) {
-			got = 1;
+		if (total > (int64_t)max + DRAIN_MAX)
 			break;
-		}
 	}
 	crypto_wipe(chunk, sizeof chunk);
 	c->body_done = got == 0;
@@ -177,6 +209,24 @@ write_all(int fd, const char *p, size_t len)
 	return true;
 }
 
+/*
+ * Under Apache's mod_cgid descriptors 0 and 1 are one socket: to end with input
+ * unread would reset it, and cost the client the answer.
+ */
+static void
+cgi_linger(struct fcgi_conn *c)
+{
+	char chunk[CHUNK];
+	int64_t total = 0;
+	ssize_t got;
+
+	shutdown(STDOUT_FILENO, SHUT_WR);
+	while (!c->body_done && total < DRAIN_MAX &&
+	       (got = read_some(c, chunk, sizeof chunk)) > 0)
+		total += got;
+	crypto_wipe(chunk, sizeof chunk);
+}
+
 bool
 fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 {
@@ -184,8 +234,11 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 
 	wipe_credentials(c->params);
 	c->begun = false;
-	if (c->cgi)
-		return write_all(STDOUT_FILENO, answer, len);
+	if (c->cgi) {
+		ok = write_all(STDOUT_FILENO, answer, len);
+		cgi_linger(c);
+		return ok;
+	}
 	ok = len <= INT32_MAX &&
 	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
 	     FCGX_FClose(c->r.out) == 0;

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 enum { KEPT_MAX = 64, EVENTS = 16, FIRST_CONNECT_MS = 1000 };
+enum { DRAIN_US = 2000000 };
 
 struct worker {
 	const struct config *cfg;
@@ -183,16 +184,34 @@ serve_kept(struct worker *w, struct fcgi_conn *c)
 	serve_conn(w, c);
 }
 
-static void
+/* False when there was none. */
+static bool
 accept_one(struct worker *w)
 {
 	int fd;
 
 	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
 		serve_conn(w, fcgi_conn_new(fd));
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		return true;
+	}
+	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+	return false;
+}
+
+/*
+ * A single process may be the only one on its socket (lighttpd and mod_fcgid
+ * make one for each): what waits there when it ends would be reset. Under load
+ * that has no end by itself.
+ */
+static void
+drain_queue(struct worker *w)
+{
+	int64_t until = clock_mono_us() + DRAIN_US;
+
+	while (clock_mono_us() < until && accept_one(w))
+		;
 }
 
 /* Follow the database's socket: libpq changes it while it connects. */
@@ -255,7 +274,7 @@ turn(struct worker *w)
 			serve_kept(w, ev[i].data.ptr);
 	}
 	if (incoming && !w->stop)
-		accept_one(w);
+		(void)accept_one(w);
 }
 
 static bool
@@ -331,6 +350,8 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 	}
 	while (!w.stop)
 		turn(&w);
+	if (ready_fd < 0)
+		drain_queue(&w);
 	close_kept(&w);
 	auth_finish(w.auth);
 	auth_free(w.auth);

@@ -159,8 +159,11 @@ def test_method_of_others(site, app, note, method):
         own = {"FOO": 501}.get(method)
     elif name.startswith(("nginx", "spawn")):
         own = {"TRACE": 405}.get(method)
-    elif name == "Apache htaccess":
-        own = {"TRACE": 403}.get(method)
+    elif name == "Apache htaccess" and method == "TRACE":
+        # TraceEnable is the host's to set; without, Apache sends it back.
+        is_servers_own(r, 200)
+        note("echo")
+        return
     elif name.startswith("Apache"):
         own = {"TRACE": 405}.get(method)
     if own:
@@ -195,11 +198,12 @@ def test_body_too_large(site, app):
 
 
 def test_body_beyond_the_server(site, app, note):
-    """Beyond the server's limit too."""
+    """Beyond the server's limit too, where it has one. Caddy cuts the body
+    there, and passes it on: still more than Postern takes."""
     r = site.request("PUT", "/v1/users/large", {**app.auth(), **JSON},
                      document(2 * BUFFER))
     own = {"Apache fcgid": 500, "Apache htaccess": 500, "Apache proxy": None,
-           "Apache CGI": None}.get(site.way.name, 413)
+           "Apache CGI": None, "Caddy": None}.get(site.way.name, 413)
     if own:
         is_servers_own(r, own)
         note(own)

@@ -62,31 +62,6 @@ def lighttpd_script(mount):
     return {**pattern(mount), '("/" =>': f'("{mount}" =>'}
 
 
-WAYS = [
-    Way("lighttpd", Lighttpd, "lighttpd.conf.example", way=1, mount=pattern,
-        script=lighttpd_script),
-    Way("lighttpd spawned", Lighttpd, "lighttpd.conf.example", "idle", 2,
-        pattern, lighttpd_script, processes=4),
-    Way("lighttpd CGI", Lighttpd, "contrib/lighttpd/cgi.conf", "idle",
-        mount=variable, by_name=True, processes=4),
-    Way("Apache proxy", Apache, "contrib/apache/mod_proxy_fcgi.conf",
-        mount=pattern, buffers=False),
-    Way("Apache fcgid", Apache, "contrib/apache/mod_fcgid.conf", "idle",
-        mount=alias, script=alias, processes=8),
-    Way("Apache htaccess", Apache, "contrib/apache/htaccess", "idle",
-        by_name=True, processes=8),
-    Way("Apache CGI", Apache, "contrib/apache/cgi.conf", "idle",
-        mount=alias, script=alias, processes=4, buffers=False),
-    Way("nginx", Nginx, "contrib/nginx/postern.conf", way=1, mount=pattern),
-    Way("nginx kept", Nginx, "contrib/nginx/postern.conf", way=2,
-        mount=pattern),
-    Way("Caddy", Caddy, "contrib/caddy/Caddyfile", mount=caddy_path),
-    Way("spawn-fcgi", Nginx, "contrib/nginx/postern.conf", "multiwatch", 1,
-        mount=pattern, processes=4),
-]
-BY_NAME = {w.name: w for w in WAYS}
-
-
 class Multiwatch(Front):
     """Not a web server: contrib/spawn-fcgi/postern, which needs none of the
     replacements but the paths."""
@@ -156,6 +131,31 @@ DocumentRoot "{self.root}"
         return []  # the customer's file is no part of the host's
 
 
+WAYS = [
+    Way("lighttpd", Lighttpd, "lighttpd.conf.example", way=1, mount=pattern,
+        script=lighttpd_script),
+    Way("lighttpd spawned", Lighttpd, "lighttpd.conf.example", "idle", 2,
+        pattern, lighttpd_script, processes=4),
+    Way("lighttpd CGI", Lighttpd, "contrib/lighttpd/cgi.conf", "idle",
+        mount=variable, by_name=True, processes=4),
+    Way("Apache proxy", Apache, "contrib/apache/mod_proxy_fcgi.conf",
+        mount=pattern, buffers=False),
+    Way("Apache fcgid", Apache, "contrib/apache/mod_fcgid.conf", "idle",
+        mount=alias, script=alias, processes=8),
+    Way("Apache htaccess", SharedHost, "contrib/apache/htaccess", "idle",
+        by_name=True, processes=8),
+    Way("Apache CGI", Apache, "contrib/apache/cgi.conf", "idle",
+        mount=alias, script=alias, processes=4, buffers=False),
+    Way("nginx", Nginx, "contrib/nginx/postern.conf", way=1, mount=pattern),
+    Way("nginx kept", Nginx, "contrib/nginx/postern.conf", way=2,
+        mount=pattern),
+    Way("Caddy", Caddy, "contrib/caddy/Caddyfile", mount=caddy_path),
+    Way("spawn-fcgi", Nginx, "contrib/nginx/postern.conf", "multiwatch", 1,
+        mount=pattern, processes=4),
+]
+BY_NAME = {w.name: w for w in WAYS}
+
+
 class Site(Http):
     """One way, running: its own Postern and its own web server. Paths are
     relative to the mount."""
@@ -163,6 +163,11 @@ class Site(Http):
     def __init__(self, pg, way, mount="", script=False, values=None, env=None,
                  **kw):
         self.way, self.prefix = way, mount
+        directory = mount
+        if way.server is SharedHost and script:
+            # The program's own name in the path.
+            directory = mount.rpartition("/")[0]
+            self.prefix = directory + "/index.fcgi"
         self.stack = self.front = self.watcher = None
         self.base = bool(mount) and not way.by_name and not (
             script and way.script)
@@ -179,12 +184,10 @@ class Site(Http):
             if way.postern == "multiwatch":
                 self.watcher = Multiwatch(
                     self.stack, "contrib/spawn-fcgi/postern")
-            if way.name == "Apache htaccess":
-                self.front = SharedHost(
-                    self.stack, way.file, directory=mount, values=values, **kw)
-            else:
-                self.front = way.server(
-                    self.stack, way.file, values=values, way=way.way, **kw)
+            if way.server is SharedHost:
+                kw["directory"] = directory
+            self.front = way.server(
+                self.stack, way.file, values=values, way=way.way, **kw)
         except BaseException:
             self.stop()
             raise
@@ -214,6 +217,10 @@ class Site(Http):
                  f"Host: 127.0.0.1:{self.port}",
                  *(f"{k}: {v}" for k, v in headers), *more]
         return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+    @property
+    def scratch_bin(self):
+        return self.stack.scratch.bin / "postern.fcgi"
 
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), PATIENCE)

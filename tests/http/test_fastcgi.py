@@ -446,6 +446,43 @@ def test_plain_cgi_refuses(alone):
     assert parse_cgi(r.stdout).status == 401
 
 
+def test_plain_cgi_chunked(alone):
+    """Apache hands it over without CONTENT_LENGTH: its end is the length."""
+    more = {"HTTP_TRANSFER_ENCODING": "chunked"}
+    r = cgi(alone, registration(None, **more), BODY)
+    assert parse_cgi(r.stdout).status == 201
+    count = apps(alone)
+    for body, status in ((BODY[:-1], 400), (b"", 400), (b"x" * 70000, 413)):
+        r = cgi(alone, registration(None, **more), body)
+        assert parse_cgi(r.stdout).status == status
+    assert apps(alone) == count
+
+
+@pytest.mark.parametrize("length", [None, 100000])
+def test_plain_cgi_over_one_socket(alone, length):
+    """Under mod_cgid input and output are one socket: input that nobody
+    wants must not cost the answer."""
+    ours, theirs = socket.socketpair()
+    ours.settimeout(PATIENCE)
+    params = registration(length, HTTP_TRANSFER_ENCODING="chunked")
+    params["HTTP_AUTHORIZATION"] = "Bearer wrong"
+    with ours, theirs:
+        process = subprocess.Popen(
+            [alone.scratch.bin / "postern.fcgi"], stdin=theirs, stdout=theirs,
+            env={**alone.base_env(), **alone.env,
+                 "GATEWAY_INTERFACE": "CGI/1.1",
+                 **{k: str(v) for k, v in params.items()}},
+            preexec_fn=demoted(), cwd="/")
+        theirs.close()
+        ours.sendall(b"x" * 100000)
+        ours.shutdown(socket.SHUT_WR)
+        answer = b""
+        while chunk := ours.recv(65536):
+            answer += chunk
+        assert process.wait(PATIENCE) == 0
+    assert parse_cgi(answer).status == 401
+
+
 def test_plain_cgi_with_the_database_away(alone):
     r = cgi(alone, get("/healthz"), POSTERN_DATABASE_URL="host=/nowhere")
     assert parse_cgi(r.stdout).status == 200
