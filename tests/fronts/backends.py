@@ -31,6 +31,8 @@ class Php:
         private = self.www / "private"
         (private / "v1").mkdir(parents=True)
         (private / "empty").mkdir()
+        (private / "sub").mkdir()
+        (private / "sub/index.html").write_text("guarded file\n")
         for name in ("page.html", "healthz", "v1/whoami", "openapi.json"):
             (private / name).write_text("guarded file\n")
         (private / "page.php").write_text(PAGE)
@@ -80,16 +82,28 @@ class Echo(http.server.BaseHTTPRequestHandler):
     def answer(self):
         self.server.seen += 1
         n = int(self.headers.get("Content-Length") or 0)
-        body = self.rfile.read(n)
+        body, trailers = self.rfile.read(n), []
+        if self.headers.get("Transfer-Encoding") == "chunked":
+            body, trailers = self.chunks()
         out = json.dumps({
             "method": self.command, "uri": self.path, "length": len(body),
-            "headers": self.headers.items()}).encode()
+            "headers": self.headers.items() + trailers}).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(out)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(out)
+
+    def chunks(self):
+        body, trailers = b"", []
+        while n := int(self.rfile.readline().split(b";")[0], 16):
+            body += self.rfile.read(n)
+            self.rfile.readline()
+        while line := self.rfile.readline().decode().strip():
+            name, _, value = line.partition(":")
+            trailers.append((name, value.strip()))
+        return body, trailers
 
     do_GET = do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = answer
 

@@ -93,6 +93,7 @@ server.document-root = "{self.values['/srv/www']}"
 server.errorlog = "{self.dir}/error.log"
 server.upload-dirs = ("{self.dir}")
 mimetype.assign = (".html" => "text/html", "" => "text/plain")
+index-file.names = ("index.html")
 static-file.exclude-extensions = (".php")
 {path.read_text()}""")
         return path

@@ -164,7 +164,7 @@ def forged():
 
 
 @pytest.mark.parametrize("subject", [SUBJECT, ""],
-                         ids=["of a user", "of the app"])
+                         ids=["user's", "app's"])
 def test_identity_unforged(gate, app, subject):
     """Also for an app token, whose subject is empty: a forged one would be
     somebody."""
@@ -212,6 +212,41 @@ def test_connection_takes_nothing_away(gate, app):
                        *app.auth(sub=SUBJECT).items()]
             told = service_told(gate.told(SERVICE, headers))
             assert told == [[v] for v in identity(app, SUBJECT)], value
+
+
+def test_trailers_are_not_believed(gate, app):
+    fields = "".join(f"{n}: {FORGED}\r\n" for n in IDENTITY)
+    auth = "".join(f"{n}: {v}\r\n" for n, v in app.auth().items())
+    for path in paths(gate)[1:]:
+        out = gate.front.raw_http(
+            f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{auth}"
+            "Trailer: X-Token-Subject, X-App-Id\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n"
+            f"3\r\nabc\r\n0\r\n{fields}\r\n")
+        assert out.split()[1] in (b"200", b"400"), out
+        assert b'"length":' in out.replace(b" ", b"") or b" 400 " in out
+        assert FORGED.encode() not in out.partition(b"\r\n\r\n")[2], out
+
+
+CONDITIONS = [
+    {"If-None-Match": "*"}, {"If-Match": '"x"'}, {"Range": "bytes=0-3"},
+    {"If-Modified-Since": "Wed, 01 Jan 2098 00:00:00 GMT"},
+    {"Connection": "Upgrade", "Upgrade": "websocket",
+     "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==",
+     "Sec-WebSocket-Version": "13"},
+    {"X-HTTP-Method-Override": "OPTIONS"}, {"X-Original-URL": "/healthz"},
+    {"X-Original-URI": "/healthz", "X-Forwarded-Uri": "/healthz"}]
+
+
+def test_no_header_is_a_way_in(gate, app):
+    seen = gate.behind.service.seen
+    for headers in CONDITIONS:
+        for path in paths(gate):
+            r = gate.ask("GET", path, headers)
+            assert r.status == 401, (headers, path, r)
+    assert gate.behind.service.seen == seen
+    r = gate.ask("GET", FILE, {"Range": "bytes=0-3", **app.auth()})
+    assert (r.status, r.body) == (206, b"guar")
 
 
 def test_clients_can_not_choose_the_gate(gate, app):

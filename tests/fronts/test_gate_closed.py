@@ -181,6 +181,23 @@ def test_database_away(gate, hurt):
         "GET", FILE, cold.auth()).status == 200)
 
 
+@each_gate
+def test_single_use_tokens(gate, own_pg, behind):  # noqa: F811
+    """Each front asks once for each request: good once is good once."""
+    with TcpStack(own_pg, way="external",
+                  env={"POSTERN_JWT_SINGLE_USE": "on"}) as stack:
+        app = stack.register()
+        with gate(stack, behind) as g:
+            paths = [FILE, SERVICE, SERVICE + "/", "/private/sub/"]
+            paths += ["/private/page.php"] * gate.php
+            for i, path in enumerate(paths):
+                auth = app.auth(jti=str(i))
+                assert g.ask("GET", path, auth).status == 200, path
+                r = g.ask("GET", path, auth)
+                assert r.status == 401, path
+                assert not gate.body or r.code == "token_replayed"
+
+
 def limit_memory(pids, limit):
     for pid in pids:
         subprocess.run(["prlimit", "--pid", str(pid), f"--as={limit}:"],
