@@ -95,13 +95,14 @@ def cmdline(path):
 def own_pg(scratch):
     """A Postgres that may be stopped."""
     p = Postgres(scratch)
+    p.shared = p.database()
     yield p
     p.stop()
 
 
 @pytest.fixture()
 def hurt(gate, own_pg, behind):  # noqa: F811
-    with TcpStack(own_pg, way="external") as stack:
+    with TcpStack(own_pg, database=own_pg.shared) as stack:
         hurt = Hurt(gate, stack, behind)
         with hurt.gate:
             yield hurt
@@ -112,7 +113,7 @@ def test_postern_gone(gate, hurt):
     app = hurt.stack.register()
     assert hurt.gate.ask("GET", FILE, app.auth()).status == 200
     hurt.vanish()
-    if gate.spawned:  # it takes Apache 5 s to give up
+    if gate.spawned:  # Apache may take seconds to give up
         hurt.refused(app.auth(), FAILED, SERVICE)
         return
     for headers in ({}, app.auth(), app.auth(secret="0" * 64)):
@@ -184,7 +185,7 @@ def test_database_away(gate, hurt):
 @each_gate
 def test_single_use_tokens(gate, own_pg, behind):  # noqa: F811
     """Each front asks once for each request: good once is good once."""
-    with TcpStack(own_pg, way="external",
+    with TcpStack(own_pg, database=own_pg.shared,
                   env={"POSTERN_JWT_SINGLE_USE": "on"}) as stack:
         app = stack.register()
         with gate(stack, behind) as g:
@@ -241,7 +242,8 @@ def test_broken_answers_of_others(gate, own_pg, behind, note):  # noqa: F811
     elif gate is AuthnzGate:
         values = {"9000": str(fake.port)}
     let_in = set()
-    with TcpStack(own_pg, way="idle") as stack:
+    with TcpStack(own_pg, way="idle",
+                  database=own_pg.shared) as stack:
         with gate(stack, behind, values) as g:
             for broken in BROKEN:
                 fake.kind.write_text(broken)
