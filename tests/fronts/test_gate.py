@@ -150,7 +150,7 @@ def spellings(name):
     return sorted({o[1:] for o in out})
 
 
-FORGED = "666"
+FORGED = "said-by-the-client"
 
 
 def forged():
