@@ -39,8 +39,8 @@ SERVER_O := $(call objects,$(SERVER))
 TOOL_O := $(call objects,$(TOOL))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
-.PHONY: all help run test test-long test-unit test-http check-asan units \
-	lint format deps-run deps-test install clean
+.PHONY: all help run test test-long test-unit test-http test-fronts \
+	check-asan units lint format deps-run deps-test install clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -49,6 +49,7 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 
@@ -93,7 +94,7 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http: all
+test-unit test-http test-fronts: all
 	@tools/test short $(@:test-%=%)
 
 check-asan:
@@ -117,6 +118,7 @@ install: all
 	install -m 644 www/* $(DESTDIR)$(PREFIX)/share/postern/www/
 	install -m 644 README.md CHANGES.md LICENSE lighttpd.conf.example \
 		$(DESTDIR)$(PREFIX)/share/doc/postern/
+	cp -R contrib $(DESTDIR)$(PREFIX)/share/doc/postern/
 	install -m 644 man/postern.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 man/postern.conf.5 $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(PREFIX)/share/man/man8/
