@@ -285,12 +285,14 @@ render_problem(struct call *c, enum problem p)
 	if (p == P_MEDIA_TYPE && c->req->method == M_PATCH)
 		response_header(res, "Accept-Patch",
 		    "application/merge-patch+json, application/json");
-	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. */
-	if (c->req->gate == GATE_NGINX && res->status != 401 &&
-	    res->status != 403) {
+	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. It
+	 * drops bodies, but its variables can carry a header to the client. */
+	if (c->req->gate == GATE_NGINX) {
 		snprintf(status, sizeof status, "%d", res->status);
 		response_header(res, "X-Postern-Status", status);
-		res->status = 403;
+		response_header(res, "X-Postern-Problem", buf_str(&res->body));
+		if (res->status != 401)
+			res->status = 403;
 	}
 }
 
