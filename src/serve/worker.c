@@ -186,36 +186,6 @@ serve_kept(struct worker *w, struct fcgi_conn *c)
 	serve_conn(w, c);
 }
 
-/* False when there was none. */
-static bool
-accept_one(struct worker *w)
-{
-	int fd;
-
-	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0) {
-		serve_conn(w, fcgi_conn_new(fd));
-		return true;
-	}
-	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
-		log_warn("accept_failed", LOG_S("error", strerror(errno)));
-	return false;
-}
-
-/*
- * A single process may be the only one on its socket (lighttpd and mod_fcgid
- * make one for each): what waits there when it ends would be reset. Under load
- * that has no end by itself.
- */
-static void
-drain_queue(struct worker *w)
-{
-	int64_t until = clock_mono_us() + DRAIN_US;
-
-	while (clock_mono_us() < until && accept_one(w))
-		;
-}
-
 /* Follow the database's socket: libpq changes it while it connects. */
 static void
 watch_db(struct worker *w)
@@ -238,7 +208,8 @@ watch_db(struct worker *w)
 	w->db_generation = db_generation(w->db);
 }
 
-static void
+/* False when there was none. */
+static bool
 accept_one(struct worker *w)
 {
 	int fd;
@@ -247,10 +218,27 @@ accept_one(struct worker *w)
 	 * its number comes back, or the newcomer is the one forgotten. */
 	watch_db(w);
 	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
 		serve_conn(w, fcgi_conn_new(fd));
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		return true;
+	}
+	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+	return false;
+}
+
+/*
+ * A single process may be the only one on its socket (lighttpd and mod_fcgid
+ * make one for each): what waits there when it ends would be reset. Under load
+ * that has no end by itself.
+ */
+static void
+drain_queue(struct worker *w)
+{
+	int64_t until = clock_mono_us() + DRAIN_US;
+
+	while (clock_mono_us() < until && accept_one(w))
+		;
 }
 
 static int
