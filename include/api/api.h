@@ -64,6 +64,16 @@ enum problem api_users_patch(struct call *c);
 enum problem api_users_delete(struct call *c);
 enum problem api_healthz(struct call *c);
 enum problem api_readyz(struct call *c);
+enum problem api_metrics(struct call *c);
+
+/* The routes' table, in its order; NULL behind the last. */
+const struct route *api_route_at(size_t i);
+
+/* Where base/metrics.h counts a request: by the index of its route (SIZE_MAX
+ * if it has none), else by the gate. And a refusal, by the log's reason for
+ * it, or its problem if that is no reason that we know. */
+size_t api_metrics_route(size_t route, enum gate gate);
+size_t api_metrics_reason(const char *reason, enum problem p);
 
 /* The query's limit (1 to 200, default 50). */
 enum problem api_limit(struct call *c, int *limit) MUST_CHECK;

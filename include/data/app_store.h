@@ -118,6 +118,13 @@ struct key_use {
 enum status app_store_key_uses(
     struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
 
+/* Apps by what they may do: all of them are one of the three. */
+struct app_counts {
+	int64_t active, disabled, expired;
+};
+enum status app_store_counts(
+    struct db *db, struct app_counts *counts) MUST_CHECK;
+
 /* Append the app object of the API (no secret). app_json_members
  * appends its members without the braces, so that a caller can add more. */
 void app_json(struct buf *b, const struct app *a);

@@ -406,6 +406,28 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 	return ST_OK;
 }
 
+enum status
+app_store_counts(struct db *db, struct app_counts *counts)
+{
+	static const struct db_stmt count = { "app_counts",
+		"SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL),"
+		" count(*) FILTER (WHERE disabled_at IS NULL"
+		" AND expires_at <= now()), count(*) FROM apps",
+		0 };
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, &count, NULL, &res);
+	if (st != ST_OK)
+		return st;
+	counts->disabled = strtoll(db_text(res, 0, 0), NULL, 10);
+	counts->expired = strtoll(db_text(res, 0, 1), NULL, 10);
+	counts->active = strtoll(db_text(res, 0, 2), NULL, 10) -
+			 counts->disabled - counts->expired;
+	db_result_free(res);
+	return ST_OK;
+}
+
 void
 app_json_members(struct buf *b, const struct app *a)
 {
