@@ -8,6 +8,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 SHARE = $(PREFIX)/share/postern
 DOC = $(PREFIX)/share/doc/postern
 MAN = $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
@@ -74,6 +76,9 @@ $(BUILD)/%.o: src/%.c
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/completion.%: $(BUILD)/postern
+	$(Q)$< completion $* >$@
+
 $(BUILD)/migrations.c: tools/embed $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
 	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) >$@
@@ -124,12 +129,14 @@ format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
 
 # Examples and units name the paths of this installation.
-install: all
+install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/postern \
-		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) \
+		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) $(BASHDIR) $(ZSHDIR) \
 		$(addprefix $(MAN)/man,1 5 8))
 	install -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/postern.fcgi $(DESTDIR)$(PREFIX)/lib/postern/
+	install -m 644 $(BUILD)/completion.bash $(DESTDIR)$(BASHDIR)/postern
+	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(ZSHDIR)/_postern
 	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
 	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
 	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/
