@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from fleet import Fleet, PgProxy
 from harness import Postgres, Scratch, Stack
 
 
@@ -61,6 +62,41 @@ def make(pg):
     with contextlib.ExitStack() as ends:  # all, also when one complains
         for s in stacks:
             ends.callback(s.stop)
+
+
+@pytest.fixture(scope="session")
+def own(scratch):
+    """A Postgres that counts statements, and that a test may stop."""
+    p = Postgres(scratch, ["shared_preload_libraries=pg_stat_statements",
+                           "pg_stat_statements.track_planning=off"])
+    c = p.connect("postgres")
+    c.cursor().execute("CREATE EXTENSION pg_stat_statements")
+    c.close()
+    yield p
+    p.stop()
+
+
+@pytest.fixture()
+def ends():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture()
+def fleet(pg, ends):
+    def new(n, **kw):
+        return ends.enter_context(Fleet(kw.pop("server", pg), n, **kw))
+    return new
+
+
+@pytest.fixture()
+def proxied(pg, ends):
+    """One worker behind a proxy, its SELECT prepared."""
+    proxy = ends.enter_context(contextlib.closing(PgProxy(pg)))
+    f = ends.enter_context(Fleet(pg, 1, url=proxy.url))
+    f.proxy = proxy
+    assert f[0].status(f.register()) == 200
+    return f
 
 
 def pytest_configure(config):

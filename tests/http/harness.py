@@ -5,7 +5,6 @@ Everything lives in one temporary directory, on Unix sockets and free ports of
 process id.
 """
 import base64
-import hashlib
 import hmac
 import http.client
 import json
@@ -124,7 +123,6 @@ class Scratch:
 
 class Postgres:
     def __init__(self, scratch, settings=()):
-        """settings: more NAME=VALUE for the server."""
         self.dir = scratch.dir()
         self.scratch = scratch
         self.settings = [a for s in settings for a in ("-c", s)]
@@ -597,7 +595,3 @@ def secret_text_absent(stack, *texts):
             text = path.read_text(errors="replace")
             for secret in texts:
                 assert secret not in text
-
-
-def sha256(text):
-    return hashlib.sha256(text.encode()).hexdigest()
