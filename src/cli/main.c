@@ -12,10 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef POSTERN_VERSION
-#define POSTERN_VERSION "0.1.0-dev"
-#endif
-
 static const struct command commands[] = {
 	{ "app", "app COMMAND [ARGUMENT] [--json]", "register and manage apps",
 	    "", cli_app },
