@@ -47,8 +47,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness bench-micro lint format deps-run deps-test \
-	install bundle clean
+	test-packages check-asan units bench-freshness bench-micro lint \
+	format deps-run deps-test install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
