@@ -49,8 +49,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness lint format deps-run deps-test \
-	install bundle clean
+	test-packages check-asan units bench-freshness bench-micro lint \
+	format deps-run deps-test install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -60,6 +60,7 @@ help:
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
+	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
@@ -118,6 +119,9 @@ test-unit test-http test-fronts test-packages: all
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
+
+bench-micro: deps-test all
+	@POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/micro.py
 
 check-asan:
 	@tools/test short asan

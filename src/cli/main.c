@@ -12,10 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef POSTERN_VERSION
-#define POSTERN_VERSION "0.1.0-dev"
-#endif
-
 const struct command *const cli_commands[] = {
 	&cli_app,
 	&cli_check,
