@@ -344,39 +344,86 @@ static const struct cli_opt events_opts[] = {
 	CLI_OPTS_END,
 };
 
-#define COMMAND(n, forms, what, options, more)                                 \
-	&(const struct command)                                                \
-	{                                                                      \
-		.name = n, .synopsis = "app " n " " forms, .help = what,       \
-		.opts = options, .details = more, .run = run_action,           \
-	}
 static const struct command *const commands[] = {
-	COMMAND("create", "NAME [--expires WHEN] [--json]",
-	    "register an app; prints its secret key, once", expires_opts,
-	    "Its tokens are signed with the secret key's characters as they "
-	    "stand; 'postern token' mints one to try."),
-	COMMAND("get", "PUBLIC_KEY [--json]", "show an app", plain_opts, NULL),
-	COMMAND("list", "[--search TEXT] [--limit N] [--after ID] [--json]",
-	    "list the apps in order of id", list_opts, NULL),
-	COMMAND("rotate", "PUBLIC_KEY [--grace SECONDS] [--json]",
-	    "give an app a new secret key; prints it, once", rotate_opts,
-	    "'postern app get' tells when the old one was last used, "
-	    "'postern app end-previous' ends it before its time."),
-	COMMAND("disable", "PUBLIC_KEY [--json]",
-	    "refuse an app until it is enabled again", plain_opts, NULL),
-	COMMAND("enable", "PUBLIC_KEY [--json]", "let a disabled app in again",
-	    plain_opts, NULL),
-	COMMAND("delete", "PUBLIC_KEY [--json]",
-	    "delete an app and its users' information", plain_opts,
-	    "There is no way back; 'postern app disable' has one. Its audit "
-	    "trail stays."),
-	COMMAND("expire", "PUBLIC_KEY --expires WHEN [--json]",
-	    "refuse an app from some time on", expires_opts, NULL),
-	COMMAND("end-previous", "PUBLIC_KEY [--json]",
-	    "end the validity of the secret key before the last rotation",
-	    plain_opts, NULL),
-	COMMAND("events", "[PUBLIC_KEY] [--limit N] [--json]",
-	    "show who did what, to one app or to all", events_opts, NULL),
+	&(const struct command){
+	    .name = "create",
+	    .synopsis = "app create NAME [--expires WHEN] [--json]",
+	    .help = "register an app; prints its secret key, once",
+	    .opts = expires_opts,
+	    .details = "Its tokens are signed with the secret key's characters "
+		       "as they stand; 'postern token' mints one to try.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "get",
+	    .synopsis = "app get PUBLIC_KEY [--json]",
+	    .help = "show an app",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "list",
+	    .synopsis =
+		"app list [--search TEXT] [--limit N] [--after ID] [--json]",
+	    .help = "list the apps in order of id",
+	    .opts = list_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "rotate",
+	    .synopsis = "app rotate PUBLIC_KEY [--grace SECONDS] [--json]",
+	    .help = "give an app a new secret key; prints it, once",
+	    .opts = rotate_opts,
+	    .details =
+		"'postern app get' tells when the old one was last used, "
+		"'postern app end-previous' ends it before its time.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "disable",
+	    .synopsis = "app disable PUBLIC_KEY [--json]",
+	    .help = "refuse an app until it is enabled again",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "enable",
+	    .synopsis = "app enable PUBLIC_KEY [--json]",
+	    .help = "let a disabled app in again",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "delete",
+	    .synopsis = "app delete PUBLIC_KEY [--json]",
+	    .help = "delete an app and its users' information",
+	    .opts = plain_opts,
+	    .details = "There is no way back; 'postern app disable' has one. "
+		       "Its audit trail stays.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "expire",
+	    .synopsis = "app expire PUBLIC_KEY --expires WHEN [--json]",
+	    .help = "refuse an app from some time on",
+	    .opts = expires_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "end-previous",
+	    .synopsis = "app end-previous PUBLIC_KEY [--json]",
+	    .help =
+		"end the validity of the secret key before the last rotation",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "events",
+	    .synopsis = "app events [PUBLIC_KEY] [--limit N] [--json]",
+	    .help = "show who did what, to one app or to all",
+	    .opts = events_opts,
+	    .run = run_action,
+	},
 	NULL,
 };
 
