@@ -8,6 +8,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 SHARE = $(PREFIX)/share/postern
 DOC = $(PREFIX)/share/doc/postern
 MAN = $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
@@ -39,7 +41,7 @@ TOOL := $(wildcard src/cli/*.c)
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
-SERVER_O := $(call objects,$(SERVER))
+SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
@@ -75,11 +77,18 @@ $(BUILD)/%.o: src/%.c
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/migrations.c: tools/embed-sql $(wildcard sql/*.sql)
-	@mkdir -p $(@D)
-	$(Q)tools/embed-sql $(sort $(filter %.sql,$^)) >$@
+$(BUILD)/completion.%: $(BUILD)/postern
+	$(Q)$< completion $* >$@
 
-$(BUILD)/migrations.o: $(BUILD)/migrations.c
+$(BUILD)/migrations.c: tools/embed $(wildcard sql/*.sql)
+	@mkdir -p $(@D)
+	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) >$@
+
+$(BUILD)/openapi.c: tools/embed src/api/openapi.json
+	@mkdir -p $(@D)
+	$(Q)tools/embed openapi src/api/openapi.json >$@
+
+$(BUILD)/migrations.o $(BUILD)/openapi.o: %.o: %.c
 	$(Q)$(CC) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
@@ -124,12 +133,14 @@ format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
 
 # Examples and units name the paths of this installation.
-install: all
+install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/postern \
-		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) \
+		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) $(BASHDIR) $(ZSHDIR) \
 		$(addprefix $(MAN)/man,1 5 8))
 	install -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/postern.fcgi $(DESTDIR)$(PREFIX)/lib/postern/
+	install -m 644 $(BUILD)/completion.bash $(DESTDIR)$(BASHDIR)/postern
+	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(ZSHDIR)/_postern
 	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
 	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
 	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/

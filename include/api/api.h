@@ -27,6 +27,7 @@ struct call {
 	const char *detail;    /* a better sentence for the problem, or NULL */
 	struct buf detail_buf; /* where detail may live */
 	bool no_store;         /* the answer holds a secret */
+	bool public;           /* it is the same for all */
 };
 
 /*
@@ -50,6 +51,7 @@ enum problem api_apps_delete(struct call *c);
 enum problem api_apps_rotate(struct call *c);
 enum problem api_apps_disable(struct call *c);
 enum problem api_apps_enable(struct call *c);
+enum problem api_apps_events(struct call *c);
 enum problem api_whoami(struct call *c);
 enum problem api_app_get(struct call *c);
 enum problem api_app_patch(struct call *c);
@@ -64,6 +66,7 @@ enum problem api_users_delete(struct call *c);
 enum problem api_healthz(struct call *c);
 enum problem api_readyz(struct call *c);
 enum problem api_metrics(struct call *c);
+enum problem api_openapi(struct call *c);
 
 /* The routes' table, in its order; NULL behind the last. */
 const struct route *api_route_at(size_t i);
@@ -77,19 +80,6 @@ size_t api_metrics_reason(const char *reason, enum problem p);
 /* The query's limit (1 to 200, default 50). */
 enum problem api_limit(struct call *c, int *limit) MUST_CHECK;
 
-/* The body of a registration or renaming: {"name":…}. The caller frees. */
-enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
-
-/* The body of a rotation: {"grace_seconds":N}; no body is {}. */
-enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;
-
-/* 200 with the app. */
-enum problem api_app_answer(struct call *c, const struct app *a);
-
-/* The app with its new secret, never to be stored by what is in between. */
-void api_app_secret(struct call *c, int status, const struct app *a,
-    const struct secret *secret);
-
 /* A refusal with a sentence of its own. */
 enum problem api_refuse(struct call *c, enum problem p, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
@@ -99,6 +89,13 @@ void api_gate_yes(struct call *c);
 
 /* Start a JSON answer; the body is then appended to res->body. */
 void api_json(struct call *c, int status);
+
+/*
+ * The same for a read of what has the entity-tag etag: by its conditions (RFC
+ * 9110 section 13.2.2) the status is 200, the body then to be appended, or 304;
+ * or it is a refusal.
+ */
+enum problem api_json_tagged(struct call *c, const char *etag) MUST_CHECK;
 
 /* Parse the body as a checked JSON object, at most the members of known (NULL
  * = any). *j is the caller's to free. */

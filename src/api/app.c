@@ -4,14 +4,12 @@
  * makes it a conflict, so an old secret never wins a race. The same secret
  * sealed anew in between makes none.
  */
-#include "api/api.h"
+#include "api/app_parts.h"
 #include "auth/app_keys.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 static void
 add_brief(struct buf *b, const struct app *a)
@@ -41,13 +39,12 @@ api_whoami(struct call *c)
 	return P_NONE;
 }
 
-enum problem
-api_app_answer(struct call *c, const struct app *a)
+/* An app that has gone since it was asked who it is has no credentials. */
+static enum problem
+own_problem(enum status st)
 {
-	api_json(c, 200);
-	app_json(&c->res->body, a);
-	buf_addc(&c->res->body, '\n');
-	return P_NONE;
+	return st == ST_NOT_FOUND ? P_INVALID_CREDENTIALS
+				  : problem_from_status(st);
 }
 
 /* The row itself: what a key that is at hand stands for may be older. */
@@ -57,12 +54,9 @@ api_app_get(struct call *c)
 	struct app a = { 0 };
 	enum problem p;
 
-	p = problem_from_status(
-	    app_store_find(c->api->db, c->who.app->public_key, &a));
+	p = own_problem(app_store_find(c->api->db, c->who.app->public_key, &a));
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
-	else if (p == P_NOT_FOUND)
-		p = P_INVALID_CREDENTIALS; /* it has just gone */
 	app_clear(&a);
 	return p;
 }
@@ -94,7 +88,7 @@ api_app_patch(struct call *c)
 			    c->who.app->public_key, c->who.app->sealed, &patch,
 			    &a);
 		while (again(c, st));
-		p = problem_from_status(st);
+		p = own_problem(st);
 	}
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
@@ -113,7 +107,7 @@ api_app_delete(struct call *c)
 		st = app_store_delete(c->api->db, "app", c->who.app->public_key,
 		    c->who.app->sealed);
 	while (again(c, st));
-	return problem_from_status(st);
+	return own_problem(st);
 }
 
 enum problem
@@ -126,29 +120,7 @@ api_app_end_previous(struct call *c)
 		st = app_store_end_previous(c->api->db, "app",
 		    c->who.app->public_key, c->who.app->sealed);
 	while (again(c, st));
-	return problem_from_status(st);
-}
-
-enum problem
-api_grace(struct call *c, int64_t *grace)
-{
-	static const char *const known[] = { "grace_seconds", NULL };
-	struct json *j = NULL;
-	enum problem p;
-
-	*grace = GRACE_DEFAULT;
-	if (c->req->body.len == 0)
-		return P_NONE;
-	p = api_body(c, known, &j);
-	if (p == P_NONE &&
-	    json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
-	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
-		*grace > GRACE_MAX))
-		p = api_refuse(c, P_VALUE_INVALID,
-		    "grace_seconds must be an integer from 0 to %d.",
-		    GRACE_MAX);
-	json_free(j);
-	return p;
+	return own_problem(st);
 }
 
 enum problem
@@ -167,7 +139,7 @@ api_app_rotate(struct call *c)
 			    c->who.app->public_key, c->who.app->sealed, grace,
 			    &a, &secret);
 		while (again(c, st));
-		p = problem_from_status(st);
+		p = own_problem(st);
 	}
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
