@@ -46,8 +46,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
-.PHONY: all help run test test-long test-unit test-http test-packages \
-	check-asan units bench-freshness lint format deps-run deps-test \
+.PHONY: all help run test test-long test-unit test-http test-fronts \
+	test-packages check-asan units bench-freshness lint format deps-run deps-test \
 	install bundle clean
 .DELETE_ON_ERROR:
 
@@ -58,6 +58,7 @@ help:
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
+	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
@@ -103,7 +104,7 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-packages: all
+test-unit test-http test-fronts test-packages: all
 	@tools/test short $(@:test-%=%)
 
 bench-freshness: deps-test all

@@ -50,6 +50,7 @@ enum problem api_apps_delete(struct call *c);
 enum problem api_apps_rotate(struct call *c);
 enum problem api_apps_disable(struct call *c);
 enum problem api_apps_enable(struct call *c);
+enum problem api_apps_events(struct call *c);
 enum problem api_whoami(struct call *c);
 enum problem api_app_get(struct call *c);
 enum problem api_app_patch(struct call *c);
@@ -63,22 +64,19 @@ enum problem api_users_patch(struct call *c);
 enum problem api_users_delete(struct call *c);
 enum problem api_healthz(struct call *c);
 enum problem api_readyz(struct call *c);
+enum problem api_metrics(struct call *c);
+
+/* The routes' table, in its order; NULL behind the last. */
+const struct route *api_route_at(size_t i);
+
+/* Where base/metrics.h counts a request: by the index of its route (SIZE_MAX
+ * if it has none), else by the gate. And a refusal, by the log's reason for
+ * it, or its problem if that is no reason that we know. */
+size_t api_metrics_route(size_t route, enum gate gate);
+size_t api_metrics_reason(const char *reason, enum problem p);
 
 /* The query's limit (1 to 200, default 50). */
 enum problem api_limit(struct call *c, int *limit) MUST_CHECK;
-
-/* The body of a registration or renaming: {"name":…}. The caller frees. */
-enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
-
-/* The body of a rotation: {"grace_seconds":N}; no body is {}. */
-enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;
-
-/* 200 with the app. */
-enum problem api_app_answer(struct call *c, const struct app *a);
-
-/* The app with its new secret, never to be stored by what is in between. */
-void api_app_secret(struct call *c, int status, const struct app *a,
-    const struct secret *secret);
 
 /* A refusal with a sentence of its own. */
 enum problem api_refuse(struct call *c, enum problem p, const char *fmt, ...)

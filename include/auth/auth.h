@@ -33,7 +33,7 @@ struct identity {
 	struct token_claims claims;
 	bool by_previous;       /* signed with the previous secret */
 	const char *actor_kind; /* "app", "user", "admin", "registration",
-				   "invite", "open" */
+				   "metrics", "invite", "open" */
 	int64_t invite_id;
 	const char *reason; /* of a refusal, for the log only */
 };

@@ -41,10 +41,11 @@ struct config {
 	enum log_target log_target;
 	struct master_key master_key;
 	struct master_key_list master_keys_old;
-	int64_t max_body;         /* bytes */
-	int64_t max_requests;     /* a worker serves this many, 0 = no end */
-	int64_t query_timeout_ms; /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
-	char *realm;              /* of the challenge: "postern" */
+	int64_t max_body;            /* bytes */
+	struct secret metrics_token; /* empty: the admin token alone */
+	int64_t max_requests;        /* a worker serves this many, 0 = no end */
+	int64_t query_timeout_ms;    /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
+	char *realm;                 /* of the challenge: "postern" */
 	enum registration registration;
 	struct secret registration_token; /* empty: none */
 	int64_t request_timeout;          /* s, the whole request */

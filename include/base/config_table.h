@@ -36,7 +36,7 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 29 };
+enum { SETTINGS = 30 };
 
 /* The setting of index i < SETTINGS, in the order of their names. */
 const struct setting *setting_at(size_t i);

@@ -86,9 +86,16 @@ enum status app_store_delete(struct db *db, const char *actor,
 enum status app_store_set_disabled(struct db *db, const char *actor,
     const char *public_key, bool disabled, struct app *a) MUST_CHECK;
 
-/* A keyset page in order of id: at most limit apps with id > after. *list is
- * an array of *n apps; the caller clears each and frees the array. */
-enum status app_store_list(struct db *db, int64_t after, int limit,
+/* A keyset page in order of id: at most limit apps with id > after; of those,
+ * if search is there (UTF-8; NULL = all), the ones that have it in their name
+ * or at the beginning of their public key, in either case. */
+struct app_page {
+	int64_t after;
+	int limit;
+	const char *search;
+};
+/* *list is an array of *n apps; the caller clears each and frees the array. */
+enum status app_store_list(struct db *db, const struct app_page *page,
     struct app **list, size_t *n) MUST_CHECK;
 
 /* Write down uses of secrets at once, each for the secret that it was by now;
@@ -110,6 +117,13 @@ struct key_use {
 };
 enum status app_store_key_uses(
     struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
+
+/* Apps by what they may do: all of them are one of the three. */
+struct app_counts {
+	int64_t active, disabled, expired;
+};
+enum status app_store_counts(
+    struct db *db, struct app_counts *counts) MUST_CHECK;
 
 /* Append the app object of the API (no secret). app_json_members
  * appends its members without the braces, so that a caller can add more. */

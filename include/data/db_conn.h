@@ -66,6 +66,9 @@ int64_t db_in_ms(int64_t ms);
 /* Keep the text of an error, for db_error. */
 void db_set_error(struct db *db, const char *text);
 
+/* The server said something, now. */
+void db_heard(struct db *db);
+
 /* libpq changes its socket while it tries several hosts: look again. */
 void db_note_socket(struct db *db);
 

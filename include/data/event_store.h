@@ -18,11 +18,17 @@ struct app_event {
 };
 void app_event_clear(struct app_event *e);
 
-/* The newest limit events of an app (public_key NULL = of all), oldest first.
- * ST_NOT_FOUND if that app never was. *list is an array of *n; the caller
+/* At most limit events with id < before of an app (public_key NULL = of all),
+ * the newest first. */
+struct event_page {
+	const char *public_key;
+	int64_t before;
+	int64_t limit;
+};
+/* ST_NOT_FOUND if that app never was. *list is an array of *n; the caller
  * clears each and frees the array. */
-enum status event_store_list(struct db *db, const char *public_key,
-    int64_t limit, struct app_event **list, size_t *n) MUST_CHECK;
+enum status event_store_list(struct db *db, const struct event_page *page,
+    struct app_event **list, size_t *n) MUST_CHECK;
 
 /* The number of the newest event, 0 if there is none: at most as many were
  * written. */

@@ -12,6 +12,7 @@ enum need {
 	NEED_NOBODY,
 	NEED_REGISTRAR, /* by POSTERN_REGISTRATION */
 	NEED_ADMIN,
+	NEED_METRICS,     /* admin or metrics token */
 	NEED_TOKEN,       /* any valid token */
 	NEED_APP,         /* an app token */
 	NEED_APP_CURRENT, /* an app token signed with the current secret */

@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/parse.h"
 
 #include <stdarg.h>
@@ -28,6 +29,8 @@ static const struct route routes[] = {
 	    api_apps_disable },
 	{ M_POST, "/v1/apps/{public_key}/enable", NEED_ADMIN, BODY_NONE,
 	    api_apps_enable },
+	{ M_GET, "/v1/apps/{public_key}/events", NEED_ADMIN, BODY_NONE,
+	    api_apps_events },
 	{ M_GET, "/v1/whoami", NEED_TOKEN, BODY_NONE, api_whoami },
 	{ M_GET, "/v1/app", NEED_APP, BODY_NONE, api_app_get },
 	{ M_PATCH, "/v1/app", NEED_APP_CURRENT, BODY_MERGE_PATCH,
@@ -52,9 +55,16 @@ static const struct route routes[] = {
 	{ M_DELETE, "/v1/me", NEED_USER, BODY_NONE, api_users_delete },
 	{ M_GET, "/healthz", NEED_NOBODY, BODY_NONE, api_healthz },
 	{ M_GET, "/readyz", NEED_NOBODY, BODY_NONE, api_readyz },
+	{ M_GET, "/metrics", NEED_METRICS, BODY_NONE, api_metrics },
 };
 
 enum { ROUTES = sizeof routes / sizeof routes[0] };
+
+const struct route *
+api_route_at(size_t i)
+{
+	return i < ROUTES ? &routes[i] : NULL;
+}
 
 enum problem
 api_refuse(struct call *c, enum problem p, const char *fmt, ...)
@@ -277,12 +287,14 @@ render_problem(struct call *c, enum problem p)
 	if (p == P_MEDIA_TYPE && c->req->method == M_PATCH)
 		response_header(res, "Accept-Patch",
 		    "application/merge-patch+json, application/json");
-	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. */
-	if (c->req->gate == GATE_NGINX && res->status != 401 &&
-	    res->status != 403) {
+	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. It
+	 * drops bodies, but its variables can carry a header to the client. */
+	if (c->req->gate == GATE_NGINX) {
 		snprintf(status, sizeof status, "%d", res->status);
 		response_header(res, "X-Postern-Status", status);
-		res->status = 403;
+		response_header(res, "X-Postern-Problem", buf_str(&res->body));
+		if (res->status != 401)
+			res->status = 403;
 	}
 }
 
@@ -299,23 +311,31 @@ add_common(struct call *c, enum problem p)
 	add_cors(c);
 }
 
+/* The line of the log, and the count, of an answer. */
 static void
-log_access(const struct call *c, enum problem p)
+account(const struct call *c, enum problem p)
 {
 	static const char *const gates[] = { "", "gate", "gate_nginx",
 		"authorizer" };
 	const struct route *r = c->match.route;
 	const char *route = r != NULL ? r->pattern : gates[c->req->gate];
-	const char *reason = c->who.reason;
+	const char *reason = "";
+	int64_t us = clock_mono_us() - c->req->start_us;
 
-	if (p != P_NONE && reason == NULL)
-		reason = problem_code(p);
+	if (p != P_NONE)
+		reason =
+		    c->who.reason != NULL ? c->who.reason : problem_code(p);
 	log_info("request", LOG_S("request_id", c->req->id),
 	    LOG_S("method", c->req->method_name), LOG_S("route", route),
 	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
-	    LOG_S("reason", p != P_NONE ? reason : ""),
-	    LOG_S("remote", c->req->remote_addr),
-	    LOG_N("us", clock_mono_us() - c->req->start_us));
+	    LOG_S("reason", reason), LOG_S("remote", c->req->remote_addr),
+	    LOG_N("us", us));
+	metrics_request(
+	    api_metrics_route(
+		r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate),
+	    c->res->status, us);
+	if (p != P_NONE)
+		metrics_refusal(api_metrics_reason(reason, p));
 }
 
 void
@@ -332,7 +352,7 @@ api_answer(struct api *api, const struct request *req, enum fcgi_body body,
 	if (p != P_NONE)
 		render_problem(&c, p);
 	add_common(&c, p);
-	log_access(&c, p);
+	account(&c, p);
 	identity_clear(&c.who);
 	buf_free(&c.match.param);
 	buf_free(&c.detail_buf);

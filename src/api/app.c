@@ -4,14 +4,12 @@
  * makes it a conflict, so an old secret never wins a race. The same secret
  * sealed anew in between makes none.
  */
-#include "api/api.h"
+#include "api/app_parts.h"
 #include "auth/app_keys.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 static void
 add_brief(struct buf *b, const struct app *a)
@@ -38,15 +36,6 @@ api_whoami(struct call *c)
 	buf_adds(b, ",\"claims\":");
 	buf_add(b, buf_str(&c->who.claims.payload), c->who.claims.payload.len);
 	buf_adds(b, "}\n");
-	return P_NONE;
-}
-
-enum problem
-api_app_answer(struct call *c, const struct app *a)
-{
-	api_json(c, 200);
-	app_json(&c->res->body, a);
-	buf_addc(&c->res->body, '\n');
 	return P_NONE;
 }
 
@@ -127,28 +116,6 @@ api_app_end_previous(struct call *c)
 		    c->who.app->public_key, c->who.app->sealed);
 	while (again(c, st));
 	return problem_from_status(st);
-}
-
-enum problem
-api_grace(struct call *c, int64_t *grace)
-{
-	static const char *const known[] = { "grace_seconds", NULL };
-	struct json *j = NULL;
-	enum problem p;
-
-	*grace = GRACE_DEFAULT;
-	if (c->req->body.len == 0)
-		return P_NONE;
-	p = api_body(c, known, &j);
-	if (p == P_NONE &&
-	    json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
-	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
-		*grace > GRACE_MAX))
-		p = api_refuse(c, P_VALUE_INVALID,
-		    "grace_seconds must be an integer from 0 to %d.",
-		    GRACE_MAX);
-	json_free(j);
-	return p;
 }
 
 enum problem

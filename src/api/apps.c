@@ -1,65 +1,17 @@
 /*
  * /v1/apps: registration, and the operator's view of the apps.
  */
-#include "api/api.h"
+#include "api/app_parts.h"
 #include "auth/app_keys.h"
 #include "base/hex.h"
-#include "base/mem.h"
 #include "base/parse.h"
+#include "data/event_store.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
-
-/* The member "name" of the body, checked; *name borrows from j. */
-static enum problem
-take_name(struct call *c, const struct json *j, const char **name)
-{
-	size_t len;
-
-	if (!json_member_string(j, "name", name, &len) ||
-	    strlen(*name) != len || !parse_is_app_name(*name, len))
-		return api_refuse(c, P_VALUE_INVALID,
-		    "name must be a string of 1 to 100 characters, without "
-		    "control characters and not only white space.");
-	return P_NONE;
-}
-
-enum problem
-api_app_name(struct call *c, char **name)
-{
-	static const char *const known[] = { "name", NULL };
-	struct json *j = NULL;
-	const char *s;
-	enum problem p;
-
-	p = api_body(c, known, &j);
-	if (p == P_NONE)
-		p = take_name(c, j, &s);
-	if (p == P_NONE)
-		*name = mem_strdup(s);
-	json_free(j);
-	return p;
-}
-
-void
-api_app_secret(struct call *c, int status, const struct app *a,
-    const struct secret *secret)
-{
-	struct buf *b = &c->res->body;
-
-	api_json(c, status);
-	c->no_store = true;
-	/* Room for all of it first: growing would leave copies to wipe. */
-	buf_reserve(b, 2048);
-	buf_addc(b, '{');
-	app_json_members(b, a);
-	buf_adds(b, ",\"secret_key\":\"");
-	buf_add(b, secret->data, secret->len);
-	buf_adds(b, "\"}\n");
-}
 
 /* An invite speaks by its number; all else by its kind. */
 static const char *
@@ -130,35 +82,81 @@ answer_page(struct call *c, struct app *list, size_t n, bool more)
 		buf_adds(b, "],\"next\":null}\n");
 }
 
-enum problem
-api_apps_list(struct call *c)
+/* An id in the query: the next of the page before. What is not there leaves
+ * *id as it is. */
+static enum problem
+take_id(struct call *c, const char *name, uint64_t min, int64_t *id)
 {
 	struct buf text = { 0 };
-	struct app *list = NULL;
-	bool bad = false;
-	uint64_t after = 0;
-	size_t i, n = 0;
-	int limit;
-	enum problem p;
+	uint64_t n = 0;
+	bool bad = false, there;
 
-	p = api_limit(c, &limit);
-	if (p != P_NONE)
-		return p;
-	if (parse_query(c->req->query, "after", &text, &bad) && !bad)
-		bad =
-		    !parse_u64(buf_str(&text), text.len, 0, INT64_MAX, &after);
+	there = parse_query(c->req->query, name, &text, &bad);
+	if (there && !bad)
+		bad = !parse_u64(buf_str(&text), text.len, min, INT64_MAX, &n);
 	buf_free(&text);
 	if (bad)
 		return api_refuse(c, P_VALUE_INVALID,
-		    "after must be the next of the page before.");
-	/* One more tells whether there is another page. */
-	p = problem_from_status(
-	    app_store_list(c->api->db, (int64_t)after, limit + 1, &list, &n));
+		    "%s must be the next of the page before.", name);
+	if (there)
+		*id = (int64_t)n;
+	return P_NONE;
+}
+
+/* The query's search: part of a name, or a key or its beginning. Empty if it is
+ * not there. */
+static enum problem
+take_search(struct call *c, struct buf *text)
+{
+	bool bad = false, there;
+
+	there = parse_query(c->req->query, "search", text, &bad);
+	if (there && !bad)
+		bad = !parse_is_app_name(buf_str(text), text->len) &&
+		      !hex_is_public_key(buf_str(text), text->len);
+	if (bad)
+		return api_refuse(c, P_VALUE_INVALID,
+		    "search must be 1 to 100 characters, without control "
+		    "characters and not only white space, or a public key.");
+	return P_NONE;
+}
+
+static enum problem
+take_page(struct call *c, struct app_page *page, struct buf *search)
+{
+	enum problem p;
+
+	p = api_limit(c, &page->limit);
 	if (p == P_NONE)
-		answer_page(c, list, MIN(n, (size_t)limit), n > (size_t)limit);
+		p = take_id(c, "after", 0, &page->after);
+	if (p == P_NONE)
+		p = take_search(c, search);
+	if (p == P_NONE && search->len > 0)
+		page->search = buf_str(search);
+	return p;
+}
+
+enum problem
+api_apps_list(struct call *c)
+{
+	struct app_page page = { 0 };
+	struct buf search = { 0 };
+	struct app *list = NULL;
+	size_t i, limit, n = 0;
+	enum problem p;
+
+	p = take_page(c, &page, &search);
+	limit = (size_t)page.limit;
+	page.limit++; /* one more tells whether there is another page */
+	if (p == P_NONE)
+		p = problem_from_status(
+		    app_store_list(c->api->db, &page, &list, &n));
+	if (p == P_NONE)
+		answer_page(c, list, MIN(n, limit), n > limit);
 	for (i = 0; i < n; i++)
 		app_clear(&list[i]);
 	free(list);
+	buf_free(&search);
 	return p;
 }
 
@@ -228,7 +226,7 @@ api_apps_patch(struct call *c)
 
 	p = api_body(c, known, &j);
 	if (p == P_NONE && json_member_kind(j, "name") != JSON_ABSENT)
-		p = take_name(c, j, &patch.name);
+		p = api_take_name(c, j, &patch.name);
 	if (p == P_NONE)
 		p = take_expiry(c, j, &patch);
 	if (p == P_NONE)
@@ -304,4 +302,52 @@ enum problem
 api_apps_enable(struct call *c)
 {
 	return set_disabled(c, false);
+}
+
+/* Likewise, the newest first: next is the oldest one's id. */
+static void
+answer_events(struct call *c, struct app_event *list, size_t n, bool more)
+{
+	struct buf *b = &c->res->body;
+	size_t i;
+
+	api_json(c, 200);
+	buf_adds(b, "{\"events\":[");
+	for (i = 0; i < n; i++) {
+		if (i > 0)
+			buf_addc(b, ',');
+		event_json(b, &list[i]);
+	}
+	if (more)
+		buf_addf(b, "],\"next\":%" PRId64 "}\n", list[n - 1].id);
+	else
+		buf_adds(b, "],\"next\":null}\n");
+}
+
+/* The trail outlives its app: only a key that never was has none. */
+enum problem
+api_apps_events(struct call *c)
+{
+	struct event_page page = { .before = INT64_MAX };
+	struct app_event *list = NULL;
+	size_t i, n = 0;
+	int limit;
+	enum problem p;
+
+	p = api_limit(c, &limit);
+	if (p == P_NONE)
+		p = take_id(c, "before", 1, &page.before);
+	if (p == P_NONE)
+		p = take_key(c, &page.public_key);
+	page.limit = limit + 1;
+	if (p == P_NONE)
+		p = problem_from_status(
+		    event_store_list(c->api->db, &page, &list, &n));
+	if (p == P_NONE)
+		answer_events(
+		    c, list, MIN(n, (size_t)limit), n > (size_t)limit);
+	for (i = 0; i < n; i++)
+		app_event_clear(&list[i]);
+	free(list);
+	return p;
 }

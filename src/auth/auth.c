@@ -170,31 +170,34 @@ decide_invite(
 }
 
 /*
- * The registration token and the admin token. Both are compared, whichever
- * matches: the time tells nothing.
+ * The operator's tokens. All are compared, whichever matches: the time tells
+ * nothing.
  */
 static enum problem
-decide_operator(struct auth *au, bool registrar, const struct request *req,
+decide_operator(struct auth *au, enum need need, const struct request *req,
     struct identity *id)
 {
 	const struct config *cfg = au->cfg;
 	const char *token;
 	size_t len;
 	enum problem p;
-	bool is_admin, is_registrar;
+	bool admin, registrar, metrics;
 
 	p = bearer(req, id, &token, &len);
 	if (p == P_TOKEN_MISSING)
 		return refuse(id, P_CREDENTIALS_MISSING, id->reason);
 	if (p != P_NONE)
 		return p;
-	is_admin = secret_equal(&cfg->admin_token, token, len);
-	is_registrar = secret_equal(&cfg->registration_token, token, len);
-	if (is_admin && cfg->admin_token.len > 0)
+	admin = secret_equal(&cfg->admin_token, token, len);
+	registrar = secret_equal(&cfg->registration_token, token, len);
+	metrics = secret_equal(&cfg->metrics_token, token, len);
+	if (admin)
 		id->actor_kind = "admin";
-	else if (registrar && is_registrar && cfg->registration_token.len > 0)
+	else if (need == NEED_REGISTRAR && registrar)
 		id->actor_kind = "registration";
-	else if (registrar)
+	else if (need == NEED_METRICS && metrics)
+		id->actor_kind = "metrics";
+	else if (need == NEED_REGISTRAR)
 		return decide_invite(au, token, len, id);
 	else
 		return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
@@ -213,7 +216,7 @@ decide_registrar(
 		return P_NONE;
 	case REG_TOKEN:
 	default:
-		return decide_operator(au, true, req, id);
+		return decide_operator(au, NEED_REGISTRAR, req, id);
 	}
 }
 
@@ -405,6 +408,7 @@ decide_kind(enum need need, const struct buf *user, struct identity *id)
 	case NEED_NOBODY:
 	case NEED_REGISTRAR:
 	case NEED_ADMIN:
+	case NEED_METRICS:
 	default:
 		return refuse(id, P_INTERNAL, "policy_unknown");
 	}
@@ -440,7 +444,8 @@ auth_decide(struct auth *au, enum need need, const struct request *req,
 	case NEED_REGISTRAR:
 		return decide_registrar(au, req, id);
 	case NEED_ADMIN:
-		return decide_operator(au, false, req, id);
+	case NEED_METRICS:
+		return decide_operator(au, need, req, id);
 	case NEED_TOKEN:
 	case NEED_APP:
 	case NEED_APP_CURRENT:

@@ -6,6 +6,7 @@
 #include "auth/key_cache.h"
 
 #include "base/mem.h"
+#include "base/metrics.h"
 
 #include <search.h>
 #include <stdlib.h>
@@ -86,10 +87,18 @@ lru_remove(struct lru *l, struct key_entry *e)
 }
 
 static void
+tell_sizes(const struct key_cache *kc)
+{
+	metrics_set(METRIC_CACHE_APPS, (int64_t)kc->apps.len);
+	metrics_set(METRIC_CACHE_UNKNOWN, (int64_t)kc->unknown.len);
+}
+
+static void
 evict(struct key_cache *kc, struct key_entry *e)
 {
 	tdelete(e, &kc->tree, compare);
 	lru_remove(list_of(kc, e), e);
+	tell_sizes(kc);
 	e->cached = false;
 	key_entry_release(e);
 }
@@ -152,14 +161,17 @@ key_cache_store(struct key_cache *kc, struct key_entry *e, int64_t now_us)
 		evict(kc, old);
 	if (l->max == 0)
 		return;
-	if (l->len == l->max)
+	if (l->len == l->max) {
+		metrics_add(METRIC_CACHE_EVICTIONS, 1);
 		evict(kc, l->oldest);
+	}
 	e->until_us = now_us + kc->ttl_us;
 	e->cached = true;
 	e->refs++;
 	if (tsearch(e, &kc->tree, compare) == NULL)
 		abort();
 	lru_add(l, e);
+	tell_sizes(kc);
 }
 
 void

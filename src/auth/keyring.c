@@ -9,6 +9,7 @@
 #include "auth/app_keys.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "data/notify.h"
 
 #include <stdlib.h>
@@ -29,6 +30,7 @@ changed(void *arg, const char *public_key)
 {
 	struct keyring *kr = arg;
 
+	metrics_add(METRIC_NOTIFICATIONS, 1);
 	key_cache_drop(kr->cache, public_key);
 }
 
@@ -37,6 +39,7 @@ lost(void *arg)
 {
 	struct keyring *kr = arg;
 
+	metrics_add(METRIC_CACHE_CLEARS, 1);
 	key_cache_clear(kr->cache);
 }
 
@@ -141,6 +144,10 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 	if (fresh)
 		return read_entry(kr, public_key, e);
 	*e = key_cache_find(kr->cache, public_key, clock_mono_us());
+	metrics_add(*e == NULL                   ? METRIC_CACHE_MISSES
+		    : (*e)->state == KEY_UNKNOWN ? METRIC_CACHE_HITS_UNKNOWN
+						 : METRIC_CACHE_HITS,
+	    1);
 	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
 		asked_us = clock_mono_us();
 		st = read_entry(kr, public_key, e);

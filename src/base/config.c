@@ -252,12 +252,40 @@ apply_setting(struct config *c, size_t i,
 	return apply(c, s, "", "default", err);
 }
 
+/* Each of the operator's tokens opens its own doors only. */
+static bool
+tokens_differ(const struct config *c, struct buf *err)
+{
+	const struct {
+		const char *name;
+		const struct secret *token;
+	} tokens[] = {
+		{ "POSTERN_ADMIN_TOKEN", &c->admin_token },
+		{ "POSTERN_REGISTRATION_TOKEN", &c->registration_token },
+		{ "POSTERN_METRICS_TOKEN", &c->metrics_token },
+	};
+	size_t i, k;
+
+	for (i = 1; i < sizeof tokens / sizeof tokens[0]; i++)
+		for (k = 0; k < i; k++) {
+			if (tokens[k].token->len == 0 ||
+			    !secret_equal(tokens[i].token,
+				tokens[k].token->data, tokens[k].token->len))
+				continue;
+			buf_addf(err,
+			    "%s: is the same as %s; who has the one would have "
+			    "the other's rights, so make another with: "
+			    "openssl rand -hex 32",
+			    tokens[i].name, tokens[k].name);
+			return false;
+		}
+	return true;
+}
+
 /* What no single setting can tell. */
 static bool
 check_whole(const struct config *c, unsigned need, struct buf *err)
 {
-	const struct secret *admin = &c->admin_token;
-
 	if ((need & CONFIG_NEED_DATABASE) && c->database_url.len == 0) {
 		buf_adds(err,
 		    "POSTERN_DATABASE_URL is not set: needs a libpq "
@@ -278,15 +306,7 @@ check_whole(const struct config *c, unsigned need, struct buf *err)
 		    "a token is remembered until it expires");
 		return false;
 	}
-	if (admin->len > 0 &&
-	    secret_equal(&c->registration_token, admin->data, admin->len)) {
-		buf_adds(err,
-		    "POSTERN_REGISTRATION_TOKEN: is the same as "
-		    "POSTERN_ADMIN_TOKEN; who registers apps would administer "
-		    "them, so make another with: openssl rand -hex 32");
-		return false;
-	}
-	return true;
+	return tokens_differ(c, err);
 }
 
 bool

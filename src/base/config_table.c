@@ -82,6 +82,9 @@ static const struct setting settings[SETTINGS] = {
 	    INT32_MAX, NULL, NULL,
 	    "Requests after which a worker makes way for a fresh one; 0: "
 	    "never." },
+	{ "POSTERN_METRICS_TOKEN", SETTING_SECRET, AT(metrics_token), "", 0, 0,
+	    NULL, config_check_token,
+	    "Bearer token that reads /metrics, as the admin token does." },
 	{ "POSTERN_QUERY_TIMEOUT", SETTING_MS, AT(query_timeout_ms), "2", 1, 60,
 	    NULL, NULL, "Seconds that one query may take." },
 	{ "POSTERN_REALM", SETTING_STRING, AT(realm), "postern", 0, 0, NULL,

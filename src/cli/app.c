@@ -27,6 +27,7 @@ struct call {
 	int64_t grace;
 	int64_t limit;
 	int64_t after;
+	const char *search;
 	struct buf expires; /* RFC 3339; empty = never */
 	bool expires_given;
 	char actor[CLI_ACTOR_MAX];
@@ -245,11 +246,12 @@ static enum status
 add_page(
     const struct call *k, struct buf *out, int limit, int64_t *after, size_t *n)
 {
+	const struct app_page page = { *after, limit, k->search };
 	struct app *list = NULL;
 	enum status st;
 	size_t i;
 
-	st = app_store_list(k->db, *after, limit, &list, n);
+	st = app_store_list(k->db, &page, &list, n);
 	if (st != ST_OK)
 		return st;
 	for (i = 0; i < *n; i++) {
@@ -333,6 +335,7 @@ add_event_line(struct buf *out, const struct app_event *e)
 	buf_addc(out, '\n');
 }
 
+/* The oldest first, as one reads. */
 static void
 add_events(const struct call *k, struct buf *out, const struct app_event *list,
     size_t n)
@@ -344,13 +347,13 @@ add_events(const struct call *k, struct buf *out, const struct app_event *list,
 	else
 		buf_addf(out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
 		    "EVENT", "PUBLIC KEY", "ACTOR");
-	for (i = 0; i < n; i++) {
-		if (k->json && i > 0)
-			buf_addc(out, ',');
+	for (i = n; i-- > 0;) {
 		if (k->json)
 			event_json(out, &list[i]);
 		else
 			add_event_line(out, &list[i]);
+		if (k->json && i > 0)
+			buf_addc(out, ',');
 	}
 	if (k->json)
 		buf_adds(out, "]}\n");
@@ -361,22 +364,22 @@ static int
 run_events(struct call *k, struct app *a)
 {
 	int64_t limit = k->limit < INT64_MAX ? k->limit : EVENTS_DEFAULT;
+	/* One more tells whether something is left out: the oldest. */
+	const struct event_page page = { k->operand, INT64_MAX, limit + 1 };
 	struct app_event *list = NULL;
 	struct buf out = { 0 };
 	enum status st;
-	size_t i, n = 0, skip;
+	size_t i, n = 0;
 
 	(void)a;
-	/* One more tells whether something is left out: the oldest. */
-	st = event_store_list(k->db, k->operand, limit + 1, &list, &n);
+	st = event_store_list(k->db, &page, &list, &n);
 	if (st != ST_OK)
 		return cli_status(k->db, st, k->operand);
-	skip = n > (size_t)limit ? 1 : 0;
-	add_events(k, &out, list + skip, n - skip);
+	add_events(k, &out, list, MIN(n, (size_t)limit));
 	for (i = 0; i < n; i++)
 		app_event_clear(&list[i]);
 	free(list);
-	if (skip > 0)
+	if (n > (size_t)limit)
 		cli_note("There are older ones: --limit N shows the newest N");
 	return cli_write(&out);
 }
@@ -399,6 +402,7 @@ static const struct option list_options[] = {
 	{ "after", required_argument, NULL, 'a' },
 	{ "json", no_argument, NULL, 'j' },
 	{ "limit", required_argument, NULL, 'l' },
+	{ "search", required_argument, NULL, 's' },
 	CLI_OPTIONS_END,
 };
 static const struct option rotate_options[] = {
@@ -456,6 +460,13 @@ take_option(struct call *k, int c)
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);
+	else if (c == 's' && !parse_is_app_name(optarg, strlen(optarg)) &&
+		 !hex_is_public_key(optarg, strlen(optarg)))
+		return cli_usage(k->self,
+		    "--search is part of a name, or a public key or its "
+		    "beginning");
+	else if (c == 's')
+		k->search = optarg;
 	else if (c == 'a' && !take_number(optarg, 0, INT64_MAX, &k->after))
 		return cli_usage(k->self, "--after is an id, not '%s'", optarg);
 	return CLI_OK;
@@ -529,8 +540,10 @@ static const struct command commands[] = {
 	    EXPIRES_LINES JSON_LINE, run_action },
 	{ "get", "app get PUBLIC_KEY [--json]", "show an app", JSON_LINE,
 	    run_action },
-	{ "list", "app list [--limit N] [--after ID] [--json]",
+	{ "list", "app list [--search TEXT] [--limit N] [--after ID] [--json]",
 	    "list the apps in order of id",
+	    "  --search TEXT    only those with TEXT in their name, or at the\n"
+	    "                   beginning of their public key\n"
 	    "  --limit N        at most N (all)\n"
 	    "  --after ID       only those behind this id\n" JSON_LINE,
 	    run_action },

@@ -250,8 +250,6 @@ doctor_check_bodies(struct doctor *d)
 	a.body = large.data;
 	a.body_len = large.len;
 	ok = body_arrives(d, &a, "64 KiB") && ok;
-	/* As long as it may be: a short one may reach the web server whole at
-	 * once, and then it has a length after all. */
 	a.chunked = true;
 	ok = ok && body_arrives(d, &a, "64 KiB, chunked");
 	if (ok)
@@ -283,8 +281,7 @@ path_arrives(struct doctor *d, const char *encoded, const char *user,
 	snprintf(path, sizeof path, "/v1/users/%s%s", d->user, encoded);
 	a.path = path;
 	doctor_ask(d, &a, &r);
-	ok = r.ours &&
-	     (d->works ? has_code(&r, "not_found") : r.http.status == 401);
+	ok = own ? has_code(&r, "not_found") : is_refusal(&r);
 	if (!ok)
 		snprintf(shown, size, "%s: %s", encoded, r.shown);
 	reply_clear(&r);

@@ -71,7 +71,13 @@ write_config(struct buf *b, const struct http_request *q)
 	else
 		add_option(b, "request", q->method, strlen(q->method));
 	add_option(b, "user-agent", "postern-doctor", 14);
-	add_option(b, "header", "Expect:", 7);
+	/* A chunked body is held back until the header section was looked at:
+	 * one that arrives with it may be counted by the web server, and then
+	 * has a length after all. */
+	if (q->chunked)
+		add_option(b, "header", "Expect: 100-continue", 20);
+	else
+		add_option(b, "header", "Expect:", 7);
 	for (; (end = strchr(line, '\n')) != NULL; line = end + 1)
 		add_option(b, "header", line, (size_t)(end - line));
 	if (q->chunked)

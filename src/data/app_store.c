@@ -263,21 +263,25 @@ app_store_set_disabled(struct db *db, const char *actor, const char *public_key,
 
 enum status
 app_store_list(
-    struct db *db, int64_t after, int limit, struct app **list, size_t *n)
+    struct db *db, const struct app_page *page, struct app **list, size_t *n)
 {
-	static const struct db_stmt page = { "app_list",
+	/* Not LIKE: nothing in the text searched for means anything else. */
+	static const struct db_stmt stmt = { "app_list",
 		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint"
+		" AND ($3::text IS NULL"
+		" OR strpos(lower(name), lower($3)) > 0"
+		" OR starts_with(public_key, lower($3)))"
 		" ORDER BY id LIMIT $2::int",
-		2 };
+		3 };
 	char from[24], count[16];
-	const char *params[] = { from, count };
+	const char *params[] = { from, count, page->search };
 	struct db_result *res = NULL;
 	enum status st;
 	int i;
 
-	snprintf(from, sizeof from, "%" PRId64, after);
-	snprintf(count, sizeof count, "%d", limit);
-	st = db_query(db, &page, params, &res);
+	snprintf(from, sizeof from, "%" PRId64, page->after);
+	snprintf(count, sizeof count, "%d", page->limit);
+	st = db_query(db, &stmt, params, &res);
 	if (st != ST_OK)
 		return st;
 	*n = (size_t)db_rows(res);
@@ -398,6 +402,28 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 		(*uses)[i].key_id = sql_take(res, i, 0);
 		(*uses)[i].rows = strtoll(db_text(res, i, 1), NULL, 10);
 	}
+	db_result_free(res);
+	return ST_OK;
+}
+
+enum status
+app_store_counts(struct db *db, struct app_counts *counts)
+{
+	static const struct db_stmt count = { "app_counts",
+		"SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL),"
+		" count(*) FILTER (WHERE disabled_at IS NULL"
+		" AND expires_at <= now()), count(*) FROM apps",
+		0 };
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, &count, NULL, &res);
+	if (st != ST_OK)
+		return st;
+	counts->disabled = strtoll(db_text(res, 0, 0), NULL, 10);
+	counts->expired = strtoll(db_text(res, 0, 1), NULL, 10);
+	counts->active = strtoll(db_text(res, 0, 2), NULL, 10) -
+			 counts->disabled - counts->expired;
 	db_result_free(res);
 	return ST_OK;
 }

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -199,7 +200,7 @@ step_up(struct db *db)
 			db_go_down(db, "unreachable", PQerrorMessage(db->conn));
 			return;
 		}
-		db->heard_us = clock_mono_us();
+		db_heard(db);
 		take_beat(db);
 		/* Each time, so that a pile of them takes no memory. */
 		db_take_notes(db);
@@ -311,7 +312,7 @@ collect(struct db *db, int64_t timeout_ms)
 		db_go_down(db, "unreachable", PQerrorMessage(db->conn));
 		return NULL;
 	}
-	db->heard_us = clock_mono_us();
+	db_heard(db);
 	return last;
 }
 
@@ -413,6 +414,7 @@ db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
 	st = prepare(db, stmt);
 	if (st != ST_OK)
 		return st;
+	metrics_add(METRIC_DB_QUERIES, 1);
 	if (PQsendQueryPrepared(db->conn, stmt->name, stmt->nparams, params,
 		NULL, NULL, 0) != 1) {
 		db_go_down(db, "unreachable", PQerrorMessage(db->conn));

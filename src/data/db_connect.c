@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -203,6 +204,13 @@ db_connect_start(struct db *db)
 		db_go_down(db, "unreachable", PQerrorMessage(db->conn));
 }
 
+void
+db_heard(struct db *db)
+{
+	db->heard_us = clock_mono_us();
+	metrics_heard(db->heard_us);
+}
+
 /* Half to the whole of the backoff, so that workers don't come back as one. */
 static int64_t
 jittered(int64_t ms)
@@ -222,8 +230,11 @@ db_go_down(struct db *db, const char *state, const char *error)
 	db_set_error(db, error);
 	/* What was told still counts: nothing else tells it until the next
 	 * connection is proved. */
-	if (lost)
+	if (lost) {
 		db_take_notes(db);
+		metrics_add(METRIC_DB_LOSSES, 1);
+		metrics_set(METRIC_DB_UP, 0);
+	}
 	if (lost || db->told == NULL || strcmp(db->told, state) != 0)
 		log_warn(lost ? "database_lost" : "database_unavailable",
 		    LOG_S("state", state), LOG_S("error", buf_str(&db->error)));

@@ -14,6 +14,7 @@
 #include "base/crypto.h"
 #include "base/hex.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -74,7 +75,9 @@ go_up(struct db *db)
 	db->told = NULL;
 	db->fresh = false;
 	db->backoff_ms = 0;
-	db->heard_us = clock_mono_us();
+	db_heard(db);
+	metrics_add(METRIC_DB_CONNECTS, 1);
+	metrics_set(METRIC_DB_UP, 1);
 	db->unreplicated = false;
 	buf_reset(&db->error);
 	log_info("database_up", LOG_S("host", PQhost(db->conn)),

@@ -8,7 +8,6 @@
 #include "data/sql.h"
 
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,40 +32,65 @@ take_event(const struct db_result *res, int row, struct app_event *e)
 	e->at = mem_strdup(db_text(res, row, 5));
 }
 
+static enum status
+ever_was(struct db *db, const char *public_key)
+{
+	static const struct db_stmt stmt = { "event_any",
+		"SELECT FROM app_events WHERE public_key = $1 LIMIT 1", 1 };
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, &stmt, &public_key, &res);
+	if (st == ST_OK && db_rows(res) == 0)
+		st = ST_NOT_FOUND;
+	db_result_free(res);
+	return st;
+}
+
+/* clang-format off */
+#define EVENTS(which)                                                          \
+	"SELECT id, app_id, public_key, event, actor, " SQL_TIME("at")         \
+	" FROM app_events WHERE id < $1::bigint" which                         \
+	" ORDER BY id DESC LIMIT $2::bigint"
+/* clang-format on */
+
+static enum status
+query_page(struct db *db, const struct event_page *page, struct db_result **res)
+{
+	static const struct db_stmt all = { "event_list", EVENTS(""), 2 };
+	/* By the app's id: a key that was changed has its events, too. */
+	static const struct db_stmt one = { "event_list_app",
+		EVENTS(" AND app_id = ANY (ARRAY(SELECT app_id FROM app_events"
+		       " WHERE public_key = $3))"),
+		3 };
+	char before[BUF_DECIMAL], limit[BUF_DECIMAL];
+	const char *params[] = { buf_decimal(page->before, before),
+		buf_decimal(page->limit, limit), page->public_key };
+
+	return db_query(
+	    db, page->public_key != NULL ? &one : &all, params, res);
+}
+
 enum status
-event_store_list(struct db *db, const char *public_key, int64_t limit,
+event_store_list(struct db *db, const struct event_page *page,
     struct app_event **list, size_t *n)
 {
-	/* By id, which has the index: an app's events are few. */
-	static const struct db_stmt page = { "event_list",
-		"SELECT * FROM (SELECT id, app_id, public_key, event, actor,"
-		" " SQL_TIME("at") " FROM app_events"
-				   " WHERE $1::text IS NULL OR app_id IN"
-				   " (SELECT app_id FROM app_events WHERE "
-				   "public_key = $1)"
-				   " ORDER BY id DESC LIMIT $2::bigint) AS e "
-				   "ORDER BY id",
-		2 };
-	char count[24];
-	const char *params[] = { public_key, count };
 	struct db_result *res = NULL;
 	enum status st;
 	size_t i;
 
-	snprintf(count, sizeof count, "%" PRId64, limit);
-	st = db_query(db, &page, params, &res);
+	st = query_page(db, page, &res);
+	if (st == ST_OK && page->public_key != NULL && db_rows(res) == 0)
+		st = ever_was(db, page->public_key);
 	if (st != ST_OK)
-		return st;
-	if (public_key != NULL && db_rows(res) == 0) {
-		db_result_free(res);
-		return ST_NOT_FOUND;
-	}
+		goto out;
 	*n = (size_t)db_rows(res);
 	*list = mem_alloc(*n * sizeof **list);
 	for (i = 0; i < *n; i++)
 		take_event(res, (int)i, &(*list)[i]);
+out:
 	db_result_free(res);
-	return ST_OK;
+	return st;
 }
 
 enum status

@@ -4,6 +4,7 @@
  */
 #include "base/config.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 #include "serve/listen.h"
 #include "serve/master.h"
@@ -84,6 +85,8 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 	    "postern.fcgi", cfg->log_level, cfg->log_format, cfg->log_target);
 	/* A web server that hands us descriptor 0 is the master itself. */
 	single = cfg->workers == 0 || (cfg->workers < 0 && l.inherited);
+	if (cgi || single)
+		(void)metrics_init(0);
 	if (cgi)
 		rc = worker_cgi(cfg, environ);
 	else if (single)

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/secret.h"
 #include "serve/worker.h"
 
@@ -29,6 +30,7 @@ enum { BACKOFF_MIN_US = 100000, BACKOFF_MAX_US = 5000000, YOUNG_US = 1000000 };
 
 struct child {
 	pid_t pid;
+	size_t slot; /* of its metrics, from 1 */
 	unsigned generation;
 	int ready_fd; /* -1 once it said that it accepts */
 	bool stopping;
@@ -70,7 +72,7 @@ log_settings(const struct config *cfg)
 
 /* In the child: what the master had is not ours. */
 static void
-become_worker(struct master *m, pid_t parent, int ready_fd)
+become_worker(struct master *m, size_t slot, pid_t parent, int ready_fd)
 {
 	size_t i;
 
@@ -84,11 +86,27 @@ become_worker(struct master *m, pid_t parent, int ready_fd)
 	if (m->l->lock_fd >= 0)
 		close(m->l->lock_fd);
 	log_settings(m->cfg);
+	metrics_use(slot);
 	if (!secret_init())
 		log_warn("secrets_not_locked",
 		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
 	secret_harden_process();
 	_exit(worker_run(m->cfg, m->l->fd, ready_fd));
+}
+
+/* The first slot that no child has. */
+static size_t
+free_slot(const struct master *m)
+{
+	size_t slot, i;
+
+	for (slot = 1; slot < CHILDREN_MAX; slot++) {
+		for (i = 0; i < m->n && m->children[i].slot != slot; i++)
+			;
+		if (i == m->n)
+			break;
+	}
+	return slot;
 }
 
 static void
@@ -103,13 +121,14 @@ spawn(struct master *m)
 		m->spawn_at_us = clock_mono_us() + BACKOFF_MAX_US;
 		return;
 	}
-	*c = (struct child){ .generation = m->generation,
+	*c = (struct child){ .slot = free_slot(m),
+		.generation = m->generation,
 		.ready_fd = fds[0],
 		.started_us = clock_mono_us() };
 	c->pid = fork();
 	if (c->pid == 0) {
 		close(fds[0]);
-		become_worker(m, parent, fds[1]);
+		become_worker(m, c->slot, parent, fds[1]);
 	}
 	close(fds[1]);
 	if (c->pid < 0) {
@@ -119,6 +138,7 @@ spawn(struct master *m)
 		return;
 	}
 	m->n++;
+	metrics_add(METRIC_WORKERS_STARTED, 1);
 	log_info("worker_started", LOG_N("worker", c->pid));
 }
 
@@ -144,6 +164,7 @@ note_death(struct master *m, const struct child *c, int status)
 		log_info("worker_ended", LOG_N("worker", c->pid));
 		return;
 	}
+	metrics_add(METRIC_WORKERS_DIED, 1);
 	log_warn("worker_died", LOG_N("worker", c->pid),
 	    LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
 	    LOG_N("exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
@@ -170,6 +191,7 @@ reap(struct master *m)
 		if (i == m->n)
 			continue;
 		note_death(m, &m->children[i], status);
+		metrics_give_back(m->children[i].slot);
 		if (m->children[i].ready_fd >= 0)
 			close(m->children[i].ready_fd);
 		m->children[i] = m->children[--m->n];
@@ -359,7 +381,7 @@ master_run(struct config *cfg, const struct config_env *env, unsigned need,
 	struct master m = { .cfg = cfg, .env = env, .need = need, .l = l };
 
 	m.children = mem_alloc(CHILDREN_MAX * sizeof *m.children);
-	if (!set_up(&m)) {
+	if (!metrics_init(CHILDREN_MAX) || !set_up(&m)) {
 		log_error("master_setup", LOG_S("error", strerror(errno)));
 		free(m.children);
 		return 1;

@@ -14,6 +14,7 @@
 #include "api/api.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "data/schema.h"
 #include "http/fcgi.h"
 
@@ -31,6 +32,7 @@
 
 enum { KEPT_MAX = 64, EVENTS = 16, FIRST_CONNECT_MS = 1000 };
 enum { ANSWER_KEPT_MAX = 16384 }; /* bytes of the buffer */
+enum { DRAIN_US = 2000000 };
 
 struct worker {
 	const struct config *cfg;
@@ -156,13 +158,18 @@ keep(struct worker *w, struct fcgi_conn *c)
 static void
 serve_conn(struct worker *w, struct fcgi_conn *c)
 {
+	bool begun;
+
 	watch(fcgi_conn_fd(c), w->cfg->request_timeout);
-	if (fcgi_begin(c)) {
+	begun = fcgi_begin(c);
+	if (begun) {
 		serve(w, c);
 		w->served++;
 	}
 	watch(-1, 0);
-	if (fcgi_conn_fd(c) >= 0 && !w->stop)
+	/* Never kept unanswered: libfcgi would end that request in form, and
+	 * lighttpd takes an authorizer's empty answer for consent. */
+	if (begun && fcgi_conn_fd(c) >= 0 && !w->stop)
 		keep(w, c);
 	else
 		fcgi_conn_free(c);
@@ -201,7 +208,8 @@ watch_db(struct worker *w)
 	w->db_generation = db_generation(w->db);
 }
 
-static void
+/* False when there was none. */
+static bool
 accept_one(struct worker *w)
 {
 	int fd;
@@ -210,10 +218,27 @@ accept_one(struct worker *w)
 	 * its number comes back, or the newcomer is the one forgotten. */
 	watch_db(w);
 	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
-	if (fd >= 0)
+	if (fd >= 0) {
 		serve_conn(w, fcgi_conn_new(fd));
-	else if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
+		return true;
+	}
+	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+	return false;
+}
+
+/*
+ * A single process may be the only one on its socket (lighttpd and mod_fcgid
+ * make one for each): what waits there when it ends would be reset. Under load
+ * that has no end by itself.
+ */
+static void
+drain_queue(struct worker *w)
+{
+	int64_t until = clock_mono_us() + DRAIN_US;
+
+	while (clock_mono_us() < until && accept_one(w))
+		;
 }
 
 static int
@@ -257,7 +282,7 @@ turn(struct worker *w)
 			serve_kept(w, ev[i].data.ptr);
 	}
 	if (incoming && !w->stop)
-		accept_one(w);
+		(void)accept_one(w);
 }
 
 static bool
@@ -341,8 +366,11 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 			return 1; /* the master is gone */
 		close(ready_fd);
 	}
+	metrics_set(METRIC_WORKERS, 1);
 	while (!w.stop)
 		turn(&w);
+	if (ready_fd < 0)
+		drain_queue(&w);
 	close_kept(&w);
 	close_stores(&w);
 	close(w.epoll_fd);

@@ -8,9 +8,11 @@ HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
 
 from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
+from gates import GATES  # noqa: E402
 from ways import WAYS, Site  # noqa: E402
 
 CELLS = {}  # feature -> way -> text
+GATE_CELLS = {}  # the same, of the gates
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda w: w.name)
@@ -45,11 +47,14 @@ def note(request):
 def cell_of(item):
     params = dict(getattr(item, "callspec", None).params) \
         if hasattr(item, "callspec") else {}
-    way = params.pop("site", None) or params.pop("way", None)
+    gate = params.pop("gate", None)
+    way = gate or params.pop("site", None) or params.pop("way", None)
     if way is None:
         return None
+    cells = GATE_CELLS if gate else CELLS
     words = [item.originalname.removeprefix("test_").replace("_", " ")]
-    return " ".join(words + [str(v) for v in params.values()]), way.name
+    return cells, " ".join(
+        words + [str(v) for v in params.values()]), way.name
 
 
 @pytest.hookimpl(hookwrapper=True)
@@ -58,30 +63,37 @@ def pytest_runtest_makereport(item, call):
     cell = cell_of(item)
     if cell is None or (report.when != "call" and report.passed):
         return
-    row = CELLS.setdefault(cell[0], {})
+    cells, feature, way = cell
+    row = cells.setdefault(feature, {})
     if report.passed:
         said = [v for k, v in item.user_properties if k == "note"]
-        row.setdefault(cell[1], ", ".join(said) or "ok")
+        row.setdefault(way, ", ".join(said) or "ok")
     else:
-        row[cell[1]] = report.outcome.upper()
+        row[way] = report.outcome.upper()
 
 
 def pytest_terminal_summary(terminalreporter):
     """Feature by way. A number is a status that the server gave by itself or
     that is special to it; - is a feature that the way does not have."""
-    if not CELLS:
-        return
-    ways = [w.name for w in WAYS if any(w.name in r for r in CELLS.values())]
+    if CELLS:
+        write_table(terminalreporter, "what each server does", CELLS, WAYS)
+    if GATE_CELLS:
+        write_table(terminalreporter, "what each server's gate does",
+                    GATE_CELLS, GATES)
+
+
+def write_table(terminalreporter, title, cells, ways):
+    ways = [w.name for w in ways if any(w.name in r for r in cells.values())]
     table = [["", *ways]] + [
         [feature, *(row.get(w, "-") for w in ways)]
-        for feature, row in CELLS.items()]
+        for feature, row in cells.items()]
     # A way's name is broken into words, a line each, to keep columns narrow.
     words = [w.split() for w in ways]
     deep = max(map(len, words))
     heads = [["", *((w + [""] * deep)[i] for w in words)] for i in range(deep)]
     table[:1] = heads
     width = [max(len(r[i]) for r in table) for i in range(len(ways) + 1)]
-    terminalreporter.section("what each server does")
+    terminalreporter.section(title)
     for r in table:
         terminalreporter.write_line(
             "  ".join(c.ljust(n) for c, n in zip(r, width)).rstrip())

@@ -29,7 +29,8 @@ class Front(Http):
 
     stack: the Postern behind it (harness.Stack); files: paths below the
     repository; values: more to replace beside the usual ones; extra: further
-    lines at the level of the site files; main: lines for the whole server."""
+    lines at the level of the site files; main: lines for the whole server;
+    way: which of a file's ways to uncomment (harness.choose_way)."""
 
     name = None
     stop_signal = signal.SIGTERM
@@ -88,7 +89,7 @@ class Front(Http):
         return out
 
     def shipped(self, text):
-        return text
+        return choose_way(text, self.way) if self.way else text
 
     # -- the process
 
@@ -130,14 +131,9 @@ class Front(Http):
 
 
 class Lighttpd(Front):
-    """way 1 or 2 of lighttpd.conf.example; any further file is included."""
-
     name = "lighttpd"
     stop_signal = signal.SIGINT
     reload_signal = signal.SIGUSR1
-
-    def shipped(self, text):
-        return choose_way(text, self.way) if self.way else text
 
     def configure(self):
         path = self.dir / "lighttpd.conf"

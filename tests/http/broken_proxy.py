@@ -91,7 +91,10 @@ class Broken:
         if self.hasty and int(headers.get("content-length", 0)) > 60000:
             s.sendall(self.render(method, *self.page(413)))
             return
-        body = self.read_body(f, headers)
+        if headers.pop("expect", "") and not self.no_chunked:
+            s.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        body = self.read_body(f, headers) if not (
+            chunked and self.no_chunked) else b""
         self.arrived.set()
         if self.silent:
             self.release.wait(30)

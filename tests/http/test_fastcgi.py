@@ -151,6 +151,50 @@ def test_streams_that_end_early(alone, where, end):
     assert apps(alone) == count
 
 
+@pytest.mark.parametrize("role", [1, 2, 3, 9])
+def test_no_request_ends_without_an_answer(alone, role):
+    """lighttpd takes an authorizer's end without output for consent: what is
+    ended in form has a Status before that, and it is no yes."""
+    def speak(f, where, end):
+        f.begin(role, keep=end == "again")
+        if where == "params without an end":
+            f.params(get("/"), end=False)
+        elif where == "params cut":
+            f.record(4, FastCGI.encode(get("/"))[:-2])
+            f.record(4)
+        elif where == "params":
+            f.params(get("/"))
+        if end == "abort":
+            f.record(2)
+        elif end == "disorder":
+            f.record(5)
+            f.record(77, b"x" * 8)
+            f.record(4)
+        elif end == "again":
+            f.begin(role)
+            f.params(get("/"))
+        f.s.shutdown(socket.SHUT_WR)
+
+    for where in ("begun", "params without an end", "params cut", "params"):
+        for end in ("shutdown", "abort", "disorder", "again"):
+            with FastCGI(alone.sock) as f:
+                out = b""
+                try:
+                    speak(f, where, end)
+                    while True:
+                        _, kind, request, n, pad = struct.unpack(
+                            ">BBHHBx", f.read(8))
+                        content = f.read(n + pad)[:n]
+                        out += content if kind == 6 else b""
+                        if kind == 3 and content[4] == 0:
+                            assert out.startswith(b"Status: "), (where, end)
+                            assert role != 2 or not out.startswith(
+                                b"Status: 2"), (where, end)
+                except (EOFError, OSError):
+                    pass
+    alive(alone)
+
+
 def test_a_client_that_does_not_read(alone):
     """More than the socket buffers hold is left unread."""
     app = App(alone.fcgi(registration(), BODY).json())

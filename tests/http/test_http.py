@@ -219,13 +219,18 @@ def test_gate_decides_before_routing(alone, raw, value):
 
 
 def test_gate_under_nginx_maps_refusals(alone, raw):
-    """auth_request knows 2xx, 401 and 403 alone."""
+    """auth_request knows 2xx, 401 and 403 alone, and drops the body."""
     many = [("REQUEST_URI", "/"), ("POSTERN_GATE", "nginx"),
             *raw.params.items(), *((f"HTTP_X{i}", "y") for i in range(300))]
     r = alone.fcgi(many)
     assert (r.status, r["X-Postern-Status"]) == (403, "400")
+    assert r["X-Postern-Problem"] + "\n" == r.body.decode()
+    r = alone.fcgi({"REQUEST_URI": "/", "POSTERN_GATE": "nginx"})
+    assert (r.status, r["X-Postern-Status"]) == (401, "401")
+    assert json.loads(r["X-Postern-Problem"])["code"] == "credentials_missing"
+    assert gate(alone, "nginx", **raw.params)["X-Postern-Problem"] is None
     r = alone.fcgi([("POSTERN_GATE", "plain"), *many[2:], many[0]])
-    assert r.status == 400
+    assert (r.status, r["X-Postern-Problem"]) == (400, None)
 
 
 def test_authorizer_role(alone, raw):

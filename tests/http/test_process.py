@@ -78,6 +78,36 @@ def test_stop_lets_the_request_finish(pg, sig):
     assert not os.path.exists(s.sock)
 
 
+def test_single_process_serves_its_queue(pg):
+    """What waits for a process that is to end is answered, not reset: there
+    may be no other on its socket."""
+    s = Stack(pg, way="alone", workers=0)
+    app = register_raw(s)
+    auth = {"HTTP_X_PUBLIC_KEY": app.public,
+            "HTTP_AUTHORIZATION": "Bearer " + app.token()}
+    body = b'{"a":"' + b"x" * 60000 + b'"}'
+    f = FastCGI(s.sock)
+    f.begin()
+    f.params({"REQUEST_METHOD": "PUT", "REQUEST_URI": "/v1/users/u",
+              "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": len(body),
+              **auth})
+    f.stdin(body[:30000], end=False)
+    queued = []
+    for _ in range(8):
+        queued.append(FastCGI(s.sock))
+        queued[-1].begin()
+        queued[-1].params({"REQUEST_METHOD": "GET",
+                           "REQUEST_URI": "/v1/whoami", **auth})
+        queued[-1].stdin(b"")
+    s.process.send_signal(signal.SIGTERM)
+    f.stdin(body[30000:])
+    assert f.answer().status == 201
+    answers = [q.answer() for q in queued]
+    assert [r and r.status for r in answers] == [200] * 8
+    s.process.wait(20)
+    s.stop()
+
+
 def test_master_killed(pg):
     """Its workers end by themselves; a new master takes the socket over."""
     with Stack(pg, way="alone", workers=2) as s:

@@ -1,0 +1,27 @@
+#ifndef POSTERN_API_APP_PARTS_H
+#define POSTERN_API_APP_PARTS_H
+
+#include "api/api.h"
+#include "base/json.h"
+#include "base/secret.h"
+#include "data/app_store.h"
+#include <stdint.h>
+
+/* The member "name" of a body, checked; *name borrows from j. */
+enum problem api_take_name(
+    struct call *c, const struct json *j, const char **name) MUST_CHECK;
+
+/* The body of a registration or renaming: {"name":…}. The caller frees. */
+enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
+
+/* The body of a rotation: {"grace_seconds":N}; no body is {}. */
+enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;
+
+/* 200 with the app. */
+enum problem api_app_answer(struct call *c, const struct app *a);
+
+/* The app with its new secret, never to be stored by what is in between. */
+void api_app_secret(struct call *c, int status, const struct app *a,
+    const struct secret *secret);
+
+#endif

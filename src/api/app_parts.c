@@ -1,0 +1,91 @@
+/*
+ * What /v1/app and /v1/apps share: an app's name and a rotation's grace as
+ * callers send them, the app object as they get it.
+ */
+#include "api/app_parts.h"
+
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/parse.h"
+
+#include <string.h>
+
+enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
+
+enum problem
+api_take_name(struct call *c, const struct json *j, const char **name)
+{
+	size_t len;
+
+	if (!json_member_string(j, "name", name, &len) ||
+	    strlen(*name) != len || !parse_is_app_name(*name, len))
+		return api_refuse(c, P_VALUE_INVALID,
+		    "name must be a string of 1 to 100 characters, without "
+		    "control characters and not only white space.");
+	return P_NONE;
+}
+
+enum problem
+api_app_name(struct call *c, char **name)
+{
+	static const char *const known[] = { "name", NULL };
+	struct json *j = NULL;
+	const char *s;
+	enum problem p;
+
+	p = api_body(c, known, &j);
+	if (p == P_NONE)
+		p = api_take_name(c, j, &s);
+	if (p == P_NONE)
+		*name = mem_strdup(s);
+	json_free(j);
+	return p;
+}
+
+void
+api_app_secret(struct call *c, int status, const struct app *a,
+    const struct secret *secret)
+{
+	struct buf *b = &c->res->body;
+
+	api_json(c, status);
+	c->no_store = true;
+	/* Room for all of it first: growing would leave copies to wipe. */
+	buf_reserve(b, 2048);
+	buf_addc(b, '{');
+	app_json_members(b, a);
+	buf_adds(b, ",\"secret_key\":\"");
+	buf_add(b, secret->data, secret->len);
+	buf_adds(b, "\"}\n");
+}
+
+enum problem
+api_app_answer(struct call *c, const struct app *a)
+{
+	api_json(c, 200);
+	app_json(&c->res->body, a);
+	buf_addc(&c->res->body, '\n');
+	return P_NONE;
+}
+
+enum problem
+api_grace(struct call *c, int64_t *grace)
+{
+	static const char *const known[] = { "grace_seconds", NULL };
+	struct json *j = NULL;
+	enum problem p;
+
+	*grace = GRACE_DEFAULT;
+	if (c->req->body.len == 0)
+		return P_NONE;
+	p = api_body(c, known, &j);
+	if (p == P_NONE &&
+	    json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
+	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
+		*grace > GRACE_MAX))
+		p = api_refuse(c, P_VALUE_INVALID,
+		    "grace_seconds must be an integer from 0 to %d.",
+		    GRACE_MAX);
+	json_free(j);
+	return p;
+}

@@ -1,0 +1,153 @@
+/*
+ * /metrics: what the processes counted, under names that operators know, and
+ * what the database says of the apps.
+ */
+#include "base/metrics.h"
+#include "api/api.h"
+#include "data/app_store.h"
+
+#include <inttypes.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Behind the routes' table: requests without a route, and the gates. */
+static const char *const others[] = { "none", "gate", "gate_nginx",
+	"authorizer" };
+enum { OTHERS = sizeof others / sizeof others[0] };
+
+/* Why a request was refused, where the log knows more than the problem. */
+static const char *const reasons[] = { "app_disabled", "app_expired",
+	"app_token", "credential_doubled", "invite_not_good", "key_unknown",
+	"master_key_missing", "no_authorization", "no_credentials",
+	"no_public_key", "not_a_bearer_token", "operator_token_bad",
+	"public_key_malformed", "sealed_key_refused",
+	"secret_encoding_suspected", "signature_bad", "user_token" };
+enum { REASONS = sizeof reasons / sizeof reasons[0] };
+
+_Static_assert((int)P_COUNT + (int)REASONS < (int)METRICS_REASONS,
+    "every reason has its place");
+
+static size_t
+count_routes(void)
+{
+	static size_t n;
+
+	if (n == 0)
+		while (api_route_at(n) != NULL)
+			n++;
+	return n;
+}
+
+size_t
+api_metrics_route(size_t route, enum gate gate)
+{
+	return route != SIZE_MAX ? route : count_routes() + gate;
+}
+
+size_t
+api_metrics_reason(const char *reason, enum problem p)
+{
+	size_t i;
+
+	for (i = 0; i < REASONS; i++)
+		if (strcmp(reasons[i], reason) == 0)
+			return P_COUNT + i;
+	return p;
+}
+
+static const char *
+method_name(enum method m)
+{
+	return m == M_GET      ? "GET"
+	       : m == M_POST   ? "POST"
+	       : m == M_PUT    ? "PUT"
+	       : m == M_PATCH  ? "PATCH"
+	       : m == M_DELETE ? "DELETE"
+			       : "";
+}
+
+static const char *
+route_labels(size_t i)
+{
+	static char text[128];
+	const struct route *r = api_route_at(i);
+
+	if (r == NULL && i - count_routes() >= OTHERS)
+		return NULL;
+	snprintf(text, sizeof text, "route=\"%s\",method=\"%s\"",
+	    r != NULL ? r->pattern : others[i - count_routes()],
+	    r != NULL ? method_name(r->method) : "");
+	return text;
+}
+
+static const char *
+reason_name(size_t i)
+{
+	if (i >= P_COUNT)
+		return i - P_COUNT < REASONS ? reasons[i - P_COUNT] : NULL;
+	return i == P_NONE ? "" : problem_code((enum problem)i);
+}
+
+static void
+add_counts(struct buf *b, const struct app_counts *n)
+{
+	const struct {
+		const char *state;
+		int64_t apps;
+	} rows[] = { { "active", n->active }, { "disabled", n->disabled },
+		{ "expired", n->expired } };
+	size_t i;
+
+	metrics_head(b, "postern_apps", "gauge", "Apps, by their state.");
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		buf_addf(b, "postern_apps{state=\"%s\"} %" PRId64 "\n",
+		    rows[i].state, rows[i].apps);
+}
+
+/* What is no id of ours, a stranger's text in a row, is left out. */
+static void
+add_key_uses(struct buf *b, struct key_use *uses, size_t n)
+{
+	size_t i;
+
+	metrics_head(b, "postern_sealed_keys", "gauge",
+	    "Secret keys in the database, by the master key that sealed "
+	    "them.");
+	for (i = 0; i < n; i++) {
+		const char *id =
+		    uses[i].key_id != NULL ? uses[i].key_id : "goliauth";
+		size_t len = uses[i].key_id != NULL
+				 ? strspn(id, "0123456789abcdef")
+				 : strlen(id);
+
+		if (id[len] == '\0' && len <= SEAL_KEY_ID_LEN)
+			buf_addf(b,
+			    "postern_sealed_keys{master_key_id=\"%s\"} "
+			    "%" PRId64 "\n",
+			    id, uses[i].rows);
+		free(uses[i].key_id);
+	}
+	free(uses);
+}
+
+/* While the database is away its part is missing, and the rest tells why. */
+enum problem
+api_metrics(struct call *c)
+{
+	static const struct metrics_names names = { route_labels, reason_name };
+	struct buf *b = &c->res->body;
+	struct app_counts counts;
+	struct key_use *uses = NULL;
+	size_t n = 0;
+
+	c->res->status = 200;
+	c->res->content_type = "text/plain; version=0.0.4; charset=utf-8";
+	metrics_render(b, &names);
+	if (app_store_counts(c->api->db, &counts) == ST_OK)
+		add_counts(b, &counts);
+	if (app_store_key_uses(c->api->db, &uses, &n) == ST_OK)
+		add_key_uses(b, uses, n);
+	return P_NONE;
+}
