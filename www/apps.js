@@ -2,7 +2,7 @@
 
 import { asAdmin, now, session } from "./client.js";
 import { action, announce, button, card, confirm, copyButton, el, empty, facts,
-	field, form, note, refusal, select, span, submit, table, text, time }
+	field, form, note, refusal, select, span, submit, table, text, time, toTop }
 	from "./ui.js";
 import { needAdmin, once } from "./keys.js";
 import { GRACES, overlapCard, statePill } from "./myapp.js";
@@ -73,11 +73,17 @@ function list(root, signal) {
 		return el("nav", { class: "row", "aria-label": "Pages of apps" },
 			cursors.length > 1 ? button("Previous page", () => {
 				cursors.pop();
-				return load();
+				return page();
 			}) : "", next !== null ? button("Next page", () => {
 				cursors.push(next);
-				return load();
+				return page();
 			}) : "", el("span", { class: "soft" }, `Page ${cursors.length}`));
+	}
+
+	// The same, for one who pressed a button that is gone with the old page.
+	async function page() {
+		await load();
+		body.querySelector("h2")?.focus();
 	}
 
 	function first() {
@@ -90,7 +96,9 @@ function list(root, signal) {
 		timer = setTimeout(first, TYPING);
 	});
 	signal.addEventListener("abort", () => clearTimeout(timer));
-	root.append(el("search", {}, form(first, search)), body);
+	root.append(el("p", { class: "lead" },
+		"Every app that registered here. Open one for its keys, its trail, and what you can do about it."),
+	el("search", {}, form(first, search)), body);
 	return load();
 }
 
@@ -233,7 +241,7 @@ async function detail(root, key, signal) {
 		announce(said);
 		await reload();
 		body.prepend(note("good", el("p", {}, `${said}.`)));
-		document.querySelector("#view h1").focus();
+		toTop();
 	}
 
 	async function reload() {
@@ -255,7 +263,7 @@ async function detail(root, key, signal) {
 			["Secret key last used", time(app.last_used_at, "never")],
 			["Expires", time(app.expires_at, "never")],
 			app.disabled_at && ["Disabled", time(app.disabled_at)])),
-		overlapCard(app, signal, null, reload), trail,
+		overlapCard(app, signal, reload), trail,
 		el("div", { class: "columns even" }, rotateCard(app, body, reload),
 			expiryCard(app, changed), renameCard(app, changed),
 			doorCard(app, changed), deleteCard(app)));

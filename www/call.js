@@ -2,7 +2,8 @@
 
 import { appToken, call, session, takeNote } from "./client.js";
 import { announce, card, choice, code, el, field, form, note,
-	objectFault, pretty, secretField, select, submit, table, text }
+	objectFault, pretty, secretField, select, submit, table, text,
+	waiting }
 	from "./ui.js";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
@@ -61,7 +62,8 @@ function curlOf(r) {
 function headerTable(caption, headers) {
 	return headers.length === 0 ? el("p", { class: "soft" }, "No headers of ours.")
 		: table(caption, ["Header", "Value"], headers.map(([name, value]) =>
-			[el("code", {}, name), el("span", { class: "wrap" }, value)]));
+			[el("code", {}, name.replace(/(^|-)[a-z]/g, (c) => c.toUpperCase())),
+				el("span", { class: "wrap" }, value)]), "headers");
 }
 
 function requestCard(r) {
@@ -168,7 +170,8 @@ export default function view(root) {
 	const headers = field("More headers", el("textarea", { rows: "2",
 		spellcheck: "false", placeholder: 'If-Match: "1"' }), "One a line.");
 	const cred = credentials(draft);
-	const out = el("div", {});
+	const out = el("div", {}, waiting("The answer appears here",
+		"With its status, headers, body and duration, and the request as it went out."));
 	const bodyless = () => {
 		body.hidden = !["POST", "PUT", "PATCH"].includes(method.input.value);
 	};

@@ -3,7 +3,7 @@
 
 import { call, canSign, explain, hmac, now, session } from "./client.js";
 import { announce, card, code, el, facts, field, form, note, pretty, relative,
-	secretField, submit, text } from "./ui.js";
+	secretField, submit, text, waiting } from "./ui.js";
 import { parts } from "./token.js";
 
 const LEEWAY = 30;
@@ -226,7 +226,8 @@ export default function view(root) {
 	const publicKey = field("Public key", text(), "To ask the server about it.");
 	const secret = secretField("Secret key", "To check the signature here. It is not sent.");
 	const ask = el("input", { type: "checkbox", checked: true });
-	const out = el("div", {});
+	const out = el("div", {}, waiting("The verdict appears here",
+		"What was checked, and what the server says."));
 
 	token.input.value = session.token ?? "";
 	publicKey.input.value = session.keys?.public_key ?? "";
@@ -247,9 +248,9 @@ export default function view(root) {
 
 		out.replaceChildren(said, skewNote(), card("What was checked",
 			el("ul", { class: "findings" }, found.findings.map(findingItem))),
-		card("What it says", parts(given),
-			found.headerText ? code(pretty(found.headerText), "Header") : "",
-			found.claimText ? code(pretty(found.claimText), "Claims") : "",
+		card("What it says", el("div", { class: "box" }, parts(given)),
+			found.headerText ? code(pretty(found.headerText), "Decoded header") : "",
+			found.claimText ? code(pretty(found.claimText), "Decoded claims") : "",
 			facts(["Length", `${given.length} of ${MAX} characters`])));
 		announce(said.textContent);
 	}, token, publicKey, secret,

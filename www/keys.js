@@ -3,7 +3,7 @@
 import { asApp, call, canSign, leaveNote, session, takeNote, useAdmin, useKeys }
 	from "./client.js";
 import { action, announce, button, card, copyButton, el, empty, facts,
-	field, form, note, refusal, saveFile, secretField, submit, text }
+	field, form, note, refusal, saveFile, secretField, submit, text, toTop }
 	from "./ui.js";
 
 const PUBLIC = /^(?:[0-9a-f]{2}){16,64}$/;
@@ -38,14 +38,14 @@ export function once(keys, why, done) {
 				kept();
 				announce("Downloaded postern.env");
 			}, "main"),
-			copyButton(() => dotenv(keys), "as .env"),
+			copyButton(() => dotenv(keys), "as .env", ""),
 			button("I have kept it", () => {
 				kept();
 				self.remove();
+				toTop();
 				done();
 			})));
 
-	self.querySelectorAll(".row .copy")[0].textContent = "Copy as .env";
 	addEventListener("beforeunload", askBeforeLeaving);
 	return self;
 }
@@ -145,6 +145,7 @@ function currentCard(root) {
 			useKeys(null, "");
 			root.replaceChildren();
 			view(root);
+			toTop();
 		})));
 }
 
@@ -169,7 +170,9 @@ export function needAdmin(root, then) {
 	const token = secretField("Admin token",
 		"POSTERN_ADMIN_TOKEN of this host. It stays in this tab's memory.");
 
-	root.append(card("For the operator", form(async (place) => {
+	root.append(el("p", { class: "lead" },
+		"All apps of this host, their keys and their trail; its health and its traffic."),
+	card("For the operator", form(async (place) => {
 		const answer = await call("GET", "/v1/apps?limit=1",
 			{ token: token.input.value.trim() });
 
@@ -178,7 +181,7 @@ export function needAdmin(root, then) {
 		useAdmin(token.input.value.trim());
 		root.replaceChildren();
 		announce("Welcome, operator");
-		document.querySelector("#view h1").focus();
+		toTop();
 		await then();
 	}, token, submit("Go on"))));
 }

@@ -4,7 +4,7 @@
 import { asApp, call, now, renameKeys, rotated, session, sign, standardClaims,
 	useKeys } from "./client.js";
 import { action, announce, card, clock, confirm, el, facts, field, form, note,
-	refusal, select, submit, text, time } from "./ui.js";
+	refusal, select, submit, text, time, toTop } from "./ui.js";
 import { needKeys, once } from "./keys.js";
 
 export const GRACES = [["0", "Not at all: it ends at once"], ["300", "5 minutes"],
@@ -42,7 +42,12 @@ export function countdown(until, signal, over) {
 			over();
 		}
 	};
-	const timer = setInterval(tick, 1000);
+	const timer = setInterval(() => {
+		if (left.isConnected)
+			tick();
+		else
+			clearInterval(timer); // the view was drawn anew
+	}, 1000);
 
 	signal.addEventListener("abort", () => clearInterval(timer));
 	tick();
@@ -50,7 +55,7 @@ export function countdown(until, signal, over) {
 }
 
 // The old secret's end: how long it is still taken, and when it was last used.
-export function overlapCard(app, signal, end, reload) {
+export function overlapCard(app, signal, reload, ...more) {
 	if (!app.previous_valid_until || Date.parse(app.previous_valid_until) <= now())
 		return "";
 	return card("The old secret key is still accepted",
@@ -60,7 +65,7 @@ export function overlapCard(app, signal, end, reload) {
 		["Last used", time(app.previous_last_used_at, "not since the rotation")]),
 		el("p", { class: "hint" },
 			"When nothing uses it any more, end it: a leaked old secret is then worth nothing."),
-		end ? action("End the old secret key now", end, "danger") : "");
+		more.length > 0 ? el("div", { class: "row" }, ...more) : "");
 }
 
 function oldSecret(place) {
@@ -111,6 +116,7 @@ function renameCard(app, reload) {
 		renameKeys(answer.json.name);
 		announce("Renamed");
 		await reload();
+		toTop();
 	}, name, submit("Rename")));
 }
 
@@ -131,7 +137,7 @@ function deleteCard(app, root) {
 		useKeys(null, "");
 		announce("The app is deleted");
 		root.replaceChildren(note("good", el("p", {}, `“${app.name}” is deleted.`)));
-		document.querySelector("#view h1").focus();
+		toTop();
 	}, "danger"), place);
 }
 
@@ -153,17 +159,17 @@ export default async function view(root, { signal }) {
 			["Public key", el("code", {}, app.public_key)],
 			["Registered", time(app.created_at)], ["Changed", time(app.updated_at)],
 			["Expires", time(app.expires_at, "never")],
-			["Secret key last used", time(app.last_used_at, "not yet")]),
-		el("div", { class: "row" }, oldSecret(asked)), asked),
-		overlapCard(app, signal, async () => {
+			["Secret key last used", time(app.last_used_at, "not yet")])),
+		overlapCard(app, signal, reload, action("End the old secret key now", async () => {
 			const ended = await asApp("DELETE", "/v1/app/previous-secret");
 
 			if (!ended.ok)
 				return body.prepend(refusal(ended));
 			announce("The old secret key is over");
 			await reload();
+			toTop();
 			body.prepend(note("good", el("p", {}, "The old secret key is over.")));
-		}, reload),
+		}, "danger"), oldSecret(asked)), asked,
 		el("div", { class: "columns" }, rotateCard(root, reload),
 			renameCard(app, reload)), deleteCard(app, root));
 	}

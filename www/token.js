@@ -3,7 +3,7 @@
 
 import { call, leaveNote, session, sign, standardClaims } from "./client.js";
 import { action, announce, card, choice, code, copyButton, el, field, form,
-	note, objectFault, refusal, select, submit, text } from "./ui.js";
+	note, objectFault, refusal, select, submit, text, waiting } from "./ui.js";
 import { needKeys, signingNote } from "./keys.js";
 
 const UNITS = [["1", "seconds"], ["60", "minutes"], ["3600", "hours"],
@@ -29,11 +29,12 @@ export function parts(token) {
 }
 
 function minted(token, alg, curl) {
-	const tried = el("div", {});
+	const tried = el("div", { class: "result" });
 
 	return card("The token",
-		el("div", { class: "code", tabindex: "0", role: "region",
-			"aria-label": "Token" }, parts(token), copyButton(token, "token")),
+		el("div", { class: "code" }, el("div", { class: "box", tabindex: "0",
+			role: "region", "aria-label": "Minted token" }, parts(token)),
+		copyButton(token, "token")),
 		el("p", { class: "hint" }, `Header, claims and signature (${alg}), parted by dots. Whoever holds it can use it until it expires.`),
 		el("div", { class: "row" },
 			action("Try it: GET /v1/whoami", async () => {
@@ -115,7 +116,8 @@ export default function view(root) {
 	if (!session.keys)
 		return needKeys(root);
 	const e = editor();
-	const out = el("div", { "aria-live": "polite" });
+	const out = el("div", {}, waiting("The token appears here",
+		"Signed, ready to copy, to try and to inspect."));
 
 	root.append(el("p", { class: "lead" },
 		"Signed here, by your browser. The HMAC key is the secret key's characters as they stand, not the bytes that their hex stands for."),
@@ -129,8 +131,8 @@ export default function view(root) {
 		const token = await sign(session.keys.secret_key, alg, claims);
 
 		session.token = token;
-		out.replaceChildren(minted(token, alg, curlLine(token)), card("Its claims",
-			code(JSON.stringify(claims, null, 2), "Claims")));
+		out.replaceChildren(minted(token, alg, curlLine(token)), card("What it says",
+			code(JSON.stringify(claims, null, 2), "Minted claims")));
 		announce("The token is minted");
 	}, e.kind, e.user, el("div", { class: "pair" }, e.amount, e.unit),
 	el("details", {}, el("summary", {}, "Algorithm and more claims"),

@@ -26,6 +26,11 @@ export function uid(prefix) {
 	return `${prefix}-${++serial}`;
 }
 
+// For one whose button went away with what it changed.
+export function toTop() {
+	document.querySelector("#view h1").focus();
+}
+
 export function announce(text) {
 	document.getElementById("announce").textContent = text;
 }
@@ -67,7 +72,7 @@ export function clock(seconds) {
 	const rest = [s % 86400 / 3600, s % 3600 / 60, s % 60]
 		.map((n) => two(Math.floor(n))).join(":");
 
-	return days ? `${days} d ${rest}` : rest;
+	return days ? `${days} day${days === 1 ? "" : "s"} ${rest}` : rest;
 }
 
 // -- buttons
@@ -92,11 +97,11 @@ export async function copy(text, from) {
 	}, 1600);
 }
 
-export function copyButton(text, what) {
-	const self = el("button", { type: "button", class: "small copy",
+export function copyButton(text, what, kind = "small copy") {
+	const self = el("button", { type: "button", class: kind,
 		"aria-label": `Copy ${what}`,
 		onclick: () => copy(typeof text === "function" ? text() : text, self) },
-		"Copy");
+	kind === "" ? `Copy ${what}` : "Copy");
 
 	return self;
 }
@@ -160,11 +165,17 @@ export function empty(title, text, ...actions) {
 		el("p", {}, text), el("div", { class: "row" }, ...actions));
 }
 
+// What stands where an answer will.
+export function waiting(title, text) {
+	return el("div", { class: "empty wait" }, el("p", { class: "big" }, title),
+		el("p", {}, text));
+}
+
 export function card(title, ...children) {
 	const id = uid("card");
 
 	return el("section", { class: "card", "aria-labelledby": id },
-		el("h2", { id }, title), ...children);
+		el("h2", { id, tabindex: "-1" }, title), ...children);
 }
 
 // -- forms
@@ -274,8 +285,8 @@ export function facts(...pairs) {
 }
 
 // Rows are arrays of cells; narrow windows show each as a block of its own.
-export function table(caption, heads, rows) {
-	return el("table", { class: "stack" },
+export function table(caption, heads, rows, kind = "") {
+	return el("table", { class: `stack ${kind}` },
 		el("caption", { class: "unseen" }, caption),
 		el("thead", {}, el("tr", {}, heads.map((head) =>
 			el("th", { scope: "col" }, head)))),
@@ -283,11 +294,11 @@ export function table(caption, heads, rows) {
 			el("td", { "data-head": heads[i] }, cell))))));
 }
 
-export function code(text, label, extra) {
-	return el("div", { class: "code" },
-		el("pre", { tabindex: "0", role: "region", "aria-label": label },
-			el("code", {}, text)),
-		extra === false ? "" : copyButton(text, label.toLowerCase()));
+export function code(text, label) {
+	return el("div", {}, el("p", { class: "label", "aria-hidden": "true" }, label),
+		el("div", { class: "code" },
+			el("pre", { tabindex: "0", role: "region", "aria-label": label },
+				el("code", {}, text)), copyButton(text, label.toLowerCase())));
 }
 
 // JSON laid out anew by its tokens: numbers and names stay as they came.

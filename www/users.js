@@ -40,19 +40,34 @@ function conflict(place, user, area, take) {
 function editor(user, doc, back) {
 	let etag = doc.etag;
 	const state = el("p", { class: "hint", "aria-live": "polite" });
+	const heading = el("span", {});
 	const area = field(`Document of ${user}`, el("textarea", { rows: "14",
 		class: "big", spellcheck: "false", autocomplete: "off" }),
 	"One JSON object.");
 	const take = (value) => {
 		etag = value;
+		heading.textContent = etag ? `Edit ${user}` : `New: ${user}`;
+		remove.hidden = !etag;
 		state.textContent = etag ? `ETag ${etag}. It is saved only if it is still that one.`
 			: "It does not exist yet. It is made only if nobody else makes it first.";
 	};
 	const problems = el("div", {});
+	const remove = action("Delete …", async () => {
+		if (!await confirm({ title: `Delete the document of ${user}?`,
+			text: "It can't be taken back.", verb: "Delete" }))
+			return;
+		const answer = await asApp("DELETE", pathOf(user),
+			{ headers: { "If-Match": etag } });
+
+		if (!answer.ok)
+			return problems.replaceChildren(refusal(answer));
+		announce(`${user} is deleted`);
+		await back();
+	}, "danger");
 
 	area.input.value = doc.json;
 	take(etag);
-	return card(etag ? `Edit ${user}` : `New: ${user}`, form(async (place) => {
+	return card(heading, form(async (place) => {
 		const fault = objectFault(area.input.value);
 
 		if (fault)
@@ -69,18 +84,7 @@ function editor(user, doc, back) {
 		place.append(note("good", el("p", {}, "Saved.")));
 		announce("Saved");
 	}, area, state, el("div", { class: "row" }, submit("Save"),
-		button("Back to the list", back), etag ? action("Delete …", async () => {
-			if (!await confirm({ title: `Delete the document of ${user}?`,
-				text: "It can't be taken back.", verb: "Delete" }))
-				return;
-			const answer = await asApp("DELETE", pathOf(user),
-				{ headers: { "If-Match": etag } });
-
-			if (!answer.ok)
-				return problems.replaceChildren(refusal(answer));
-			announce(`${user} is deleted`);
-			await back();
-		}, "danger") : ""), problems));
+		button("Back to the list", back), remove), problems));
 }
 
 // -- the list
@@ -96,7 +100,7 @@ export default async function view(root, { signal }) {
 
 		if (!doc.answer.ok && doc.answer.status !== 404)
 			return body.replaceChildren(refusal(doc.answer));
-		body.replaceChildren(editor(user, doc, list));
+		body.replaceChildren(editor(user, doc, page));
 		body.querySelector("textarea").focus();
 	}
 
@@ -104,10 +108,10 @@ export default async function view(root, { signal }) {
 		return el("nav", { class: "row", "aria-label": "Pages of users" },
 			cursors.length > 1 ? button("Previous page", () => {
 				cursors.pop();
-				return list();
+				return page();
 			}) : "", next !== null ? button("Next page", () => {
 				cursors.push(next);
-				return list();
+				return page();
 			}) : "", el("span", { class: "soft" }, `Page ${cursors.length}`));
 	}
 
@@ -122,7 +126,7 @@ export default async function view(root, { signal }) {
 
 		body.replaceChildren(users.length === 0 && cursors.length === 1
 			? empty("No users yet", "A user is there as soon as it has a document. Write the first one below.")
-			: card("Users", table("Users", ["User", "Changed", "Made", ""],
+			: card("Users", table("Users", ["User", "Changed", "Made", "Document"],
 				users.map((u) => [el("strong", { class: "wrap" }, u.user),
 					time(u.updated_at), time(u.created_at),
 					el("button", { type: "button", class: "small",
@@ -130,6 +134,12 @@ export default async function view(root, { signal }) {
 						onclick: () => open(u.user) }, "Open")])), pager(next)),
 		opener());
 		announce(`Page ${cursors.length}: ${users.length} users`);
+	}
+
+	// The same, for one who pressed a button that is gone with the old page.
+	async function page() {
+		await list();
+		body.querySelector("h2").focus();
 	}
 
 	function opener() {
