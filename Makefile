@@ -39,7 +39,7 @@ TOOL := $(wildcard src/cli/*.c)
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
-SERVER_O := $(call objects,$(SERVER))
+SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
@@ -74,11 +74,15 @@ $(BUILD)/%.o: src/%.c
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/migrations.c: tools/embed-sql $(wildcard sql/*.sql)
+$(BUILD)/migrations.c: tools/embed $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
-	$(Q)tools/embed-sql $(sort $(filter %.sql,$^)) >$@
+	$(Q)tools/embed migrations $(sort $(filter %.sql,$^)) >$@
 
-$(BUILD)/migrations.o: $(BUILD)/migrations.c
+$(BUILD)/openapi.c: tools/embed src/api/openapi.json
+	@mkdir -p $(@D)
+	$(Q)tools/embed openapi src/api/openapi.json >$@
+
+$(BUILD)/migrations.o $(BUILD)/openapi.o: %.o: %.c
 	$(Q)$(CC) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)

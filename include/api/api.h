@@ -27,6 +27,7 @@ struct call {
 	const char *detail;    /* a better sentence for the problem, or NULL */
 	struct buf detail_buf; /* where detail may live */
 	bool no_store;         /* the answer holds a secret */
+	bool public;           /* it is the same for all */
 };
 
 /*
@@ -65,6 +66,7 @@ enum problem api_users_delete(struct call *c);
 enum problem api_healthz(struct call *c);
 enum problem api_readyz(struct call *c);
 enum problem api_metrics(struct call *c);
+enum problem api_openapi(struct call *c);
 
 /* The routes' table, in its order; NULL behind the last. */
 const struct route *api_route_at(size_t i);
@@ -87,6 +89,13 @@ void api_gate_yes(struct call *c);
 
 /* Start a JSON answer; the body is then appended to res->body. */
 void api_json(struct call *c, int status);
+
+/*
+ * The same for a read of what has the entity-tag etag: by its conditions (RFC
+ * 9110 section 13.2.2) the status is 200, the body then to be appended, or 304;
+ * or it is a refusal.
+ */
+enum problem api_json_tagged(struct call *c, const char *etag) MUST_CHECK;
 
 /* Parse the body as a checked JSON object, at most the members of known (NULL
  * = any). *j is the caller's to free. */

@@ -55,6 +55,7 @@ static const struct route routes[] = {
 	{ M_DELETE, "/v1/me", NEED_USER, BODY_NONE, api_users_delete },
 	{ M_GET, "/healthz", NEED_NOBODY, BODY_NONE, api_healthz },
 	{ M_GET, "/readyz", NEED_NOBODY, BODY_NONE, api_readyz },
+	{ M_GET, "/openapi.json", NEED_NOBODY, BODY_NONE, api_openapi },
 	{ M_GET, "/metrics", NEED_METRICS, BODY_NONE, api_metrics },
 };
 
@@ -86,6 +87,23 @@ api_json(struct call *c, int status)
 {
 	c->res->status = status;
 	c->res->content_type = "application/json";
+}
+
+enum problem
+api_json_tagged(struct call *c, const char *etag)
+{
+	const struct request *req = c->req;
+
+	if (req->if_match != NULL &&
+	    !request_etag_listed(req->if_match, etag, false))
+		return P_PRECONDITION_FAILED;
+	if (req->if_none_match == NULL ||
+	    !request_etag_listed(req->if_none_match, etag, true))
+		api_json(c, 200);
+	else
+		c->res->status = 304;
+	response_header(c->res, "ETag", etag);
+	return P_NONE;
 }
 
 enum problem
@@ -303,8 +321,10 @@ add_common(struct call *c, enum problem p)
 {
 	const char *cache = "private, no-cache";
 
-	if (c->no_store || c->who.actor_kind == NULL ||
-	    (p != P_NONE && c->who.app->id == 0))
+	if (c->public && p == P_NONE)
+		cache = "public, no-cache";
+	else if (c->no_store || c->who.actor_kind == NULL ||
+		 (p != P_NONE && c->who.app->id == 0))
 		cache = "no-store";
 	response_header(c->res, "Cache-Control", cache);
 	response_header(c->res, "X-Request-Id", c->req->id);

@@ -39,6 +39,14 @@ api_whoami(struct call *c)
 	return P_NONE;
 }
 
+/* An app that has gone since it was asked who it is has no credentials. */
+static enum problem
+own_problem(enum status st)
+{
+	return st == ST_NOT_FOUND ? P_INVALID_CREDENTIALS
+				  : problem_from_status(st);
+}
+
 /* The row itself: what a key that is at hand stands for may be older. */
 enum problem
 api_app_get(struct call *c)
@@ -46,12 +54,9 @@ api_app_get(struct call *c)
 	struct app a = { 0 };
 	enum problem p;
 
-	p = problem_from_status(
-	    app_store_find(c->api->db, c->who.app->public_key, &a));
+	p = own_problem(app_store_find(c->api->db, c->who.app->public_key, &a));
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
-	else if (p == P_NOT_FOUND)
-		p = P_INVALID_CREDENTIALS; /* it has just gone */
 	app_clear(&a);
 	return p;
 }
@@ -83,7 +88,7 @@ api_app_patch(struct call *c)
 			    c->who.app->public_key, c->who.app->sealed, &patch,
 			    &a);
 		while (again(c, st));
-		p = problem_from_status(st);
+		p = own_problem(st);
 	}
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
@@ -102,7 +107,7 @@ api_app_delete(struct call *c)
 		st = app_store_delete(c->api->db, "app", c->who.app->public_key,
 		    c->who.app->sealed);
 	while (again(c, st));
-	return problem_from_status(st);
+	return own_problem(st);
 }
 
 enum problem
@@ -115,7 +120,7 @@ api_app_end_previous(struct call *c)
 		st = app_store_end_previous(c->api->db, "app",
 		    c->who.app->public_key, c->who.app->sealed);
 	while (again(c, st));
-	return problem_from_status(st);
+	return own_problem(st);
 }
 
 enum problem
@@ -134,7 +139,7 @@ api_app_rotate(struct call *c)
 			    c->who.app->public_key, c->who.app->sealed, grace,
 			    &a, &secret);
 		while (again(c, st));
-		p = problem_from_status(st);
+		p = own_problem(st);
 	}
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);

@@ -1,7 +1,9 @@
 /*
- * /healthz and /readyz: for load balancers and operators.
+ * /healthz and /readyz, for load balancers and operators, and the description
+ * of all of it.
  */
 #include "api/api.h"
+#include "api/openapi.h"
 #include "data/schema.h"
 
 enum problem
@@ -25,4 +27,16 @@ api_readyz(struct call *c)
 	api_json(c, 200);
 	buf_adds(&c->res->body, "{\"status\":\"ready\"}\n");
 	return P_NONE;
+}
+
+enum problem
+api_openapi(struct call *c)
+{
+	enum problem p;
+
+	c->public = true;
+	p = api_json_tagged(c, openapi_etag);
+	if (p == P_NONE && c->res->status == 200)
+		buf_add(&c->res->body, openapi_text, openapi_len);
+	return p;
 }

@@ -53,31 +53,19 @@ check_document(struct call *c)
 	return P_NONE;
 }
 
-static enum problem
+static void
+add_document(struct call *c, const struct user_doc *d)
+{
+	buf_add(&c->res->body, buf_str(&d->json), d->json.len);
+	buf_addc(&c->res->body, '\n');
+}
+
+static void
 answer_document(struct call *c, const struct user_doc *d, int status)
 {
 	api_json(c, status);
 	response_header(c->res, "ETag", d->etag);
-	buf_add(&c->res->body, buf_str(&d->json), d->json.len);
-	buf_addc(&c->res->body, '\n');
-	return P_NONE;
-}
-
-/* RFC 9110 section 13.2.2 for a read. */
-static enum problem
-read_conditions(struct call *c, const struct user_doc *d)
-{
-	const struct request *req = c->req;
-
-	if (req->if_match != NULL &&
-	    !request_etag_listed(req->if_match, d->etag, false))
-		return P_PRECONDITION_FAILED;
-	if (req->if_none_match == NULL ||
-	    !request_etag_listed(req->if_none_match, d->etag, true))
-		return answer_document(c, d, 200);
-	c->res->status = 304;
-	response_header(c->res, "ETag", d->etag);
-	return P_NONE;
+	add_document(c, d);
 }
 
 enum problem
@@ -91,7 +79,9 @@ api_users_get(struct call *c)
 	if (p == P_NONE)
 		p = problem_from_status(user_store_get(c->api->db, &k, &d));
 	if (p == P_NONE)
-		p = read_conditions(c, &d);
+		p = api_json_tagged(c, d.etag);
+	if (p == P_NONE && c->res->status == 200)
+		add_document(c, &d);
 	user_doc_clear(&d);
 	return p;
 }
@@ -110,7 +100,7 @@ api_users_put(struct call *c)
 		p = problem_from_status(
 		    user_store_put(c->api->db, &k, buf_str(&c->req->body), &d));
 	if (p == P_NONE)
-		p = answer_document(c, &d, d.created ? 201 : 200);
+		answer_document(c, &d, d.created ? 201 : 200);
 	user_doc_clear(&d);
 	return p;
 }
@@ -130,7 +120,7 @@ api_users_patch(struct call *c)
 		p = problem_from_status(user_store_patch(
 		    c->api->db, &k, buf_str(&c->req->body), max, &d));
 	if (p == P_NONE)
-		p = answer_document(c, &d, 200);
+		answer_document(c, &d, 200);
 	user_doc_clear(&d);
 	return p;
 }
