@@ -141,7 +141,7 @@ function trailCard(app, signal) {
 	}
 
 	const self = card("Audit trail", el("p", { class: "hint" },
-		"Every change of the app, with who made it. Nobody can change it, the server neither."),
+		"Every change of the app, with who made it. The trail only grows."),
 	grid, more);
 
 	self.loaded = load();
@@ -254,7 +254,8 @@ async function detail(root, key, signal) {
 		const trail = trailCard(app, signal);
 
 		await trail.loaded;
-		body.replaceChildren(card(app.name, el("p", { class: "line" },
+		document.querySelector("#view h1").textContent = app.name;
+		body.replaceChildren(card("The app and its keys", el("p", { class: "line" },
 			statePill(app)), facts(
 			["Public key", el("code", {}, app.public_key), " ",
 				copyButton(app.public_key, "public key")],

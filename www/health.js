@@ -2,12 +2,14 @@
 // refused, by the server's own metrics.
 
 import { asAdmin, call, session } from "./client.js";
-import { announce, button, card, el, facts, note, refusal } from "./ui.js";
+import { announce, button, card, el, facts, field, note, refusal, select }
+	from "./ui.js";
 import { chart } from "./chart.js";
 import { needAdmin } from "./keys.js";
 
-const EVERY = 5000;
-const KEPT = 240; // readings: 20 minutes
+const EVERY = [["2", "2 seconds"], ["5", "5 seconds"], ["15", "15 seconds"],
+	["60", "minute"]];
+const KEPT = 240; // readings
 
 // -- the text of Prometheus
 
@@ -152,35 +154,39 @@ async function dashboard(root, signal) {
 	const ready = probe("Ready", "/readyz",
 		"Postgres answers, takes writes, and has the schema.", signal);
 	const plots = traffic(signal);
-	let timer = null;
+	let timer;
+	let turn = 0; // a new one ends the readings of the one before
+	let on = false;
 	const look = () => Promise.all([alive, ready, plots].map((p) =>
 		p.look().catch(() => {})));
 
 	// The next reading begins when the last one is there.
-	async function round() {
+	async function round(mine) {
 		await look();
-		if (timer !== null && !signal.aborted)
-			timer = setTimeout(round, EVERY);
+		if (mine === turn && !signal.aborted)
+			timer = setTimeout(() => round(mine), every.input.value * 1000);
 	}
 
-	function go(on) {
+	function go(yes) {
 		clearTimeout(timer);
-		timer = null;
+		turn++;
+		on = yes;
 		pause.textContent = on ? "Pause" : "Go on";
-		if (on) {
-			timer = 0;
-			return round();
-		}
+		if (on)
+			return round(turn);
 		announce("Paused");
 		return null;
 	}
 
-	const pause = button("Pause", () => go(timer === null));
+	const pause = button("Pause", () => go(!on));
+	const every = field("Read every", select(EVERY, "5"));
+
+	every.input.addEventListener("change", () => go(true));
 
 	signal.addEventListener("abort", () => clearTimeout(timer));
 	root.append(el("div", { class: "probes" }, alive, ready),
-		el("div", { class: "row" }, pause, el("span", { class: "soft" },
-			`Read every ${EVERY / 1000} s, kept for ${KEPT * EVERY / 60000} minutes, in this tab alone.`)),
+		el("div", { class: "row polling" }, every, pause, el("span", { class: "soft" },
+			`The last ${KEPT} readings, in this tab alone.`)),
 		plots);
 	await go(true);
 }

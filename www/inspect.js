@@ -11,11 +11,19 @@ const MAX = 8192;
 const ALGS = ["HS256", "HS384", "HS512"];
 const encoder = new TextEncoder();
 
-function decode(part) {
+// The bytes of a part as a string, or null where it is not the one way to
+// write them (RFC 7515 section 2: no padding, no stray bits at the end).
+function plainOf(part) {
 	if (!/^[A-Za-z0-9_-]+$/.test(part) || part.length % 4 === 1)
 		return null;
 	const plain = atob(part.replaceAll("-", "+").replaceAll("_", "/"));
-	const bytes = Uint8Array.from(plain, (c) => c.charCodeAt(0));
+
+	return btoa(plain).replaceAll("+", "-").replaceAll("/", "_")
+		.replaceAll("=", "") === part ? plain : null;
+}
+
+function decode(part) {
+	const bytes = Uint8Array.from(plainOf(part), (c) => c.charCodeAt(0));
 
 	try {
 		return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
@@ -67,11 +75,10 @@ function formFindings(token, pieces) {
 		return [no("Form", `It has ${token.length} characters; at most ${MAX} are taken.`)];
 	if (pieces.length !== 3)
 		return [no("Form", `It has ${pieces.length} part${pieces.length === 1 ? "" : "s"}; a signed token has three, parted by dots.`)];
-	const bad = pieces.findIndex((part) =>
-		!/^[A-Za-z0-9_-]+$/.test(part) || part.length % 4 === 1);
+	const bad = pieces.findIndex((part) => plainOf(part) === null);
 
 	if (bad >= 0)
-		return [no("Form", `Its ${["header", "claims", "signature"][bad]} part is empty or no base64url without padding.`)];
+		return [no("Form", `Its ${["header", "claims", "signature"][bad]} part is empty or no canonical base64url without padding.`)];
 	return [yes("Form", "Three parts of base64url.")];
 }
 

@@ -15,11 +15,23 @@ function resolve(doc, thing) {
 	return thing ?? {};
 }
 
-// Backticks as code; all else is text.
+// The little of Markdown that descriptions use; all else is text.
+const SPANS = /(`[^`]+`|\*\*[^*]+\*\*|\*[^*\s][^*]*\*)/;
+
+function inline(text) {
+	return (text ?? "").split(SPANS).map((part, i) => {
+		if (i % 2 === 0)
+			return part;
+		if (part.startsWith("`"))
+			return el("code", {}, part.slice(1, -1));
+		return part.startsWith("**") ? el("strong", {}, part.slice(2, -2))
+			: el("em", {}, part.slice(1, -1));
+	});
+}
+
 function prose(text) {
-	return (text ?? "").split(/\n{2,}/).filter((p) => p.trim()).map((p) =>
-		el("p", {}, p.split("`").map((part, i) =>
-			i % 2 ? el("code", {}, part) : part)));
+	return (text ?? "").split(/\n{2,}/).filter((p) => p.trim())
+		.map((p) => el("p", {}, inline(p)));
 }
 
 // -- schemas
@@ -70,7 +82,8 @@ function schemaTable(doc, schema, caption) {
 
 		return [el("code", {}, name), typeOf(doc, p),
 			required.includes(name) ? "yes" : "no",
-			el("span", {}, [r.description, bounds(r)].filter(Boolean).join(" "))];
+			el("span", {}, inline([r.description, bounds(r)].filter(Boolean)
+				.join(" ")))];
 	});
 
 	return rows.length === 0 ? el("p", { class: "soft" }, typeOf(doc, schema))
@@ -101,11 +114,11 @@ function parameters(doc, op, item) {
 	const all = [...(item.parameters ?? []), ...(op.parameters ?? [])]
 		.map((p) => resolve(doc, p));
 
-	return all.length === 0 ? [] : [el("h4", {}, "Parameters"), table("Parameters",
+	return all.length === 0 ? [] : [el("h3", {}, "Parameters"), table("Parameters",
 		["Name", "In", "Type", "What"], all.map((p) => [el("code", {}, p.name),
 			p.in + (p.required ? ", required" : ""), typeOf(doc, p.schema ?? {}),
-			el("span", {}, [p.description, bounds(resolve(doc, p.schema ?? {}))]
-				.filter(Boolean).join(" "))]))];
+			el("span", {}, inline([p.description, bounds(resolve(doc, p.schema ??
+				{}))].filter(Boolean).join(" ")))]))];
 }
 
 function security(doc, op) {
@@ -113,7 +126,9 @@ function security(doc, op) {
 
 	if (ways.length === 0)
 		return "Anyone.";
-	return ways.map((way) => Object.keys(way).join(" and ") || "nothing").join(", or ");
+	return ways.map((way) => Object.keys(way).map((name) =>
+		name.replace(/[A-Z]/g, (c) => ` ${c.toLowerCase()}`)).join(" and ") ||
+		"nothing").join(", or ");
 }
 
 function responses(doc, op) {
@@ -123,10 +138,11 @@ function responses(doc, op) {
 		const kind = { 2: "good", 4: "bad", 5: "bad" }[status[0]] ?? "info";
 
 		return el("details", { class: "answer" }, el("summary", {},
-			el("span", { class: `pill ${kind}` }, status), " ", r.description ?? ""),
+			el("span", { class: `pill ${kind}` }, status), " ",
+			...inline(r.description)),
 		headers.length > 0 ? table("Headers", ["Header", "What"], headers.map(
 			([name, h]) => [el("code", {}, name),
-				resolve(doc, h).description ?? ""])) : "",
+				el("span", {}, inline(resolve(doc, h).description))])) : "",
 		mediaPart(doc, r.content, `Answer ${status}`));
 	});
 }
@@ -155,8 +171,8 @@ function operation(doc, path, method, item) {
 				leaveNote("draft", { method: method.toUpperCase(), path,
 					body: example === undefined ? "" : JSON.stringify(example) }) },
 			"Try this call")), ...parameters(doc, op, item), ...(body.content
-			? [el("h4", {}, "Body"), ...mediaPart(doc, body.content, "Body")] : []),
-		el("h4", {}, "Answers"), ...responses(doc, op));
+			? [el("h3", {}, "Body"), ...mediaPart(doc, body.content, "Body")] : []),
+		el("h3", {}, "Answers"), ...responses(doc, op));
 	});
 	return box;
 }
@@ -172,7 +188,8 @@ function groups(doc) {
 		const mine = all.filter((o) => o.tag === tag).map((o) => o.box);
 		const about = doc.tags?.find((t) => t.name === tag)?.description;
 
-		return mine.length === 0 ? "" : card(tag, ...prose(about), ...mine);
+		return mine.length === 0 ? ""
+			: card(tag[0].toUpperCase() + tag.slice(1), ...prose(about), ...mine);
 	}).filter(Boolean);
 }
 

@@ -44,7 +44,7 @@ const units = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]];
 export function span(seconds) {
 	const s = Math.abs(Math.round(seconds));
 	const [name, size] = units.find(([, size]) => s >= size) ?? units[3];
-	const n = Math.floor(s / size);
+	const n = Math.round(s / size);
 
 	return `${n} ${name}${n === 1 ? "" : "s"}`;
 }

@@ -1,6 +1,7 @@
 // Debian's Chromium on the console, watched: every request and every complaint
 // is noted, and what must never be is asserted at the end.
 import assert from "node:assert/strict";
+import { createHmac } from "node:crypto";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
@@ -14,7 +15,7 @@ const axe = readFileSync(
 export const url = process.env.CONSOLE_URL;
 export const registration = process.env.REGISTRATION;
 export const admin = process.env.ADMIN;
-export const short = (text) => text.slice(0, 60);
+export const width = Number(process.argv[2] ?? 1280);
 
 // One browser with one page, given to `story` and ended after it.
 export async function visit(options, story) {
@@ -87,18 +88,19 @@ async function keptNothing(page, context, seen) {
 
 // axe-core on the page as it stands. By the debugger: the page's own policy
 // lets no script of ours in.
-export async function accessible(page, where) {
-	await page.evaluate(`(() => { ${axe}\n; window.axe = axe; })()`);
-	const { violations } = await page.evaluate(() => axe.run(document, {
-		resultTypes: ["violations"],
-	}));
+async function accessible(page, where, rules) {
+	if (!await page.evaluate("typeof axe === 'object'"))
+		await page.evaluate(`(() => { ${axe}\n; window.axe = axe; })()`);
+	const { violations, passes } = await page.evaluate((runOnly) =>
+		axe.run(document, runOnly ? { runOnly } : {}), rules);
 
 	assert.deepEqual(violations.map((v) => `${v.id}: ${v.nodes.map((n) =>
 		`${n.target} ${n.failureSummary}`).join("; ")}`), [], where);
+	assert.ok(passes.length > 0, where);
 }
 
 // Nothing is cut off or pushes the page wider than its window.
-export async function fits(page, where) {
+async function fits(page, where) {
 	const wide = await page.evaluate(() => {
 		const width = document.documentElement.clientWidth;
 
@@ -113,6 +115,29 @@ export async function fits(page, where) {
 	assert.deepEqual(wide, [], `too wide: ${where}`);
 	assert.ok(await page.evaluate(() => document.documentElement.scrollWidth <=
 		document.documentElement.clientWidth), `scrolls sideways: ${where}`);
+}
+
+// The view as it stands, in light and in dark: it fits, and axe-core finds
+// nothing; what colours decide is looked at in both.
+export async function look(page, where) {
+	await page.emulateMedia({ colorScheme: "light" });
+	await fits(page, where);
+	await accessible(page, `${where}, light`);
+	await page.emulateMedia({ colorScheme: "dark" });
+	await accessible(page, `${where}, dark`, ["color-contrast"]);
+	if (process.env.SHOTS)
+		await page.screenshot({ fullPage: true,
+			path: join(process.env.SHOTS, `${width} ${where}.png`) });
+}
+
+// Wait for a condition that is asked from here.
+export async function until(page, check) {
+	const end = Date.now() + PATIENCE;
+
+	while (!await check()) {
+		assert.ok(Date.now() < end, `timed out: ${check}`);
+		await page.waitForTimeout(50);
+	}
 }
 
 export async function open(page, view) {
@@ -132,9 +157,46 @@ export async function settled(page) {
 	});
 }
 
-export const heading = (page) => page.locator("#view h1");
+export const alert = (page, text) =>
+	page.getByRole("alert").filter({ hasText: text });
 export const card = (page, title) => page.locator("section.card",
 	{ has: page.getByRole("heading", { level: 2, name: title }) }).first();
+
+// -- the API from here, beside the page
+
+const encoded = (text) => Buffer.from(text).toString("base64url");
+
+// A token of an implementation that is not the console's.
+export function claimsToken(key, claims, header = '{"alg":"HS256"}') {
+	const exp = Math.floor(Date.now() / 1000) + 300;
+	const data = `${encoded(header)}.${encoded(JSON.stringify(
+		{ exp, ...claims }))}`;
+
+	return `${data}.${createHmac("sha256", key).update(data).digest("base64url")}`;
+}
+
+export async function request(method, path, { publicKey, secret, token }, body) {
+	const answer = await fetch(url.slice(0, -1) + path, { method,
+		headers: { Authorization: `Bearer ${token ?? claimsToken(secret, {})}`,
+			...(publicKey ? { "X-Public-Key": publicKey } : {}),
+			...(body ? { "Content-Type": "application/json" } : {}) },
+		body: body && JSON.stringify(body) });
+	const text = await answer.text();
+
+	return { status: answer.status, json: text ? JSON.parse(text) : null };
+}
+
+// A user's document, read, or written when one is given.
+export const stored = (keys, user, document) =>
+	request(document ? "PUT" : "GET", `/v1/users/${user}`, keys, document);
+
+export async function newApp(name) {
+	const { status, json } = await request("POST", "/v1/apps",
+		{ token: registration }, { name });
+
+	assert.equal(status, 201);
+	return { publicKey: json.public_key, secret: json.secret_key };
+}
 
 // -- steps of the stories
 
