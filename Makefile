@@ -8,6 +8,8 @@ UNITDIR ?= $(PREFIX)/lib/systemd/system
 SHARE = $(PREFIX)/share/postern
 DOC = $(PREFIX)/share/doc/postern
 MAN = $(PREFIX)/share/man
+BASHDIR ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
@@ -47,8 +49,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness lint format deps-run deps-test \
-	install bundle clean
+	test-browser test-packages check-asan units bench-freshness \
+	bench-micro lint format deps-run deps-test install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -58,6 +60,7 @@ help:
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
+	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
@@ -73,6 +76,9 @@ $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/completion.%: $(BUILD)/postern
+	$(Q)$< completion $* >$@
 
 $(BUILD)/migrations.c: tools/embed $(wildcard sql/*.sql)
 	@mkdir -p $(@D)
@@ -108,11 +114,14 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-packages: all
+test-unit test-http test-fronts test-browser test-packages: all
 	@tools/test short $(@:test-%=%)
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
+
+bench-micro: deps-test all
+	@POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/micro.py
 
 check-asan:
 	@tools/test short asan
@@ -124,12 +133,14 @@ format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
 
 # Examples and units name the paths of this installation.
-install: all
+install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	install -d $(addprefix $(DESTDIR),$(PREFIX)/bin $(PREFIX)/lib/postern \
-		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) \
+		$(SHARE)/www $(SHARE)/sql $(DOC) $(UNITDIR) $(BASHDIR) $(ZSHDIR) \
 		$(addprefix $(MAN)/man,1 5 8))
 	install -m 755 $(BUILD)/postern $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 $(BUILD)/postern.fcgi $(DESTDIR)$(PREFIX)/lib/postern/
+	install -m 644 $(BUILD)/completion.bash $(DESTDIR)$(BASHDIR)/postern
+	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(ZSHDIR)/_postern
 	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
 	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
 	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/

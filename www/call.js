@@ -116,7 +116,7 @@ function credentials(draft) {
 
 	which.set = (value) => {
 		const radio = which.querySelector(`input[value="${value}"]`) ??
-			which.querySelector('input[value="none"]');
+			which.querySelector('input[value="token"]');
 
 		radio.checked = true;
 		show();

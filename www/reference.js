@@ -131,6 +131,17 @@ function security(doc, op) {
 		"nothing").join(", or ");
 }
 
+// Which of the credentials of "Make a call" this one takes.
+function credential(doc, path, op) {
+	const names = (op.security ?? doc.security ?? []).flatMap(Object.keys);
+
+	if (names.length === 0)
+		return "none";
+	if (names.includes("publicKey"))
+		return path === "/v1/me" ? "user" : "app";
+	return names.includes("adminToken") && session.admin ? "admin" : "token";
+}
+
 function responses(doc, op) {
 	return Object.entries(op.responses ?? {}).map(([status, given]) => {
 		const r = resolve(doc, given);
@@ -169,6 +180,7 @@ function operation(doc, path, method, item) {
 			el("strong", {}, "Who: "), security(doc, op)), el("p", {},
 			el("a", { class: "button small", href: "#/call", onclick: () =>
 				leaveNote("draft", { method: method.toUpperCase(), path,
+					credential: credential(doc, path, op),
 					body: example === undefined ? "" : JSON.stringify(example) }) },
 			"Try this call")), ...parameters(doc, op, item), ...(body.content
 			? [el("h3", {}, "Body"), ...mediaPart(doc, body.content, "Body")] : []),

@@ -48,8 +48,10 @@ const char *json_fault_text(enum json_fault fault);
 struct json;
 
 /*
- * Parse a text that passed json_check. NULL if it does not pass, or if json-c
- * disagrees. The caller frees.
+ * Read a text that has to pass json_check; NULL if it does not. The text must
+ * stay until json_free. Names, kinds and numbers are known from that reading;
+ * strings and arrays are decoded by json-c when they are asked for, and a text
+ * about which it disagrees has none. The caller frees.
  */
 struct json *json_parse(const char *text, size_t len);
 void json_free(struct json *j);

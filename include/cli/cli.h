@@ -13,45 +13,59 @@
 /* Exit statuses of every command. */
 enum { CLI_OK = 0, CLI_FAILURE = 1, CLI_USAGE = 2 };
 
+/* An option of a command, all of them long. */
+struct cli_opt {
+	const char *name;  /* behind "--" */
+	const char *value; /* what its value is called; NULL = it has none */
+	const char *words; /* all values there are, between spaces, or NULL */
+	int letter;        /* what cli_option answers for it */
+	const char *help;
+};
+#define CLI_JSON                                                               \
+	{                                                                      \
+		"json", NULL, NULL, 'j', "print JSON"                          \
+	}
+#define CLI_OPTS_END                                                           \
+	{                                                                      \
+		NULL, NULL, NULL, 0, NULL                                      \
+	}
+
 /*
  * One command of the tool, or of a command that has commands of its own. run
- * gets its own entry, for messages; argv[0] is its name. It returns an exit
- * status.
+ * gets its own entry, for options and messages; argv[0] is its name. It
+ * returns an exit status.
  */
 struct command {
 	const char *name;
-	const char *synopsis; /* behind "postern " */
+	const char *synopsis; /* behind "postern ", a line for each form */
 	const char *help;     /* one line */
-	const char *details;  /* the options, a line each; "" if none */
+	const struct cli_opt *opts; /* NULL if it has none */
+	const char *words;          /* all its operand can be, or NULL */
+	const char *details;        /* a paragraph more, or NULL */
+	const struct command *const *commands; /* its own, or NULL */
 	int (*run)(const struct command *self, int argc, char **argv,
 	    const struct config_env *env);
 };
 
-int cli_master_key(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_migrate(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_app(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_token(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_invite(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_reseal(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_check(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_settings(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
-int cli_doctor(const struct command *self, int argc, char **argv,
-    const struct config_env *env);
+/* The commands, one file each, and the table of them all. */
+extern const struct command cli_app;
+extern const struct command cli_check;
+extern const struct command cli_completion;
+extern const struct command cli_doctor;
+extern const struct command cli_invite;
+extern const struct command cli_master_key;
+extern const struct command cli_migrate;
+extern const struct command cli_reseal;
+extern const struct command cli_settings;
+extern const struct command cli_token;
+extern const struct command *const cli_commands[];
 
 /*
- * Run the command of a table (ends with a NULL name) that argv[1] names; help,
- * a missing name and an unknown one are dealt with here.
+ * Run the command of a table (ends with NULL) that argv[1] names; help, which
+ * begins with about, a missing name and an unknown one are dealt with here.
  */
-int cli_dispatch(const struct command *table, const char *prefix, int argc,
-    char **argv, const struct config_env *env);
+int cli_dispatch(const struct command *const *table, const char *prefix,
+    const char *about, int argc, char **argv, const struct config_env *env);
 
 /*
  * The next option, as getopt_long would say, all of them long. CLI_OPT_END
@@ -59,15 +73,7 @@ int cli_dispatch(const struct command *table, const char *prefix, int argc,
  * the command then returns *rc.
  */
 enum { CLI_OPT_END = -1, CLI_OPT_STOP = -2, CLI_OPT_HELP = 'h' };
-int cli_option(const struct command *self, int argc, char **argv,
-    const struct option *options, int *rc);
-
-/* Every command's options end with these. */
-#define CLI_OPTIONS_END                                                        \
-	{ "help", no_argument, NULL, CLI_OPT_HELP },                           \
-	{                                                                      \
-		NULL, 0, NULL, 0                                               \
-	}
+int cli_option(const struct command *self, int argc, char **argv, int *rc);
 
 /* The one operand that a command takes; NULL after having said what is wrong,
  * *rc being the exit status. what names it in messages. */
@@ -93,6 +99,11 @@ void cli_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
  */
 int cli_write(struct buf *out);
 
+/* Append text broken at spaces into lines that begin with prefix, and a line's
+ * end. The first line has column bytes already; 0 = it begins here. */
+void cli_add_wrapped(
+    struct buf *out, const char *text, const char *prefix, size_t column);
+
 /* Append a text of strangers for a terminal: what could steer it is shown as
  * \xNN, byte by byte. */
 void cli_add_text(struct buf *out, const char *s);
@@ -116,7 +127,10 @@ bool cli_connect(struct db *db);
  */
 bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 
-/* For cli_usage, with what was given. */
+/* For the help of --expires; and for cli_usage, with what was given. */
+#define CLI_EXPIRES_HELP                                                       \
+	"never, a time such as 2030-01-31T00:00:00Z, or from now: 90s, 30m, "  \
+	"12h, 7d"
 #define CLI_EXPIRY_FAULT                                                       \
 	"--expires is never, a time such as 2030-01-31T00:00:00Z, or from "    \
 	"now: 90s, 30m, 12h, 7d; not '%s'"

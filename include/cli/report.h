@@ -19,8 +19,9 @@ struct report {
 };
 
 /*
- * Add an answer. name is ours; the text is shown with what could steer a
- * terminal escaped, and cut after about 1000 bytes.
+ * Add an answer, and show it if it is not for JSON. name is ours; the text is
+ * shown with what could steer a terminal escaped, and cut after about 1000
+ * bytes.
  */
 void report_add(struct report *r, enum verdict v, const char *name,
     const char *fmt, ...) __attribute__((format(printf, 4, 5)));
@@ -35,7 +36,7 @@ void report_vadd(struct report *r, enum verdict v, const char *name,
 void report_advise(
     struct report *r, const char *topic, const char *where, const char *lines);
 
-/* Write it all to stdout and release it. CLI_OK, or CLI_FAILURE if an answer
+/* Write the rest to stdout and release it. CLI_OK, or CLI_FAILURE if an answer
  * was a failure or stdout is gone. */
 int report_end(struct report *r);
 

@@ -122,7 +122,7 @@ add_key_uses(struct buf *b, struct key_use *uses, size_t n)
 				 ? strspn(id, "0123456789abcdef")
 				 : strlen(id);
 
-		if (id[len] == '\0' && len <= SEAL_KEY_ID_LEN)
+		if (len <= SEAL_KEY_ID_LEN && id[len] == '\0')
 			buf_addf(b,
 			    "postern_sealed_keys{master_key_id=\"%s\"} "
 			    "%" PRId64 "\n",

@@ -133,6 +133,20 @@ store(struct keyring *kr, struct key_entry *e, int64_t asked_us)
 	key_cache_store(kr->cache, e, asked_us);
 }
 
+/* The row as it is now, with its ciphertexts; a key that is none is kept. */
+static enum status
+read_fresh(struct keyring *kr, const char *public_key, struct key_entry **e)
+{
+	int64_t asked_us = clock_mono_us();
+	enum status st = read_entry(kr, public_key, e);
+
+	if (st == ST_OK && (*e)->state == KEY_UNKNOWN) {
+		store(kr, *e, asked_us);
+		db_step(kr->db);
+	}
+	return st;
+}
+
 enum status
 keyring_find(struct keyring *kr, const char *public_key, bool fresh,
     struct key_entry **e)
@@ -141,9 +155,13 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 	int64_t asked_us;
 	int tries;
 
-	if (fresh)
-		return read_entry(kr, public_key, e);
 	*e = key_cache_find(kr->cache, public_key, clock_mono_us());
+	/* What is known to be unknown needs no question: strangers' keys. */
+	if (fresh && (*e == NULL || (*e)->state != KEY_UNKNOWN)) {
+		key_entry_release(*e);
+		*e = NULL;
+		return read_fresh(kr, public_key, e);
+	}
 	metrics_add(*e == NULL                   ? METRIC_CACHE_MISSES
 		    : (*e)->state == KEY_UNKNOWN ? METRIC_CACHE_HITS_UNKNOWN
 						 : METRIC_CACHE_HITS,

@@ -70,15 +70,15 @@ const char *
 buf_decimal(int64_t n, char text[BUF_DECIMAL])
 {
 	uint64_t u = n < 0 ? -(uint64_t)n : (uint64_t)n;
-	char *p = text + BUF_DECIMAL;
+	size_t i = BUF_DECIMAL - 1;
 
-	*--p = '\0';
+	text[i] = '\0';
 	do
-		*--p = (char)('0' + u % 10);
+		text[--i] = (char)('0' + u % 10);
 	while ((u /= 10) > 0);
 	if (n < 0)
-		*--p = '-';
-	return p;
+		text[--i] = '-';
+	return &text[i];
 }
 
 void

@@ -5,6 +5,7 @@
 #include "base/json.h"
 
 #include "base/json_check.h"
+#include "base/mem.h"
 
 #include <json.h>
 #include <limits.h>
@@ -13,12 +14,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* struct json is json-c's object under our name. */
-static struct json_object *
-raw(const struct json *j)
-{
-	return (struct json_object *)(uintptr_t)j;
-}
+/*
+ * Our own reading knows names, kinds and numbers; json-c is asked, once, for
+ * what needs decoding.
+ */
+struct json {
+	const char *text; /* the caller's */
+	size_t len;
+	struct json_notes notes;
+	bool asked;
+	struct json_object *object; /* json-c's; NULL if it disagrees */
+};
 
 /*
  * json-c would clamp integers beyond its range; with an exponent of 0 behind
@@ -82,35 +88,91 @@ parse_checked(const char *text, size_t len, size_t members)
 	return NULL;
 }
 
+/* json-c's object of a text that passed. */
+static struct json_object *
+ask(const struct json *j)
+{
+	struct buf wider = { 0 };
+	struct json_object *o;
+
+	if (j->notes.wide.len == 0)
+		return parse_checked(j->text, j->len, j->notes.members);
+	widen(&wider, j->text, j->len, &j->notes.wide);
+	o = parse_checked(wider.data, wider.len, j->notes.members);
+	buf_free(&wider);
+	return o;
+}
+
+static struct json_object *
+raw(const struct json *j)
+{
+	struct json *mine = (struct json *)(uintptr_t)j;
+
+	if (!j->asked) {
+		mine->object = ask(j);
+		mine->asked = true;
+	}
+	return j->object;
+}
+
 struct json *
 json_parse(const char *text, size_t len)
 {
-	struct json_notes notes = { 0 };
-	struct json_object *o = NULL;
-	struct buf wider = { 0 };
+	struct json *j = mem_alloc(sizeof *j);
 
-	if (json_check_noting(text, len, NULL, &notes) != JSON_OK)
-		goto out;
-	if (notes.wide.len > 0) {
-		widen(&wider, text, len, &notes.wide);
-		text = wider.data;
-		len = wider.len;
-	}
-	o = parse_checked(text, len, notes.members);
-out:
-	buf_free(&notes.wide);
-	buf_free(&wider);
-	return (struct json *)o;
+	j->text = text;
+	j->len = len;
+	if (json_check_noting(text, len, NULL, &j->notes) == JSON_OK)
+		return j;
+	json_free(j);
+	return NULL;
 }
 
 void
 json_free(struct json *j)
 {
-	json_object_put(raw(j));
+	if (j == NULL)
+		return;
+	json_object_put(j->object);
+	buf_free(&j->notes.wide);
+	free(j);
 }
 
-enum json_kind
-json_member_kind(const struct json *j, const char *name)
+/* Our note of a member; NULL if it has none, or if only json-c knows. */
+static const struct json_note *
+note(const struct json *j, const char *name)
+{
+	size_t i, n = strlen(name);
+
+	for (i = 0; !j->notes.incomplete && i < j->notes.members; i++)
+		if (j->notes.note[i].name_len == n &&
+		    memcmp(j->notes.note[i].name, name, n) == 0)
+			return &j->notes.note[i];
+	return NULL;
+}
+
+static enum json_kind
+kind_noted(const struct json_note *v)
+{
+	switch (*v->value) {
+	case '"':
+		return JSON_STRING;
+	case '{':
+		return JSON_OBJECT;
+	case '[':
+		return JSON_ARRAY;
+	case 't':
+	case 'f':
+		return JSON_BOOL;
+	case 'n':
+		return JSON_NULL;
+	default:
+		return v->real ? JSON_NUMBER_REAL : JSON_NUMBER_INT;
+	}
+}
+
+static enum json_kind
+kind_raw(const struct json *j, const char *name)
 {
 	struct json_object *v;
 
@@ -135,17 +197,41 @@ json_member_kind(const struct json *j, const char *name)
 	}
 }
 
+enum json_kind
+json_member_kind(const struct json *j, const char *name)
+{
+	const struct json_note *v = note(j, name);
+
+	if (v != NULL)
+		return kind_noted(v);
+	return j->notes.incomplete ? kind_raw(j, name) : JSON_ABSENT;
+}
+
 bool
 json_member_string(
     const struct json *j, const char *name, const char **s, size_t *len)
 {
 	struct json_object *v;
 
-	if (json_member_kind(j, name) != JSON_STRING)
+	if (json_member_kind(j, name) != JSON_STRING ||
+	    !json_object_object_get_ex(raw(j), name, &v))
 		return false;
-	json_object_object_get_ex(raw(j), name, &v);
 	*s = json_object_get_string(v);
 	*len = (size_t)json_object_get_string_len(v);
+	return true;
+}
+
+/* A short number, as nearly all are, from our note of it. */
+static bool
+number_noted(const struct json_note *v, double *out)
+{
+	char text[64];
+
+	if (v == NULL || v->value_len >= sizeof text)
+		return false;
+	memcpy(text, v->value, v->value_len);
+	text[v->value_len] = '\0';
+	*out = strtod(text, NULL);
 	return true;
 }
 
@@ -158,8 +244,11 @@ json_member_number(const struct json *j, const char *name, double *out)
 
 	if (t != JSON_NUMBER_INT && t != JSON_NUMBER_REAL)
 		return false;
-	json_object_object_get_ex(raw(j), name, &v);
-	d = json_object_get_double(v);
+	if (!number_noted(note(j, name), &d)) {
+		if (!json_object_object_get_ex(raw(j), name, &v))
+			return false;
+		d = json_object_get_double(v);
+	}
 	if (!isfinite(d))
 		return false;
 	*out = d;
@@ -172,9 +261,9 @@ json_member_int(const struct json *j, const char *name, int64_t *out)
 	struct json_object *v;
 
 	/* What int64 can't hold is a real: see widen. */
-	if (json_member_kind(j, name) != JSON_NUMBER_INT)
+	if (json_member_kind(j, name) != JSON_NUMBER_INT ||
+	    !json_object_object_get_ex(raw(j), name, &v))
 		return false;
-	json_object_object_get_ex(raw(j), name, &v);
 	*out = json_object_get_int64(v);
 	return true;
 }
@@ -213,11 +302,14 @@ json_member_has(const struct json *j, const char *name, const char *s)
 const char *
 json_unknown_member(const struct json *j, const char *const *known)
 {
-	struct json_object_iterator it = json_object_iter_begin(raw(j));
-	struct json_object_iterator end = json_object_iter_end(raw(j));
+	struct json_object_iterator it, end;
 	const char *name;
 	size_t i;
 
+	if (raw(j) == NULL)
+		return ""; /* who knows what is in it */
+	it = json_object_iter_begin(raw(j));
+	end = json_object_iter_end(raw(j));
 	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
 		name = json_object_iter_peek_name(&it);
 		for (i = 0; known[i] != NULL; i++)

@@ -14,6 +14,8 @@
 /* PostgreSQL's numeric: digits before and after the point. */
 enum { INTEGER_DIGITS_MAX = 131072, FRACTION_DIGITS_MAX = 16383 };
 
+enum { SCRATCH_MAX = 4096 };
+
 /* A member's name of an object still open: decoded, in names. */
 struct name {
 	size_t at;
@@ -305,20 +307,55 @@ names_differ(struct checker *c, size_t from, size_t names_len)
 
 static bool value(struct checker *c);
 
+/* Write a member of the outermost object down, its value just read. */
+static void
+note_member(struct checker *c, const char *name, size_t name_len,
+    const char *value, bool wide)
+{
+	struct json_notes *notes = c->notes;
+	size_t len = (size_t)(c->p - value);
+
+	if (notes->members == JSON_NOTES_MAX ||
+	    memchr(name, '\\', name_len) != NULL) {
+		notes->incomplete = true;
+		return;
+	}
+	notes->note[notes->members++] = (struct json_note){
+		.name = name,
+		.name_len = name_len,
+		.value = value,
+		.value_len = len,
+		.real = wide || memchr(value, '.', len) != NULL ||
+			memchr(value, 'e', len) != NULL ||
+			memchr(value, 'E', len) != NULL,
+	};
+}
+
 static bool
 member(struct checker *c)
 {
 	struct name name = { .at = c->names.len };
+	const char *from, *end, *at;
+	size_t wide = c->notes != NULL ? c->notes->wide.len : 0;
 
 	skip_space(c);
+	from = c->p + 1;
 	if (!string(c, &c->names))
 		return false;
+	end = c->p - 1;
 	name.len = c->names.len - name.at;
 	buf_add(&c->list, &name, sizeof name);
 	skip_space(c);
 	if (!take(c, ':'))
 		return fault(c, JSON_SYNTAX);
-	return value(c);
+	skip_space(c);
+	at = c->p;
+	if (!value(c))
+		return false;
+	if (c->notes != NULL && c->depth == 1)
+		note_member(c, from, (size_t)(end - from), at,
+		    c->notes->wide.len != wide);
+	return true;
 }
 
 static bool
@@ -405,9 +442,13 @@ enum json_fault
 json_check_noting(const char *text, size_t len, struct json_facts *facts,
     struct json_notes *notes)
 {
-	struct checker c = {
-		.start = text, .p = text, .end = text + len, .notes = notes
-	};
+	static struct buf names, list; /* their memory is used again */
+	struct checker c = { .start = text,
+		.p = text,
+		.end = text + len,
+		.names = names,
+		.list = list,
+		.notes = notes };
 	bool is_object;
 
 	if (!parse_utf8_valid(text, len)) {
@@ -423,8 +464,10 @@ json_check_noting(const char *text, size_t len, struct json_facts *facts,
 		facts->at = (size_t)(c.p - c.start);
 		facts->expansion = c.expansion;
 	}
-	buf_free(&c.names);
-	buf_free(&c.list);
+	names = c.names;
+	list = c.list;
+	buf_shrink(&names, SCRATCH_MAX);
+	buf_shrink(&list, SCRATCH_MAX);
 	return c.fault;
 }
 

@@ -3,40 +3,20 @@
  * the login name of who made it.
  */
 #include "auth/app_keys.h"
-#include "base/clock.h"
 #include "base/hex.h"
 #include "base/parse.h"
-#include "cli/cli.h"
+#include "cli/app.h"
 #include "data/app_store.h"
-#include "data/event_store.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/param.h>
 
-enum { PAGE = 100, EVENTS_DEFAULT = 1000 };
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
-/* One call of a command: what was asked for, and by which way. */
-struct call {
-	const struct command *self;
-	const char *operand; /* a name or a public key, by the command */
-	bool json;
-	int64_t grace;
-	int64_t limit;
-	int64_t after;
-	const char *search;
-	struct buf expires; /* RFC 3339; empty = never */
-	bool expires_given;
-	char actor[CLI_ACTOR_MAX];
-	struct config cfg;
-	struct db *db;
-};
-
 static bool
-open_call(struct call *k, const struct config_env *env, unsigned need)
+open_call(struct app_call *k, const struct config_env *env, unsigned need)
 {
 	cli_actor(k->actor);
 	k->db = cli_open(
@@ -45,7 +25,7 @@ open_call(struct call *k, const struct config_env *env, unsigned need)
 }
 
 static void
-close_call(struct call *k)
+close_call(struct app_call *k)
 {
 	db_free(k->db);
 	buf_free(&k->expires);
@@ -98,7 +78,8 @@ add_app_json(struct buf *out, const struct app *a, const struct secret *key)
 
 /* Print an app, with its new secret key if there is one. */
 static int
-print_app(const struct call *k, const struct app *a, const struct secret *key)
+print_app(
+    const struct app_call *k, const struct app *a, const struct secret *key)
 {
 	struct buf out = { 0 };
 
@@ -119,7 +100,7 @@ print_app(const struct call *k, const struct app *a, const struct secret *key)
 }
 
 static int
-run_create(struct call *k, struct app *a)
+run_create(struct app_call *k, struct app *a)
 {
 	struct app_new new = { 0 };
 	struct secret key = { 0 };
@@ -136,7 +117,7 @@ run_create(struct call *k, struct app *a)
 }
 
 static int
-run_rotate(struct call *k, struct app *a)
+run_rotate(struct app_call *k, struct app *a)
 {
 	struct secret key = { 0 };
 	enum status st;
@@ -151,7 +132,7 @@ run_rotate(struct call *k, struct app *a)
 }
 
 static int
-run_get(struct call *k, struct app *a)
+run_get(struct app_call *k, struct app *a)
 {
 	enum status st = app_store_find(k->db, k->operand, a);
 
@@ -160,7 +141,7 @@ run_get(struct call *k, struct app *a)
 }
 
 static int
-set_disabled(struct call *k, struct app *a, bool disabled)
+set_disabled(struct app_call *k, struct app *a, bool disabled)
 {
 	enum status st;
 
@@ -170,7 +151,7 @@ set_disabled(struct call *k, struct app *a, bool disabled)
 }
 
 static int
-run_expire(struct call *k, struct app *a)
+run_expire(struct app_call *k, struct app *a)
 {
 	struct app_patch patch = { .set_expires_at = true };
 	enum status st;
@@ -185,7 +166,7 @@ run_expire(struct call *k, struct app *a)
 }
 
 static int
-run_end_previous(struct call *k, struct app *a)
+run_end_previous(struct app_call *k, struct app *a)
 {
 	enum status st =
 	    app_store_end_previous(k->db, k->actor, k->operand, NULL);
@@ -194,19 +175,19 @@ run_end_previous(struct call *k, struct app *a)
 }
 
 static int
-run_disable(struct call *k, struct app *a)
+run_disable(struct app_call *k, struct app *a)
 {
 	return set_disabled(k, a, true);
 }
 
 static int
-run_enable(struct call *k, struct app *a)
+run_enable(struct app_call *k, struct app *a)
 {
 	return set_disabled(k, a, false);
 }
 
 static int
-run_delete(struct call *k, struct app *a)
+run_delete(struct app_call *k, struct app *a)
 {
 	struct buf out = { 0 };
 	enum status st;
@@ -222,217 +203,25 @@ run_delete(struct call *k, struct app *a)
 	return cli_write(&out);
 }
 
-static const char *
-app_state(const struct app *a)
-{
-	if (a->disabled_at != NULL)
-		return "disabled";
-	if (a->expires_at != NULL && a->expires_epoch <= clock_wall())
-		return "expired";
-	return "active";
-}
-
-static void
-add_line(struct buf *out, const struct app *a)
-{
-	buf_addf(out, "%8" PRId64 "  %-8s  %-27s  %-64s  ", a->id, app_state(a),
-	    a->created_at, a->public_key);
-	cli_add_text(out, a->name);
-	buf_addc(out, '\n');
-}
-
-/* One page: n of at most limit apps behind *after, which moves on. */
-static enum status
-add_page(
-    const struct call *k, struct buf *out, int limit, int64_t *after, size_t *n)
-{
-	const struct app_page page = { *after, limit, k->search };
-	struct app *list = NULL;
-	enum status st;
-	size_t i;
-
-	st = app_store_list(k->db, &page, &list, n);
-	if (st != ST_OK)
-		return st;
-	for (i = 0; i < *n; i++) {
-		if (k->json)
-			app_json(out, &list[i]);
-		else
-			add_line(out, &list[i]);
-		if (k->json && i + 1 < *n)
-			buf_addc(out, ',');
-		*after = list[i].id;
-		app_clear(&list[i]);
-	}
-	free(list);
-	return ST_OK;
-}
-
-/* Print pages until there are no more or limit is reached; *next is the id to
- * go on behind, 0 if nothing is left. */
-static int
-print_pages(const struct call *k, int64_t *next)
-{
-	int64_t after = k->after, last, left = k->limit;
-	struct buf page = { 0 }, out = { 0 };
-	enum status st;
-	size_t n = 0;
-	int rc = CLI_OK;
-
-	*next = 0;
-	do {
-		last = after;
-		/* At the limit one more tells whether something is left. */
-		st = add_page(
-		    k, &page, left == 0 ? 1 : (int)MIN(left, PAGE), &after, &n);
-		if (st == ST_OK && n > 0 && left == 0)
-			*next = last;
-		else if (st == ST_OK && n > 0) {
-			if (k->json && last != k->after)
-				buf_addc(&out, ',');
-			buf_add(&out, page.data, page.len);
-			rc = cli_write(&out);
-		}
-		buf_free(&page);
-		left -= (int64_t)n;
-	} while (st == ST_OK && rc == CLI_OK && n > 0 && *next == 0);
-	return st == ST_OK ? rc : cli_status(k->db, st, NULL);
-}
-
-static int
-run_list(struct call *k, struct app *a)
-{
-	struct buf out = { 0 };
-	int64_t next;
-	int rc;
-
-	(void)a;
-	if (k->json)
-		buf_adds(&out, "{\"apps\":[");
-	else
-		buf_addf(&out, "%8s  %-8s  %-27s  %-64s  %s\n", "ID", "STATE",
-		    "CREATED", "PUBLIC KEY", "NAME");
-	rc = cli_write(&out);
-	if (rc == CLI_OK)
-		rc = print_pages(k, &next);
-	if (rc != CLI_OK)
-		return rc;
-	if (k->json && next > 0)
-		buf_addf(&out, "],\"next\":%" PRId64 "}\n", next);
-	else if (k->json)
-		buf_adds(&out, "],\"next\":null}\n");
-	else if (next > 0)
-		cli_note("There are more: --after %" PRId64, next);
-	return cli_write(&out);
-}
-
-static void
-add_event_line(struct buf *out, const struct app_event *e)
-{
-	buf_addf(out, "%8" PRId64 "  %-27s  %-14s  %-64s  ", e->id, e->at,
-	    e->event, e->public_key);
-	cli_add_text(out, e->actor);
-	buf_addc(out, '\n');
-}
-
-/* The oldest first, as one reads. */
-static void
-add_events(const struct call *k, struct buf *out, const struct app_event *list,
-    size_t n)
-{
-	size_t i;
-
-	if (k->json)
-		buf_adds(out, "{\"events\":[");
-	else
-		buf_addf(out, "%8s  %-27s  %-14s  %-64s  %s\n", "ID", "AT",
-		    "EVENT", "PUBLIC KEY", "ACTOR");
-	for (i = n; i-- > 0;) {
-		if (k->json)
-			event_json(out, &list[i]);
-		else
-			add_event_line(out, &list[i]);
-		if (k->json && i > 0)
-			buf_addc(out, ',');
-	}
-	if (k->json)
-		buf_adds(out, "]}\n");
-}
-
-/* The trail of one app, or of all: of the newest, the oldest first. */
-static int
-run_events(struct call *k, struct app *a)
-{
-	int64_t limit = k->limit < INT64_MAX ? k->limit : EVENTS_DEFAULT;
-	/* One more tells whether something is left out: the oldest. */
-	const struct event_page page = { k->operand, INT64_MAX, limit + 1 };
-	struct app_event *list = NULL;
-	struct buf out = { 0 };
-	enum status st;
-	size_t i, n = 0;
-
-	(void)a;
-	st = event_store_list(k->db, &page, &list, &n);
-	if (st != ST_OK)
-		return cli_status(k->db, st, k->operand);
-	add_events(k, &out, list, MIN(n, (size_t)limit));
-	for (i = 0; i < n; i++)
-		app_event_clear(&list[i]);
-	free(list);
-	if (n > (size_t)limit)
-		cli_note("There are older ones: --limit N shows the newest N");
-	return cli_write(&out);
-}
-
-static const struct option plain_options[] = {
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
-};
-static const struct option expires_options[] = {
-	{ "expires", required_argument, NULL, 'e' },
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
-};
-static const struct option events_options[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "limit", required_argument, NULL, 'l' },
-	CLI_OPTIONS_END,
-};
-static const struct option list_options[] = {
-	{ "after", required_argument, NULL, 'a' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "limit", required_argument, NULL, 'l' },
-	{ "search", required_argument, NULL, 's' },
-	CLI_OPTIONS_END,
-};
-static const struct option rotate_options[] = {
-	{ "grace", required_argument, NULL, 'g' },
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
-};
-
 enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_KEY, OPERAND_KEY_OR_NONE };
 
 /* How each of the commands is called; same order as the table below. */
 static const struct action {
 	const char *name;
-	const struct option *options;
 	enum operand operand;
 	unsigned need;
-	int (*run)(struct call *k, struct app *a);
+	int (*run)(struct app_call *k, struct app *a);
 } actions[] = {
-	{ "create", expires_options, OPERAND_NAME, CONFIG_NEED_MASTER_KEY,
-	    run_create },
-	{ "get", plain_options, OPERAND_KEY, 0, run_get },
-	{ "list", list_options, OPERAND_NONE, 0, run_list },
-	{ "rotate", rotate_options, OPERAND_KEY, CONFIG_NEED_MASTER_KEY,
-	    run_rotate },
-	{ "disable", plain_options, OPERAND_KEY, 0, run_disable },
-	{ "enable", plain_options, OPERAND_KEY, 0, run_enable },
-	{ "delete", plain_options, OPERAND_KEY, 0, run_delete },
-	{ "expire", expires_options, OPERAND_KEY, 0, run_expire },
-	{ "end-previous", plain_options, OPERAND_KEY, 0, run_end_previous },
-	{ "events", events_options, OPERAND_KEY_OR_NONE, 0, run_events },
+	{ "create", OPERAND_NAME, CONFIG_NEED_MASTER_KEY, run_create },
+	{ "get", OPERAND_KEY, 0, run_get },
+	{ "list", OPERAND_NONE, 0, app_list },
+	{ "rotate", OPERAND_KEY, CONFIG_NEED_MASTER_KEY, run_rotate },
+	{ "disable", OPERAND_KEY, 0, run_disable },
+	{ "enable", OPERAND_KEY, 0, run_enable },
+	{ "delete", OPERAND_KEY, 0, run_delete },
+	{ "expire", OPERAND_KEY, 0, run_expire },
+	{ "end-previous", OPERAND_KEY, 0, run_end_previous },
+	{ "events", OPERAND_KEY_OR_NONE, 0, app_events },
 };
 
 static bool
@@ -447,7 +236,7 @@ take_number(const char *s, uint64_t min, uint64_t max, int64_t *out)
 }
 
 static int
-take_option(struct call *k, int c)
+take_option(struct app_call *k, int c)
 {
 	k->expires_given = k->expires_given || c == 'e';
 	if (c == 'j')
@@ -473,7 +262,7 @@ take_option(struct call *k, int c)
 }
 
 static int
-take_operand(struct call *k, enum operand kind, int argc, char **argv)
+take_operand(struct app_call *k, enum operand kind, int argc, char **argv)
 {
 	int rc = CLI_OK;
 
@@ -493,8 +282,9 @@ take_operand(struct call *k, enum operand kind, int argc, char **argv)
 		    "UTF-8 without control characters, not only white space");
 	if (kind != OPERAND_NAME &&
 	    !hex_is_public_key(k->operand, strlen(k->operand)))
-		return cli_usage(k->self, "a public key is an even number of "
-					  "32 to 128 lowercase hex digits");
+		return cli_usage(k->self,
+		    "a public key is an even number of 32 to 128 lowercase hex "
+		    "digits; 'postern app list' shows them");
 	return CLI_OK;
 }
 
@@ -503,7 +293,7 @@ run_action(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	const struct action *action = actions;
-	struct call k = {
+	struct app_call k = {
 		.self = self, .grace = GRACE_DEFAULT, .limit = INT64_MAX
 	};
 	struct app a = { 0 };
@@ -511,8 +301,7 @@ run_action(const struct command *self, int argc, char **argv,
 
 	while (strcmp(action->name, self->name) != 0)
 		action++;
-	while ((c = cli_option(self, argc, argv, action->options, &rc)) !=
-	       CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			rc = take_option(&k, c);
 		if (c == CLI_OPT_STOP || rc != CLI_OK)
@@ -528,52 +317,127 @@ run_action(const struct command *self, int argc, char **argv,
 	return rc;
 }
 
-#define EXPIRES_LINES                                                          \
-	"  --expires WHEN   never (what it is without), a time such as\n"      \
-	"                   2030-01-31T00:00:00Z, or from now: 90s, 30m, "     \
-	"12h, 7d\n"
-#define JSON_LINE "  --json           print JSON\n"
-
-static const struct command commands[] = {
-	{ "create", "app create NAME [--expires WHEN] [--json]",
-	    "register an app; prints its secret key, once",
-	    EXPIRES_LINES JSON_LINE, run_action },
-	{ "get", "app get PUBLIC_KEY [--json]", "show an app", JSON_LINE,
-	    run_action },
-	{ "list", "app list [--search TEXT] [--limit N] [--after ID] [--json]",
-	    "list the apps in order of id",
-	    "  --search TEXT    only those with TEXT in their name, or at the\n"
-	    "                   beginning of their public key\n"
-	    "  --limit N        at most N (all)\n"
-	    "  --after ID       only those behind this id\n" JSON_LINE,
-	    run_action },
-	{ "rotate", "app rotate PUBLIC_KEY [--grace SECONDS] [--json]",
-	    "give an app a new secret key; prints it, once",
-	    "  --grace SECONDS  how long the old one stays valid (86400; 0 "
-	    "ends it at once)\n" JSON_LINE,
-	    run_action },
-	{ "disable", "app disable PUBLIC_KEY [--json]",
-	    "refuse an app until it is enabled again", JSON_LINE, run_action },
-	{ "enable", "app enable PUBLIC_KEY [--json]",
-	    "let a disabled app in again", JSON_LINE, run_action },
-	{ "delete", "app delete PUBLIC_KEY [--json]",
-	    "delete an app and its users' information", JSON_LINE, run_action },
-	{ "expire", "app expire PUBLIC_KEY --expires WHEN [--json]",
-	    "refuse an app from some time on", EXPIRES_LINES JSON_LINE,
-	    run_action },
-	{ "end-previous", "app end-previous PUBLIC_KEY [--json]",
-	    "end the validity of the secret key before the last rotation",
-	    JSON_LINE, run_action },
-	{ "events", "app events [PUBLIC_KEY] [--limit N] [--json]",
-	    "show who did what, to one app or to all",
-	    "  --limit N        the newest N (1000)\n" JSON_LINE, run_action },
-	{ NULL, NULL, NULL, NULL, NULL },
+static const struct cli_opt plain_opts[] = { CLI_JSON, CLI_OPTS_END };
+static const struct cli_opt expires_opts[] = {
+	{ "expires", "WHEN", NULL, 'e', CLI_EXPIRES_HELP },
+	CLI_JSON,
+	CLI_OPTS_END,
+};
+static const struct cli_opt list_opts[] = {
+	{ "search", "TEXT", NULL, 's',
+	    "only those with TEXT in their name or at the beginning of their "
+	    "public key, in either case" },
+	{ "limit", "N", NULL, 'l', "at most N (all)" },
+	{ "after", "ID", NULL, 'a', "only those behind this id" },
+	CLI_JSON,
+	CLI_OPTS_END,
+};
+static const struct cli_opt rotate_opts[] = {
+	{ "grace", "SECONDS", NULL, 'g',
+	    "how long the old one stays valid (86400; 0 ends it at once)" },
+	CLI_JSON,
+	CLI_OPTS_END,
+};
+static const struct cli_opt events_opts[] = {
+	{ "limit", "N", NULL, 'l', "the newest N (1000)" },
+	CLI_JSON,
+	CLI_OPTS_END,
 };
 
-int
-cli_app(const struct command *self, int argc, char **argv,
+static const struct command *const commands[] = {
+	&(const struct command){
+	    .name = "create",
+	    .synopsis = "app create NAME [--expires WHEN] [--json]",
+	    .help = "register an app; prints its secret key, once",
+	    .opts = expires_opts,
+	    .details = "Its tokens are signed with the secret key's characters "
+		       "as they stand; 'postern token' mints one to try.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "get",
+	    .synopsis = "app get PUBLIC_KEY [--json]",
+	    .help = "show an app",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "list",
+	    .synopsis =
+		"app list [--search TEXT] [--limit N] [--after ID] [--json]",
+	    .help = "list the apps in order of id",
+	    .opts = list_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "rotate",
+	    .synopsis = "app rotate PUBLIC_KEY [--grace SECONDS] [--json]",
+	    .help = "give an app a new secret key; prints it, once",
+	    .opts = rotate_opts,
+	    .details =
+		"'postern app get' tells when the old one was last used, "
+		"'postern app end-previous' ends it before its time.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "disable",
+	    .synopsis = "app disable PUBLIC_KEY [--json]",
+	    .help = "refuse an app until it is enabled again",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "enable",
+	    .synopsis = "app enable PUBLIC_KEY [--json]",
+	    .help = "let a disabled app in again",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "delete",
+	    .synopsis = "app delete PUBLIC_KEY [--json]",
+	    .help = "delete an app and its users' information",
+	    .opts = plain_opts,
+	    .details = "There is no way back; 'postern app disable' has one. "
+		       "Its audit trail stays.",
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "expire",
+	    .synopsis = "app expire PUBLIC_KEY --expires WHEN [--json]",
+	    .help = "refuse an app from some time on",
+	    .opts = expires_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "end-previous",
+	    .synopsis = "app end-previous PUBLIC_KEY [--json]",
+	    .help =
+		"end the validity of the secret key before the last rotation",
+	    .opts = plain_opts,
+	    .run = run_action,
+	},
+	&(const struct command){
+	    .name = "events",
+	    .synopsis = "app events [PUBLIC_KEY] [--limit N] [--json]",
+	    .help = "show who did what, to one app or to all",
+	    .opts = events_opts,
+	    .run = run_action,
+	},
+	NULL,
+};
+
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
-	(void)self;
-	return cli_dispatch(commands, "app ", argc, argv, env);
+	return cli_dispatch(commands, "app ", self->help, argc, argv, env);
 }
+
+const struct command cli_app = {
+	.name = "app",
+	.synopsis = "app COMMAND [ARGUMENT] [--json]",
+	.help = "register and manage apps",
+	.commands = commands,
+	.run = run_command,
+};

@@ -16,10 +16,7 @@
 static const int64_t SEALS_MAX = INT64_C(1) << 32;
 static const int64_t SEALS_SOON = INT64_C(9) * (INT64_C(1) << 32) / 10;
 
-static const struct option opts[] = {
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
-};
+static const struct cli_opt opts[] = { CLI_JSON, CLI_OPTS_END };
 
 /* Add an answer; gives ok back. */
 static bool __attribute__((format(printf, 4, 5)))
@@ -234,14 +231,14 @@ out:
 	buf_free(&err);
 }
 
-int
-cli_check(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	struct report r = { 0 };
 	int c, rc;
 
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		r.json = true;
@@ -251,3 +248,14 @@ cli_check(const struct command *self, int argc, char **argv,
 	check_all(&r, env);
 	return report_end(&r);
 }
+
+const struct command cli_check = {
+	.name = "check",
+	.synopsis = "check [--json]",
+	.help = "check settings, master key, database and schema",
+	.opts = opts,
+	.details =
+	    "A line for each; below it, or in it, is what to do. The exit "
+	    "status is 1 if one is FAIL.",
+	.run = run_command,
+};

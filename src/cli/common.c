@@ -1,6 +1,5 @@
 /*
- * What the commands share: finding a command, options, messages, output, and
- * the way to the database.
+ * What the commands share: messages, output, and the way to the database.
  */
 #include "base/clock.h"
 #include "base/parse.h"
@@ -15,7 +14,6 @@
 #include <unistd.h>
 
 enum { CONNECT_TIMEOUT_MS = 10000, CONNECT_SLICE_MS = 50 };
-enum { WORD_MAX = 24, NEAR = 3 };
 
 static void
 say(const char *prefix, const char *fmt, va_list ap)
@@ -23,18 +21,6 @@ say(const char *prefix, const char *fmt, va_list ap)
 	fputs(prefix, stderr);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
-}
-
-int
-cli_usage(const struct command *self, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	say("postern: ", fmt, ap);
-	va_end(ap);
-	fprintf(stderr, "usage: postern %s\n", self->synopsis);
-	return CLI_USAGE;
 }
 
 int
@@ -108,147 +94,6 @@ cli_add_text(struct buf *out, const char *s)
 		for (; n > 0; n--)
 			buf_addf(out, "\\x%02x", *p++);
 	}
-}
-
-static void
-add_commands(struct buf *out, const struct command *table, const char *prefix)
-{
-	const struct command *c;
-
-	buf_addf(out, "usage: postern %sCOMMAND [OPTION]...\n\n", prefix);
-	for (c = table; c->name != NULL; c++)
-		buf_addf(out, "  %-11s %s\n", c->name, c->help);
-	buf_addf(out,
-	    "\n'postern %sCOMMAND --help' says more. Exit status: 0, "
-	    "1 failure, 2 usage.\n",
-	    prefix);
-}
-
-static int
-help(const struct command *self)
-{
-	struct buf out = { 0 };
-
-	buf_addf(&out, "usage: postern %s\n\n%s\n", self->synopsis, self->help);
-	if (self->details[0] != '\0')
-		buf_addf(&out, "\n%s", self->details);
-	return cli_write(&out);
-}
-
-/* Levenshtein's distance of two short words; WORD_MAX if one is long. */
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[WORD_MAX + 1], i, j, diagonal, above;
-	size_t la = strlen(a), lb = strlen(b);
-
-	if (la > WORD_MAX || lb > WORD_MAX)
-		return WORD_MAX;
-	for (j = 0; j <= lb; j++)
-		row[j] = j;
-	for (i = 1; i <= la; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (j = 1; j <= lb; j++) {
-			above = row[j];
-			row[j] = diagonal + (a[i - 1] != b[j - 1]);
-			if (above + 1 < row[j])
-				row[j] = above + 1;
-			if (row[j - 1] + 1 < row[j])
-				row[j] = row[j - 1] + 1;
-			diagonal = above;
-		}
-	}
-	return row[lb];
-}
-
-static int
-unknown(const struct command *table, const char *prefix, const char *word)
-{
-	const struct command *c, *best = NULL;
-	size_t d, least = NEAR + 1;
-	struct buf shown = { 0 };
-
-	for (c = table; c->name != NULL; c++) {
-		d = distance(word, c->name);
-		if (d < least && d < strlen(c->name)) {
-			least = d;
-			best = c;
-		}
-	}
-	cli_add_text(&shown, word);
-	if (best != NULL)
-		cli_note("postern: no such command: %s%s; did you mean '%s%s'?",
-		    prefix, buf_str(&shown), prefix, best->name);
-	else
-		cli_note("postern: no such command: %s%s; 'postern %s--help' "
-			 "lists them",
-		    prefix, buf_str(&shown), prefix);
-	buf_free(&shown);
-	return CLI_USAGE;
-}
-
-int
-cli_dispatch(const struct command *table, const char *prefix, int argc,
-    char **argv, const struct config_env *env)
-{
-	const struct command *c;
-	struct buf out = { 0 };
-
-	add_commands(&out, table, prefix);
-	if (argc < 2) {
-		fputs(buf_str(&out), stderr);
-		buf_free(&out);
-		return CLI_USAGE;
-	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-	    strcmp(argv[1], "help") == 0)
-		return cli_write(&out);
-	buf_free(&out);
-	for (c = table; c->name != NULL; c++)
-		if (strcmp(argv[1], c->name) == 0)
-			return c->run(c, argc - 1, argv + 1, env);
-	return unknown(table, prefix, argv[1]);
-}
-
-int
-cli_option(const struct command *self, int argc, char **argv,
-    const struct option *options, int *rc)
-{
-	int c;
-
-	opterr = 0;
-	c = getopt_long(argc, argv, ":h", options, NULL);
-	if (c == ':')
-		*rc = cli_usage(self, "%s needs a value", argv[optind - 1]);
-	else if (c == '?')
-		*rc = cli_usage(self, "no such option here: %s",
-		    argv[optind > 1 ? optind - 1 : optind]);
-	else if (c == CLI_OPT_HELP)
-		*rc = help(self);
-	else
-		return c;
-	return CLI_OPT_STOP;
-}
-
-const char *
-cli_operand(const struct command *self, int argc, char **argv, const char *what,
-    int *rc)
-{
-	if (optind + 1 == argc)
-		return argv[optind];
-	*rc =
-	    cli_usage(self, optind < argc ? "more than one %s" : "no %s", what);
-	return NULL;
-}
-
-bool
-cli_no_operands(const struct command *self, int argc, char **argv)
-{
-	if (optind == argc)
-		return true;
-	cli_usage(self, "don't know what to do with '%s'", argv[optind]);
-	return false;
 }
 
 bool

@@ -16,12 +16,16 @@
 
 enum { TIMEOUT_S = 10, TIMEOUT_MAX_S = 120, KEY_BYTES = 32, USER_BYTES = 8 };
 
-static const struct option opts[] = {
-	{ "json", no_argument, NULL, 'j' },
-	{ "public-key", required_argument, NULL, 'p' },
-	{ "server", required_argument, NULL, 's' },
-	{ "timeout", required_argument, NULL, 't' },
-	CLI_OPTIONS_END,
+static const struct cli_opt opts[] = {
+	{ "server", "NAME",
+	    "lighttpd apache-fcgid apache-proxy apache-htaccess nginx caddy",
+	    's',
+	    "the web server, if its Server header does not tell: lighttpd, "
+	    "apache-fcgid, apache-proxy, apache-htaccess, nginx or caddy" },
+	{ "public-key", "KEY", NULL, 'p', "an app's, to make real calls with" },
+	{ "timeout", "SECONDS", NULL, 't', "for each request (10)" },
+	CLI_JSON,
+	CLI_OPTS_END,
 };
 
 static int
@@ -117,14 +121,14 @@ check_all(struct doctor *d)
 		doctor_check_settings_file(d);
 }
 
-int
-cli_doctor(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	struct doctor d = { .timeout_s = TIMEOUT_S };
 	int c, rc = CLI_OK;
 
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			rc = take_option(self, &d, c);
 		if (c == CLI_OPT_STOP || rc != CLI_OK)
@@ -143,3 +147,16 @@ cli_doctor(const struct command *self, int argc, char **argv,
 	url_clear(&d.url);
 	return rc;
 }
+
+const struct command cli_doctor = {
+	.name = "doctor",
+	.synopsis = "doctor URL [--server NAME] [--public-key KEY] "
+		    "[--timeout SECONDS] [--json]",
+	.help = "prove through a site's URL that the web server fits",
+	.opts = opts,
+	.details =
+	    "URL is what stands before /v1/. The app's secret key is read "
+	    "from standard input if that is a pipe or a file, else it is "
+	    "taken from the database. Needs curl.",
+	.run = run_command,
+};

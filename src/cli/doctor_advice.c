@@ -209,8 +209,11 @@ static const struct advice table[TOPIC_COUNT] = {
 	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_pass_request_body on;\n"
 			    "fastcgi_request_buffering on;",
-	    .caddy = "in reverse_proxy\n"
-			    "buffer_requests",
+	    .caddy = "in Postern's handle; Caddy cuts a body that is "
+			    "larger\n"
+			    "request_body {\n"
+			    "\tmax_size 128KB\n"
+			    "}",
 	},
 	[TOPIC_PATHS] = {
 	    .lighttpd = "take Postern's paths from rewriting\n"

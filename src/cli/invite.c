@@ -118,20 +118,22 @@ make(struct wish *w, const struct config_env *env)
 static void
 add_head(struct buf *out)
 {
-	buf_addf(out, "%8s  %-8s  %15s  %-27s  %-27s  %s\n", "ID", "STATE",
+	buf_addf(out, "%8s  %-8s  %15s  %-20s  %-20s  %s\n", "ID", "STATE",
 	    "USES", "CREATED", "EXPIRES", "LABEL");
 }
 
+/* To the second; JSON has the rest. */
 static void
 add_line(struct buf *out, const struct invite *i)
 {
-	char uses[40];
+	char uses[40], expires[24] = "never";
 
 	snprintf(
 	    uses, sizeof uses, "%" PRId64 "/%" PRId64, i->uses, i->uses_max);
-	buf_addf(out, "%8" PRId64 "  %-8s  %15s  %-27s  %-27s  ", i->id,
-	    i->state, uses, i->created_at,
-	    i->expires_at != NULL ? i->expires_at : "never");
+	if (i->expires_at != NULL)
+		snprintf(expires, sizeof expires, "%.19sZ", i->expires_at);
+	buf_addf(out, "%8" PRId64 "  %-8s  %15s  %.19sZ  %-20s  ", i->id,
+	    i->state, uses, i->created_at, expires);
 	cli_add_text(out, i->label);
 	buf_addc(out, '\n');
 }
@@ -189,16 +191,13 @@ revoke(struct wish *w)
 	return cli_write(&out);
 }
 
-static const struct option plain_options[] = {
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
-};
-static const struct option make_options[] = {
-	{ "expires", required_argument, NULL, 'e' },
-	{ "json", no_argument, NULL, 'j' },
-	{ "label", required_argument, NULL, 'l' },
-	{ "uses", required_argument, NULL, 'u' },
-	CLI_OPTIONS_END,
+static const struct cli_opt plain_opts[] = { CLI_JSON, CLI_OPTS_END };
+static const struct cli_opt make_opts[] = {
+	{ "uses", "N", NULL, 'u', "how many apps it registers (1)" },
+	{ "expires", "WHEN", NULL, 'e', CLI_EXPIRES_HELP " (7d)" },
+	{ "label", "TEXT", NULL, 'l', "what it is for" },
+	CLI_JSON,
+	CLI_OPTS_END,
 };
 
 static int
@@ -223,13 +222,11 @@ take_option(struct wish *w, int c)
 
 /* All options of a command; false when it ends here, with *rc. */
 static bool
-take_options(struct wish *w, int argc, char **argv,
-    const struct option *options, int *rc)
+take_options(struct wish *w, int argc, char **argv, int *rc)
 {
 	int c;
 
-	while (
-	    (c = cli_option(w->self, argc, argv, options, rc)) != CLI_OPT_END) {
+	while ((c = cli_option(w->self, argc, argv, rc)) != CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			*rc = take_option(w, c);
 		if (c == CLI_OPT_STOP || *rc != CLI_OK)
@@ -245,7 +242,7 @@ run_list(const struct command *self, int argc, char **argv,
 	struct wish w = { .self = self };
 	int rc = CLI_OK;
 
-	if (!take_options(&w, argc, argv, plain_options, &rc))
+	if (!take_options(&w, argc, argv, &rc))
 		return rc;
 	if (!cli_no_operands(self, argc, argv))
 		return CLI_USAGE;
@@ -262,7 +259,7 @@ run_revoke(const struct command *self, int argc, char **argv,
 	const char *id;
 	int rc = CLI_OK;
 
-	if (!take_options(&w, argc, argv, plain_options, &rc))
+	if (!take_options(&w, argc, argv, &rc))
 		return rc;
 	id = cli_operand(self, argc, argv, "ID", &rc);
 	if (id == NULL)
@@ -275,13 +272,25 @@ run_revoke(const struct command *self, int argc, char **argv,
 	return rc;
 }
 
-static const struct command commands[] = {
-	{ "list", "invite list [--json]", "list the invites in order of id",
-	    "  --json  print JSON\n", run_list },
-	{ "revoke", "invite revoke ID [--json]",
-	    "let an invite register nothing any more", "  --json  print JSON\n",
-	    run_revoke },
-	{ NULL, NULL, NULL, NULL, NULL },
+static const struct command *const commands[] = {
+	&(const struct command){
+	    .name = "list",
+	    .synopsis = "invite list [--json]",
+	    .help = "list the invites in order of id",
+	    .opts = plain_opts,
+	    .run = run_list,
+	},
+	&(const struct command){
+	    .name = "revoke",
+	    .synopsis = "invite revoke ID [--json]",
+	    .help = "let an invite register nothing any more",
+	    .opts = plain_opts,
+	    .details =
+		"'postern invite list' shows the ids. The apps that it has "
+		"registered stay.",
+	    .run = run_revoke,
+	},
+	NULL,
 };
 
 static int
@@ -293,18 +302,32 @@ run_make(const struct command *self, int argc, char **argv,
 
 	if (!cli_expiry(EXPIRES_DEFAULT, &w.expires))
 		return rc;
-	if (take_options(&w, argc, argv, make_options, &rc))
+	if (take_options(&w, argc, argv, &rc))
 		rc = cli_no_operands(self, argc, argv) ? make(&w, env)
 						       : CLI_USAGE;
 	clear_wish(&w);
 	return rc;
 }
 
-int
-cli_invite(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	if (argc > 1 && argv[1][0] != '-')
-		return cli_dispatch(commands, "invite ", argc, argv, env);
+		return cli_dispatch(
+		    commands, "invite ", self->help, argc, argv, env);
 	return run_make(self, argc, argv, env);
 }
+
+const struct command cli_invite = {
+	.name = "invite",
+	.synopsis =
+	    "invite [--uses N] [--expires WHEN] [--label TEXT] [--json]\n"
+	    "invite list [--json]\n"
+	    "invite revoke ID [--json]",
+	.help = "make, list and revoke registration tokens with limits",
+	.opts = make_opts,
+	.details = "The token is printed once; the database has only its hash.",
+	.commands = commands,
+	.run = run_command,
+};

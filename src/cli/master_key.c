@@ -8,9 +8,10 @@
 
 #include <string.h>
 
-static const struct option opts[] = {
-	{ "bits", required_argument, NULL, 'b' },
-	CLI_OPTIONS_END,
+static const struct cli_opt opts[] = {
+	{ "bits", "N", "128 192 256", 'b',
+	    "the length of the AES key: 128, 192 or 256 (256)" },
+	CLI_OPTS_END,
 };
 
 static size_t
@@ -46,15 +47,15 @@ print_key(size_t n)
 	return cli_write(&out);
 }
 
-int
-cli_master_key(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	size_t n = 32;
 	int c, rc;
 
 	(void)env;
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		n = key_bytes(optarg);
@@ -66,3 +67,15 @@ cli_master_key(const struct command *self, int argc, char **argv,
 		return CLI_USAGE;
 	return print_key(n);
 }
+
+const struct command cli_master_key = {
+	.name = "master-key",
+	.synopsis = "master-key [--bits N]",
+	.help = "print a new master key",
+	.opts = opts,
+	.details =
+	    "It is POSTERN_MASTER_KEY, and seals the apps' secret keys in "
+	    "the database: keep a copy of it apart from the database's "
+	    "backups.",
+	.run = run_command,
+};

@@ -7,10 +7,10 @@
 
 #include <string.h>
 
-static const struct option opts[] = {
-	{ "grant", required_argument, NULL, 'g' },
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
+static const struct cli_opt opts[] = {
+	{ "grant", "ROLE", NULL, 'g', "grant ROLE what the server needs" },
+	CLI_JSON,
+	CLI_OPTS_END,
 };
 
 /* What was applied; schema_migrate's callback has no argument. */
@@ -83,14 +83,14 @@ migrate(const struct config_env *env, const char *role)
 	return rc;
 }
 
-int
-cli_migrate(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	const char *role = NULL;
 	int c, rc;
 
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		if (c == 'j')
@@ -104,3 +104,13 @@ cli_migrate(const struct command *self, int argc, char **argv,
 		return CLI_USAGE;
 	return migrate(env, role);
 }
+
+const struct command cli_migrate = {
+	.name = "migrate",
+	.synopsis = "migrate [--grant ROLE] [--json]",
+	.help = "bring the database's schema up to date",
+	.opts = opts,
+	.details = "Run it as the owner of the database. Each migration is one "
+		   "transaction.",
+	.run = run_command,
+};

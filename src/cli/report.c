@@ -46,6 +46,14 @@ add_json(struct report *r, enum verdict v, const char *name, const char *text)
 	json_add_string(&r->out, text, strlen(text));
 }
 
+/* What people read comes as it is found out. */
+static void
+show(struct report *r)
+{
+	if (!r->json && cli_write(&r->out) != CLI_OK)
+		r->failed = true;
+}
+
 void
 report_vadd(struct report *r, enum verdict v, const char *name, const char *fmt,
     va_list ap)
@@ -65,6 +73,7 @@ report_vadd(struct report *r, enum verdict v, const char *name, const char *fmt,
 	r->failed = r->failed || v == REPORT_FAIL;
 	r->advice = 0;
 	r->count++;
+	show(r);
 }
 
 void
@@ -121,6 +130,7 @@ report_advise(
 		}
 	}
 	r->advice++;
+	show(r);
 }
 
 int

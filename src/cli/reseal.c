@@ -19,10 +19,11 @@
 enum { NAMED_MAX = 20 };
 enum { BAR_WIDTH = 40, REDRAW_MS = 100 };
 
-static const struct option opts[] = {
-	{ "dry-run", no_argument, NULL, 'n' },
-	{ "json", no_argument, NULL, 'j' },
-	CLI_OPTIONS_END,
+static const struct cli_opt opts[] = {
+	{ "dry-run", NULL, NULL, 'n',
+	    "change nothing, tell what would be done" },
+	CLI_JSON,
+	CLI_OPTS_END,
 };
 
 /* One run. */
@@ -267,8 +268,8 @@ run(struct run *k)
 	return report(k, !more);
 }
 
-int
-cli_reseal(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	struct config cfg = { 0 };
@@ -276,7 +277,7 @@ cli_reseal(const struct command *self, int argc, char **argv,
 	char actor[CLI_ACTOR_MAX];
 	int c, rc;
 
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c == CLI_OPT_STOP)
 			return rc;
 		k.json |= c == 'j';
@@ -296,3 +297,16 @@ cli_reseal(const struct command *self, int argc, char **argv,
 	config_free(&cfg);
 	return rc;
 }
+
+const struct command cli_reseal = {
+	.name = "reseal",
+	.synopsis = "reseal [--dry-run] [--json]",
+	.help = "re-encrypt all secrets under the current master key",
+	.opts = opts,
+	.details =
+	    "Secrets under a key of POSTERN_MASTER_KEYS_OLD, and those in "
+	    "goliauth's format, are sealed under POSTERN_MASTER_KEY. The "
+	    "service goes on meanwhile; stopped at any point, it can be "
+	    "run again.",
+	.run = run_command,
+};

@@ -6,34 +6,10 @@
 
 #include <string.h>
 
-enum { WIDTH = 78 };
-
-static const struct option opts[] = {
-	CLI_OPTIONS_END,
-};
-
-/* Append text as comment lines, broken at spaces. */
 static void
 add_comment(struct buf *out, const char *text)
 {
-	size_t column = 0, n;
-
-	while (*text != '\0') {
-		n = strcspn(text, " ");
-		if (column > 0 && column + 1 + n > WIDTH) {
-			buf_addc(out, '\n');
-			column = 0;
-		}
-		if (column == 0) {
-			buf_addc(out, '#');
-			column = 1;
-		}
-		buf_addc(out, ' ');
-		buf_add(out, text, n);
-		column += 1 + n;
-		text += n + strspn(text + n, " ");
-	}
-	buf_addc(out, '\n');
+	cli_add_wrapped(out, text, "# ", 0);
 }
 
 static void
@@ -53,15 +29,15 @@ add_setting(const struct config_doc *doc, void *arg)
 	buf_free(&type);
 }
 
-int
-cli_settings(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	struct buf out = { 0 };
 	int rc;
 
 	(void)env;
-	if (cli_option(self, argc, argv, opts, &rc) != CLI_OPT_END)
+	if (cli_option(self, argc, argv, &rc) != CLI_OPT_END)
 		return rc;
 	if (!cli_no_operands(self, argc, argv))
 		return CLI_USAGE;
@@ -71,3 +47,12 @@ cli_settings(const struct command *self, int argc, char **argv,
 	config_each(add_setting, &out);
 	return cli_write(&out);
 }
+
+const struct command cli_settings = {
+	.name = "settings",
+	.synopsis = "settings",
+	.help = "print a settings file with all there is, commented out",
+	.details = "It goes to /etc/postern/postern.conf, mode 0640, or where "
+		   "POSTERN_CONFIG says; postern.conf(5) tells more.",
+	.run = run_command,
+};

@@ -16,12 +16,13 @@
 enum { EXPIRES_DEFAULT = 300, EXPIRES_MAX = 366 * 86400 };
 enum { CLAIMS_MAX = 64, JTI_BYTES = 16 };
 
-static const struct option opts[] = {
-	{ "app", no_argument, NULL, 'a' },
-	{ "claim", required_argument, NULL, 'c' },
-	{ "expires", required_argument, NULL, 'e' },
-	{ "user", required_argument, NULL, 'u' },
-	CLI_OPTIONS_END,
+static const struct cli_opt opts[] = {
+	{ "app", NULL, NULL, 'a', "speak as the app itself" },
+	{ "user", "USER", NULL, 'u', "speak as this user of the app" },
+	{ "expires", "SECONDS", NULL, 'e', "how long it is valid (300)" },
+	{ "claim", "NAME=VALUE", NULL, 'c',
+	    "one more claim, a string; repeatable" },
+	CLI_OPTS_END,
 };
 
 /* What was asked for. */
@@ -171,15 +172,15 @@ mint(const struct wish *w, const struct secret *key)
 	return rc;
 }
 
-int
-cli_token(const struct command *self, int argc, char **argv,
+static int
+run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	struct wish w = { .self = self, .expires = EXPIRES_DEFAULT };
 	struct secret key = { 0 };
 	int c, rc = CLI_OK;
 
-	while ((c = cli_option(self, argc, argv, opts, &rc)) != CLI_OPT_END) {
+	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
 		if (c != CLI_OPT_STOP)
 			rc = take_option(&w, c);
 		if (c == CLI_OPT_STOP || rc != CLI_OK)
@@ -195,3 +196,14 @@ cli_token(const struct command *self, int argc, char **argv,
 	secret_clear(&key);
 	return rc;
 }
+
+const struct command cli_token = {
+	.name = "token",
+	.synopsis = "token (--app | --user USER) [PUBLIC_KEY] "
+		    "[--expires SECONDS] [--claim NAME=VALUE]...",
+	.help = "mint a JWT to try things out",
+	.opts = opts,
+	.details = "With PUBLIC_KEY the app's secret key is taken from the "
+		   "database, without it it is read from standard input.",
+	.run = run_command,
+};

@@ -34,7 +34,7 @@ enum param {
 	PARAMS
 };
 
-#define NAME(n) n, sizeof n - 1
+#define NAME(n) (n), sizeof(n) - 1
 static const struct {
 	const char *name;
 	size_t len;

@@ -16,10 +16,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#ifndef POSTERN_VERSION
-#define POSTERN_VERSION "0.1.0-dev"
-#endif
-
 extern char **environ;
 
 enum { NEED = CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY };

@@ -5,13 +5,16 @@ import pathlib
 import shutil
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from harness import ADMIN, PATIENCE, REGISTRATION, REPO, Stack
 
 HERE = pathlib.Path(__file__).resolve().parent
-WIDTHS = [360, 768, 1280]
+# On one site, as many at a time as there are processors.
+STORIES = [(role, width) for role in ("operator", "developer")
+           for width in (360, 768, 1280)] + [("keyboard",), ("guards",)]
 WEIGHT = 150 * 1024
 # The static pages and Postern side by side below a mount, and the pages alone
 # below another, told where the API is.
@@ -47,18 +50,19 @@ def story(site, name, *args, path="/"):
         pytest.fail(f"{name} {args}: {out}", pytrace=False)
 
 
-@pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("role", ["developer", "operator"])
-def test_story(site, role, width):
-    story(site, role, width)
+@pytest.fixture(scope="module")
+def told(request, site):
+    """What each story that is asked for comes to."""
+    asked = [item.callspec.params["tale"] for item in request.session.items
+             if item.originalname == "test_story"]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield {tale: pool.submit(story, site, *tale) for tale in asked}
 
 
-def test_keyboard_alone(site):
-    story(site, "keyboard")
-
-
-def test_guards(site):
-    story(site, "guards")
+@pytest.mark.parametrize("tale", STORIES,
+                         ids=lambda t: "-".join(map(str, t)))
+def test_story(told, tale):
+    told[tale].result()
 
 
 def test_troubles(site):

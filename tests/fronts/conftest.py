@@ -73,8 +73,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Feature by way. A number is a status that the server gave by itself or
-    that is special to it; - is a feature that the way does not have."""
+    """Feature by way, from what the tests have asserted."""
     if CELLS:
         write_table(terminalreporter, "what each server does", CELLS, WAYS)
     if GATE_CELLS:
@@ -94,6 +93,9 @@ def write_table(terminalreporter, title, cells, ways):
     table[:1] = heads
     width = [max(len(r[i]) for r in table) for i in range(len(ways) + 1)]
     terminalreporter.section(title)
+    terminalreporter.write_line(
+        "ok: as Postern means it. A number or a word: the server's own answer "
+        "or manner.\n-: not a feature of this way, or not run.\n")
     for r in table:
         terminalreporter.write_line(
             "  ".join(c.ljust(n) for c, n in zip(r, width)).rstrip())

@@ -32,6 +32,8 @@ def test_mount(pg, way, mount, note):
             r = s.get(path)
             assert (r.status, r.code) == (status, code)
         assert s.get("/healthz").status == 200
+        r = s.get("/openapi.json")
+        assert r.status == 200 and r.json()["servers"][0]["url"] == "."
         # Elsewhere there is no API.
         prefix, s.prefix = s.prefix, ""
         r = s.get("/v1/whoami", app.auth())

@@ -10,8 +10,7 @@ import socket
 import subprocess
 import typing
 
-from harness import PATIENCE, REPO, SAN_ENV, Http, Response, Stack, demoted, \
-    stop, wait_until
+from harness import PATIENCE, SANITIZED, Http, Response, Stack, wait_until
 from servers import Apache, Caddy, Front, Lighttpd, Nginx
 
 WORKERS = 2  # of a Postern that runs on its own
@@ -111,8 +110,13 @@ class SharedHost(Apache):
             f"{me.pw_name}:x:{me.pw_uid}:{me.pw_gid}::{self.home}:/bin/sh\n")
         (self.dir / "group").write_text(f"{me.pw_name}:x:{me.pw_gid}:\n")
         wrapper, = pathlib.Path("/usr/lib").glob("*/libnss_wrapper.so")
+        preload = str(wrapper)
+        if SANITIZED:  # its own library has to come first
+            preload = subprocess.run(
+                ["gcc", "-print-file-name=libasan.so"], check=True,
+                capture_output=True, text=True).stdout.strip() + ":" + preload
         self.extra = f"""\
-FcgidInitialEnv LD_PRELOAD {wrapper}
+FcgidInitialEnv LD_PRELOAD {preload}
 FcgidInitialEnv NSS_WRAPPER_PASSWD {self.dir}/passwd
 FcgidInitialEnv NSS_WRAPPER_GROUP {self.dir}/group
 FcgidMaxProcessesPerClass 8

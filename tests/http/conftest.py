@@ -4,7 +4,8 @@ import functools
 import pytest
 
 from fixtures import pg, pytest_configure, scratch  # noqa: F401
-from harness import Stack
+from fleet import Fleet, PgProxy
+from harness import Postgres, Stack
 
 
 @pytest.fixture(scope="session", params=["external", "spawned"])
@@ -53,3 +54,38 @@ def make_of():
 def make(pg, make_of):
     """The same, on the Postgres that all tests share."""
     return functools.partial(make_of, pg)
+
+
+@pytest.fixture(scope="session")
+def own(scratch):
+    """A Postgres that counts statements, and that a test may stop."""
+    p = Postgres(scratch, ["shared_preload_libraries=pg_stat_statements",
+                           "pg_stat_statements.track_planning=off"])
+    c = p.connect("postgres")
+    c.cursor().execute("CREATE EXTENSION pg_stat_statements")
+    c.close()
+    yield p
+    p.stop()
+
+
+@pytest.fixture()
+def ends():
+    with contextlib.ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture()
+def fleet(pg, ends):
+    def new(n, **kw):
+        return ends.enter_context(Fleet(kw.pop("server", pg), n, **kw))
+    return new
+
+
+@pytest.fixture()
+def proxied(pg, ends):
+    """One worker behind a proxy, its SELECT prepared."""
+    proxy = ends.enter_context(contextlib.closing(PgProxy(pg)))
+    f = ends.enter_context(Fleet(pg, 1, url=proxy.url))
+    f.proxy = proxy
+    assert f[0].status(f.register()) == 200
+    return f

@@ -133,6 +133,12 @@ class Fleet:
     def statuses(self, app, **kw):
         return [c.status(app, **kw) for c in self.clients]
 
+    def refused_soon(self, app, **kw):
+        for i, c in enumerate(self.clients):
+            wait_until(f"refused by worker {i}",
+                       lambda c=c: c.status(app, **kw) == 401)
+        assert self.statuses(app, **kw) == [401] * len(self)
+
     def log_count(self, event, i=0):
         return len(self.stacks[i].log_lines(event))
 

@@ -13,6 +13,7 @@ import json
 import os
 import pathlib
 import pwd
+import re
 import secrets
 import shutil
 import signal
@@ -538,7 +539,18 @@ class Stack(Http):
             yield
         finally:
             allow("true")
+        wait_until("every worker's connection", self.all_connected)
         self.all_workers("ready", "/readyz", 200)
+
+    def all_connected(self):
+        """By the log: an idle worker is not met by asking."""
+        last = {}
+        for line in self.log().splitlines():
+            found = re.search(r" pid=(\d+) event=(database_\w+)", line)
+            if found:
+                last[int(found.group(1))] = found.group(2)
+        pids = self.workers() or [self.process.pid]
+        return all(last.get(p) == "database_up" for p in pids)
 
     def all_workers(self, what, path, status, headers=dict):
         """Wait until none of many requests at once is answered otherwise."""

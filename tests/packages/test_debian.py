@@ -54,6 +54,8 @@ def test_contents(deb, unpacked):
              for n in names("www/*") + names("sql/*.sql")]
     plain += [f"/lib/systemd/system/postern.{kind}"
               for kind in ("service", "socket")]
+    plain += ["/usr/share/bash-completion/completions/postern",
+              "/usr/share/zsh/vendor-completions/_postern"]
     plain += [f"/usr/share/man/man{m.suffix[1:]}/{m.name}.gz"
               for m in names("man/*.[158]")]
     plain += [f"{doc}/README.Debian", f"{doc}/copyright", f"{doc}/changelog.gz",

@@ -21,6 +21,8 @@ def expected(prefix):
              f"{man}/man1/postern.1": 0o644,
              f"{man}/man5/postern.conf.5": 0o644,
              f"{man}/man8/postern.fcgi.8": 0o644,
+             f"{prefix}/share/bash-completion/completions/postern": 0o644,
+             f"{prefix}/share/zsh/site-functions/_postern": 0o644,
              f"{unit}/postern.service": 0o644,
              f"{unit}/postern.socket": 0o644}
     for name in ("README.md", "CHANGES.md", "LICENSE",
@@ -74,3 +76,18 @@ def test_runs(installed):
                            text=True, env={**ENV, **SAN_ENV})
         assert (r.returncode, r.stdout, r.stderr) == \
             (0, f"{program.name} {VERSION}\n", "")
+
+
+def test_shells_complete(installed):
+    """Each in the place where its shell looks for it."""
+    share = installed / "usr/local/share"
+    bash = subprocess.run(
+        ["bash", "--norc", "-ec", '. "$1"; complete -p postern', "-",
+         share / "bash-completion/completions/postern"],
+        capture_output=True, text=True)
+    assert bash.stdout == "complete -F _postern postern\n", bash
+    zsh = subprocess.run(
+        ["zsh", "-fc", 'fpath=("$1" $fpath); autoload -Uz compinit;'
+         " compinit -D -u; print $_comps[postern]", "-",
+         share / "zsh/site-functions"], capture_output=True, text=True)
+    assert (zsh.stdout, zsh.stderr) == ("_postern\n", ""), zsh

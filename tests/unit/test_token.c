@@ -388,9 +388,12 @@ extern void *__libc_calloc(size_t, size_t);
 extern void *__libc_realloc(void *, size_t);
 static volatile long fail_at; /* 0 = never */
 
+static volatile long calls;
+
 static int
 fails(void)
 {
+	calls++;
 	return fail_at > 0 && --fail_at == 0;
 }
 
@@ -413,6 +416,16 @@ realloc(void *p, size_t n)
 }
 
 enum { YES = 0, NO = 1, UNTOUCHED = 2, DIED = -1 };
+
+/* Not under valgrind, which has an allocator of its own, too. */
+static bool
+allocator_is_ours(void)
+{
+	long before = calls;
+
+	free(strdup("x"));
+	return calls != before;
+}
 
 /*
  * In a child: judge a token while the nth allocation fails; out of memory may
@@ -474,26 +487,26 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(shape),
-		cmocka_unit_test(longest),
-		cmocka_unit_test(headers),
-		cmocka_unit_test(claims),
-		cmocka_unit_test(settings),
-		cmocka_unit_test(algorithms),
-		cmocka_unit_test(empty_key),
-		cmocka_unit_test(every_bit),
+		cmocka_unit_test(shape), cmocka_unit_test(longest),
+		cmocka_unit_test(headers), cmocka_unit_test(claims),
+		cmocka_unit_test(settings), cmocka_unit_test(algorithms),
+		cmocka_unit_test(empty_key), cmocka_unit_test(every_bit),
 		cmocka_unit_test(minted),
 #ifndef SANITIZED
-		cmocka_unit_test(starved),
+		cmocka_unit_test(starved), /* the last */
 #endif
 	};
+	size_t n = sizeof tests / sizeof tests[0];
 	int rc;
 
+#ifndef SANITIZED
+	n -= !allocator_is_ours();
+#endif
 	secret_init();
 	secret_set(&key,
 	    "6f0c0e5f7be2a3b1c4d5968778695a4b3c2d1e0f112233445566778899aabbcc",
 	    64);
-	rc = cmocka_run_group_tests_name("token", tests, NULL, NULL);
+	rc = _cmocka_run_group_tests("token", tests, n, NULL, NULL);
 	secret_clear(&key);
 	return rc;
 }
