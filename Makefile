@@ -49,8 +49,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness bench-micro lint \
-	format deps-run deps-test install bundle clean
+	test-browser test-packages check-asan units bench-freshness \
+	bench-micro lint format deps-run deps-test install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -114,7 +114,7 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-packages: all
+test-unit test-http test-fronts test-browser test-packages: all
 	@tools/test short $(@:test-%=%)
 
 bench-freshness: deps-test all
