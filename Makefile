@@ -43,10 +43,12 @@ SERVER_O := $(call objects,$(SERVER))
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/*.md \
+	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-packages \
+	test-people \
 	check-asan units bench-freshness lint format deps-run deps-test \
 	install bundle clean
 .DELETE_ON_ERROR:
@@ -103,7 +105,7 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-packages: all
+test-unit test-http test-packages test-people: all
 	@tools/test short $(@:test-%=%)
 
 bench-freshness: deps-test all

@@ -1,4 +1,3 @@
-import collections
 import pathlib
 import sys
 
@@ -10,7 +9,6 @@ from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
 from host import Host  # noqa: E402
 import texts  # noqa: E402
 
-RAN = collections.defaultdict(lambda: collections.defaultdict(set))
 PRETENDED = set()
 
 
@@ -18,7 +16,8 @@ PRETENDED = set()
 def ran():
     """ran(path, how, lines): what was done with a document's blocks."""
     def note(path, how, lines):
-        RAN[texts.name(path)][how].update(lines)
+        texts.RAN.setdefault(texts.name(path), {}).setdefault(
+            how, set()).update(lines)
     return note
 
 
@@ -50,11 +49,11 @@ def pytest_terminal_summary(terminalreporter):
     out = terminalreporter
     out.section("commands of the documents")
     for path in map(texts.name, texts.DOCUMENTS):
-        if path in RAN:
+        if path in texts.RAN:
             out.line(f"{path}: " + "; ".join(
                 f"{how} {len(lines)} blocks (line "
                 f"{', '.join(map(str, sorted(lines)))})"
-                for how, lines in RAN[path].items()))
+                for how, lines in texts.RAN[path].items()))
     if PRETENDED:
         out.line("Of those that ran, these commands did not as they stand:")
         for line in sorted(PRETENDED):

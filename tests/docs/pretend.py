@@ -109,10 +109,11 @@ def pid_file(unit):
 def running(unit):
     try:
         pid = int(pid_file(unit).read_text())
-        os.kill(pid, 0)
-        return pid
+        stat = pathlib.Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return None
+    # One that has ended may wait long for whoever inherited it.
+    return pid if stat.rpartition(")")[2].split()[0] != "Z" else None
 
 
 def wait(what, check):

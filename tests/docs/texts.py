@@ -8,7 +8,7 @@ DOCUMENTS = [REPO / "README.md", REPO / "CHANGES.md",
              *sorted(REPO.glob("examples/*.md")),
              *sorted(REPO.glob("contrib/*.md"))]
 MANUALS = sorted(REPO.glob("man/*.[158]"))
-KINDS = {"sh", "console", ""}  # all others are configurations
+RAN = {}  # {document's name: {what was done with it: lines of blocks}}
 
 
 def name(path):
