@@ -96,7 +96,7 @@ deps-run deps-test:
 
 # A second make: what is asked of pkg-config is there only now.
 run: deps-run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@exec env BUILD=$(BUILD) tools/run
 
 test: deps-test
