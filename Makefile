@@ -45,12 +45,14 @@ SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/*.md \
+	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-browser test-packages check-asan units bench-freshness \
-	bench-micro lint format deps-run deps-test install bundle clean
+	test-browser test-packages test-people check-asan units \
+	bench-freshness bench-micro lint format deps-run deps-test install \
+	bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -105,7 +107,7 @@ deps-run deps-test:
 
 # A second make: what is asked of pkg-config is there only now.
 run: deps-run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@exec env BUILD=$(BUILD) tools/run
 
 test: deps-test
@@ -114,7 +116,7 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-browser test-packages: all
+test-unit test-http test-fronts test-browser test-packages test-people: all
 	@tools/test short $(@:test-%=%)
 
 bench-freshness: deps-test all
