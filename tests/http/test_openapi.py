@@ -194,6 +194,16 @@ def test_unavailable(make):
                 assert r.code == "database_unavailable"
 
 
+@pytest.mark.parametrize("op", [o for o in OPERATIONS if "409" in o.responses],
+                         ids=lambda op: op.id)
+def test_the_app_goes_meanwhile(walk, op):
+    """Its credentials were good a moment ago; they are of nobody now."""
+    app, headers = walk.prepare(op)
+    r = walk.during(("DELETE FROM apps WHERE id = %s", (app.id,)),
+                    lambda: walk.call(op, app, headers))
+    assert (r.status, r.code) == (401, "invalid_credentials")
+
+
 # -- the rest of what it says
 
 CODES = {}
