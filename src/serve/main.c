@@ -6,10 +6,12 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "base/throttle.h"
 #include "serve/listen.h"
 #include "serve/master.h"
 #include "serve/worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -83,6 +85,9 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 	single = cfg->workers == 0 || (cfg->workers < 0 && l.inherited);
 	if (cgi || single)
 		(void)metrics_init(0);
+	/* A CGI process has one request: it would limit nothing. */
+	if (!cgi && !throttle_init())
+		log_warn("throttle_off", LOG_S("error", strerror(errno)));
 	if (cgi)
 		rc = worker_cgi(cfg, environ);
 	else if (single)
