@@ -54,6 +54,7 @@ struct config {
 	enum registration registration;
 	struct secret registration_token; /* empty: none */
 	int64_t request_timeout;          /* s, the whole request */
+	bool sandbox;
 	struct address_list trusted_proxies;
 	int64_t workers; /* -1 = by the kind of socket */
 };

@@ -109,6 +109,10 @@ static const struct setting settings[SETTINGS] = {
 	    "Bearer token that lets its holder register apps." },
 	{ "POSTERN_REQUEST_TIMEOUT", SETTING_INT, AT(request_timeout), "30", 1,
 	    3600, NULL, NULL, "Seconds that a whole request may take." },
+	{ "POSTERN_SANDBOX", SETTING_BOOL, AT(sandbox), "on", 0, 0, "off|on",
+	    NULL,
+	    "Whether the serving processes give up all rights that they don't "
+	    "need, as far as the kernel can take them." },
 	{ "POSTERN_SOCKET_MODE", SETTING_OCTAL, AT(socket_mode), "0660", 0,
 	    0777, NULL, NULL, "Mode of a unix: socket, in octal." },
 	{ "POSTERN_TRUSTED_PROXIES", SETTING_ADDRESSES, AT(trusted_proxies), "",
