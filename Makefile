@@ -90,6 +90,11 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
+$(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
+		$(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
 deps-run deps-test:
 	@tools/deps $(@:deps-%=%)
 

@@ -49,7 +49,7 @@ auth_new(const struct config *cfg, struct db *db)
 
 	au->cfg = cfg;
 	au->db = db;
-	au->keys = keyring_new(cfg, db);
+	au->keys = keyring_new(cfg, db, &au->decoy);
 	au->uses = uses_new(db);
 	au->purge_us = INT64_MAX;
 	if (cfg->jwt_single_use)
