@@ -16,14 +16,19 @@ VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
 PACKAGES := fcgi libpq libcrypto json-c libjwt
 Q := $(if $(V),,@)
 
+# The same sources make the same programs, wherever they are built: no paths of
+# this machine, nothing by the order of a directory.
+SAME := -ffile-prefix-map=$(CURDIR)=.
 # Hidden symbols: json-c's and libjwt's JSON library look names up in the
 # program before themselves.
 CFLAGS_ALL := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla \
-	-Wundef -fstack-protector-strong -fPIE -fvisibility=hidden \
+	-Wundef -fstack-protector-strong -fstack-clash-protection \
+	-fPIE -fvisibility=hidden $(SAME) \
 	-D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -Iinclude \
 	$(if $(WERROR),-Werror)
-LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
+	-Wl,--build-id=sha1
 ifdef SANITIZE
 CFLAGS_ALL += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -35,9 +40,10 @@ endif
 PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
 
-SHARED := $(wildcard src/base/*.c src/data/*.c src/http/*.c src/auth/*.c)
-SERVER := $(wildcard src/api/*.c src/serve/*.c)
-TOOL := $(wildcard src/cli/*.c)
+SHARED := $(sort $(wildcard src/base/*.c src/data/*.c src/http/*.c \
+	src/auth/*.c))
+SERVER := $(sort $(wildcard src/api/*.c src/serve/*.c))
+TOOL := $(sort $(wildcard src/cli/*.c))
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
@@ -102,6 +108,11 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
+$(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
+		$(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
 deps-run deps-test:
 	@tools/deps $(@:deps-%=%)
 
@@ -132,7 +143,8 @@ lint:
 	@tools/lint
 
 format:
-	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
+	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
+		tests/timing/*.c)
 
 # Examples and units name the paths of this installation.
 install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
@@ -145,7 +157,7 @@ install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(ZSHDIR)/_postern
 	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
 	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
-	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/
+	install -m 644 README.md CHANGES.md SECURITY.md LICENSE $(DESTDIR)$(DOC)/
 	install -m 644 man/postern.1 $(DESTDIR)$(MAN)/man1/
 	install -m 644 man/postern.conf.5 $(DESTDIR)$(MAN)/man5/
 	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(MAN)/man8/

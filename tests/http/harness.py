@@ -383,6 +383,8 @@ class Stack(Http):
             "POSTERN_ADMIN_TOKEN": ADMIN,
             "POSTERN_WORKERS": str(workers),
             "POSTERN_LISTEN": "unix:" + self.sock,
+            # All tests come from one address.
+            "POSTERN_LIMIT_FAILURES": "0",
             **(env or {}),
         }
         self.env = {k: v for k, v in self.env.items() if v is not None}
