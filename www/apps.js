@@ -1,8 +1,8 @@
 // The operator's view: all apps, and one of them with its keys and its trail.
 
 import { asAdmin, now, session } from "./client.js";
-import { action, announce, button, card, confirm, copyButton, el, empty, facts,
-	field, form, note, refusal, select, span, submit, table, text, time, toTop }
+import { announce, button, card, confirm, copyButton, el, empty, facts, field,
+	form, note, refusal, select, span, submit, table, text, time, toTop, trouble }
 	from "./ui.js";
 import { needAdmin, once } from "./keys.js";
 import { GRACES, overlapCard, statePill } from "./myapp.js";
@@ -93,7 +93,10 @@ function list(root, signal) {
 
 	search.input.addEventListener("input", () => {
 		clearTimeout(timer);
-		timer = setTimeout(first, TYPING);
+		timer = setTimeout(() => first().catch((error) => {
+			if (error.name !== "AbortError")
+				body.replaceChildren(trouble(error));
+		}), TYPING);
 	});
 	signal.addEventListener("abort", () => clearTimeout(timer));
 	root.append(el("p", { class: "lead" },
@@ -137,7 +140,7 @@ function trailCard(app, signal) {
 			el("td", { "data-head": "What" }, EVENTS[e.event] ?? e.event),
 			el("td", { "data-head": "Who" }, el("code", {}, e.actor)))));
 		more.replaceChildren(answer.json.next === null ? ""
-			: action("Older", () => load(answer.json.next)));
+			: button("Older", () => load(answer.json.next)));
 	}
 
 	const self = card("Audit trail", el("p", { class: "hint" },
@@ -200,8 +203,8 @@ function doorCard(app, changed) {
 	return card(app.disabled_at ? "Let it in again" : "Disable", el("p", {},
 		app.disabled_at ? "Its tokens are refused until it is enabled."
 			: "Every token of the app is refused, on every worker, until it is enabled again."),
-	app.disabled_at ? action("Enable", () => post("/enable", "Enabled"), "main")
-		: action("Disable …", async () => {
+	app.disabled_at ? button("Enable", () => post("/enable", "Enabled"), "main")
+		: button("Disable …", async () => {
 			if (await confirm({ title: `Disable “${app.name}”?`, verb: "Disable",
 				text: "Its requests are refused from now on. You can enable it again." }))
 				await post("/disable", "Disabled");
@@ -213,7 +216,7 @@ function deleteCard(app) {
 
 	return card("Delete", el("p", {},
 		"The app, its keys, its users' documents. The audit trail stays."),
-	action("Delete …", async () => {
+	button("Delete …", async () => {
 		if (!await confirm({ title: `Delete “${app.name}”?`, verb: "Delete the app",
 			text: "Its keys, its users and their documents go. Nothing brings them back.",
 			word: app.name }))

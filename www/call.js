@@ -2,7 +2,7 @@
 
 import { appToken, call, session, takeNote } from "./client.js";
 import { announce, card, choice, code, el, field, form, note,
-	objectFault, pretty, secretField, select, submit, table, text,
+	objectFault, pretty, reveal, secretField, select, submit, table, text,
 	waiting }
 	from "./ui.js";
 
@@ -203,6 +203,7 @@ export default function view(root) {
 			...options, headers: headersOf(headers.input.value), body: content });
 
 		out.replaceChildren(answerCard(answer), requestCard(answer));
+		reveal(out);
 		announce(`Answer: ${answer.status} ${answer.reason}`);
 	}, endpointPicker(pick), el("div", { class: "pair narrow" }, method, path),
 	cred.which, cred.user, cred.token, body,

@@ -93,7 +93,7 @@ export function chart(title, unit, nothing) {
 	const more = el("details", {}, el("summary", {}, "As a table"), rows);
 	const wait = el("p", { class: "soft" }, "Two readings make the first line.");
 	const box = el("div", { class: "plot" }, wait, drawing, keys, more);
-	const kinds = new Map(); // a name keeps its look
+	const kinds = new Map(); // a name keeps its look while it is shown
 	let last = [];
 
 	function draw() {
@@ -119,10 +119,24 @@ export function chart(title, unit, nothing) {
 			rows.replaceChildren(numbers(title, unit, names, last));
 	}
 
+	function freeKind() {
+		const taken = new Set(kinds.values());
+		let kind = 0;
+
+		while (taken.has(kind))
+			kind++;
+		return kind;
+	}
+
 	box.update = (samples) => {
-		for (const name of samples.flatMap((s) => Object.keys(s.values)))
+		const names = new Set(samples.flatMap((s) => Object.keys(s.values)));
+
+		for (const name of kinds.keys())
+			if (!names.has(name))
+				kinds.delete(name);
+		for (const name of names)
 			if (!kinds.has(name))
-				kinds.set(name, kinds.size);
+				kinds.set(name, freeKind());
 		const shown = samples.length > 1 && kinds.size > 0;
 
 		last = samples;

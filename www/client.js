@@ -84,6 +84,7 @@ export function useAdmin(token) {
 export function forget() {
 	Object.assign(memory, { keys: null, previous: null, admin: null,
 		audience: "", token: null, draft: null, wanted: null });
+	document.dispatchEvent(new CustomEvent("postern:forget"));
 	tell();
 }
 
@@ -124,6 +125,8 @@ export function canSign() {
 	return globalThis.crypto?.subtle !== undefined;
 }
 
+export const UNSAFE = "Web browsers sign only in pages that came by https or from this computer itself. Open the console by https.";
+
 export async function hmac(key, alg, text) {
 	const hash = `SHA-${alg.slice(2)}`;
 	const handle = await crypto.subtle.importKey(
@@ -143,6 +146,8 @@ export async function sign(secret, alg, claims) {
 }
 
 export function standardClaims(seconds, user) {
+	if (!canSign())
+		throw new Error(UNSAFE);
 	const iat = Math.floor(now() / 1000);
 	const claims = { iat, exp: iat + seconds, jti: crypto.randomUUID() };
 

@@ -10,6 +10,7 @@ import { needAdmin } from "./keys.js";
 const EVERY = [["2", "2 seconds"], ["5", "5 seconds"], ["15", "15 seconds"],
 	["60", "minute"]];
 const KEPT = 240; // readings
+const LINES = 8; // that the style sheet tells apart
 
 // -- the text of Prometheus
 
@@ -55,15 +56,36 @@ function added(before, after) {
 		[name, n >= (before[name] ?? 0) ? n - (before[name] ?? 0) : n]));
 }
 
+// The names that occurred, the most frequent first; a plot has room for few,
+// the others are counted together.
+function frequent(steps) {
+	const totals = {};
+
+	for (const { plus } of steps)
+		for (const [name, n] of Object.entries(plus))
+			totals[name] = (totals[name] ?? 0) + n;
+	const names = Object.keys(totals).filter((name) => totals[name] > 0)
+		.sort((a, b) => totals[b] - totals[a] || (a < b ? -1 : 1));
+
+	return names.length > LINES ? names.slice(0, LINES - 1) : names;
+}
+
 // A second's worth, of each pair of readings.
 function rates(readings, what) {
-	return readings.slice(1).map((r, i) => {
-		const seconds = (r.at - readings[i].at) / 1000;
-		const plus = added(readings[i][what], r[what]);
+	const steps = readings.slice(1).map((r, i) => ({ at: r.at,
+		seconds: (r.at - readings[i].at) / 1000,
+		plus: added(readings[i][what], r[what]) }));
+	const names = frequent(steps);
 
-		return { at: r.at, values: Object.fromEntries(Object.entries(plus)
-			.filter(([name]) => readings.some((x) => x[what][name] > 0))
-			.map(([name, n]) => [name, n / seconds])) };
+	return steps.map(({ at, seconds, plus }) => {
+		const values = Object.fromEntries(names.map((name) => [name, 0]));
+
+		for (const [name, n] of Object.entries(plus))
+			if (Object.hasOwn(values, name))
+				values[name] = n / seconds;
+			else if (n > 0)
+				values.others = (values.others ?? 0) + n / seconds;
+		return { at, values };
 	});
 }
 
@@ -121,9 +143,9 @@ function processFacts(r) {
 
 function traffic(signal) {
 	const requests = chart("Requests by status", "a second",
-		"Nothing was asked yet.");
+		"Nothing was asked in this time.");
 	const refusals = chart("Refusals by reason", "a second",
-		"Nothing was refused yet.");
+		"Nothing was refused in this time.");
 	const about = el("div", {});
 	const trouble = el("div", {});
 	const readings = [];

@@ -2,7 +2,7 @@
 // server answers.
 
 import { call, canSign, explain, hmac, now, session } from "./client.js";
-import { announce, card, code, el, facts, field, form, note, pretty, relative,
+import { announce, card, code, el, facts, field, form, note, pretty, relative, reveal,
 	secretField, submit, text, waiting } from "./ui.js";
 import { parts } from "./token.js";
 
@@ -259,6 +259,7 @@ export default function view(root) {
 			found.headerText ? code(pretty(found.headerText), "Decoded header") : "",
 			found.claimText ? code(pretty(found.claimText), "Decoded claims") : "",
 			facts(["Length", `${given.length} of ${MAX} characters`])));
+		reveal(out);
 		announce(said.textContent);
 	}, token, publicKey, secret,
 	el("label", { class: "check" }, ask, "Ask the server as well (GET /v1/whoami)"),

@@ -1,10 +1,9 @@
 // Keys: register an app, see its two keys once, or bring keys along.
 
-import { asApp, call, canSign, leaveNote, session, takeNote, useAdmin, useKeys }
-	from "./client.js";
-import { action, announce, button, card, copyButton, el, empty, facts,
-	field, form, note, refusal, saveFile, secretField, submit, text, toTop }
-	from "./ui.js";
+import { UNSAFE, asApp, call, canSign, leaveNote, session, takeNote, useAdmin,
+	useKeys } from "./client.js";
+import { announce, button, card, copyButton, el, empty, facts, field, form,
+	note, refusal, saveFile, secretField, submit, text, toTop } from "./ui.js";
 
 const PUBLIC = /^(?:[0-9a-f]{2}){16,64}$/;
 
@@ -14,10 +13,22 @@ export function dotenv(keys) {
 		`POSTERN_SECRET_KEY=${keys.secret_key}\n`;
 }
 
+let unkept = null; // what once() shows, until it is kept or forgotten
+
 // Before the page is left with keys that nobody has kept.
 function askBeforeLeaving(event) {
 	event.preventDefault();
 }
+
+function setUnkept(shown) {
+	unkept = shown;
+	if (unkept)
+		addEventListener("beforeunload", askBeforeLeaving);
+	else
+		removeEventListener("beforeunload", askBeforeLeaving);
+}
+
+document.addEventListener("postern:forget", () => setUnkept(null));
 
 // The two keys, shown this once; `done` goes on.
 export function once(keys, why, done) {
@@ -25,7 +36,7 @@ export function once(keys, why, done) {
 		el("p", { class: "label" }, label),
 		el("code", { class: "value" }, value),
 		copyButton(value, label.toLowerCase()));
-	const kept = () => removeEventListener("beforeunload", askBeforeLeaving);
+	const kept = () => setUnkept(null);
 	const self = el("section", { class: "card once", "aria-label": "Your keys" },
 		el("h2", { tabindex: "-1" }, why),
 		note("warn", el("p", {}, el("strong", {}, "Keep the secret key now. "),
@@ -46,7 +57,7 @@ export function once(keys, why, done) {
 				done();
 			})));
 
-	addEventListener("beforeunload", askBeforeLeaving);
+	setUnkept({ keys, why });
 	return self;
 }
 
@@ -141,7 +152,7 @@ function currentCard(root) {
 		["API", el("code", {}, session.base)]),
 	el("div", { class: "row" },
 		el("a", { class: "button main", href: "#/token" }, "Mint a token"),
-		action("Forget these keys", () => {
+		button("Forget these keys", () => {
 			useKeys(null, "");
 			root.replaceChildren();
 			view(root);
@@ -151,14 +162,15 @@ function currentCard(root) {
 
 // What a page that did not come safely can't do.
 export function signingNote() {
-	return canSign() ? "" : note("bad", el("p", {},
-		"Web browsers sign only in pages that come by https or from this computer itself. Open the console by https."));
+	return canSign() ? "" : note("bad", el("p", {}, UNSAFE));
 }
 
 export default function view(root) {
 	root.append(el("p", { class: "lead" },
 		"An app has two keys: the public one names it, the secret one signs its tokens."),
 	signingNote());
+	if (unkept)
+		root.append(once(unkept.keys, unkept.why, () => {}));
 	if (session.keys)
 		root.append(currentCard(root));
 	root.append(el("div", { class: "columns" },

@@ -3,7 +3,7 @@
 
 import { asApp, call, now, renameKeys, rotated, session, sign, standardClaims,
 	useKeys } from "./client.js";
-import { action, announce, card, clock, confirm, el, facts, field, form, note,
+import { announce, button, card, clock, confirm, el, facts, field, form, note,
 	refusal, select, submit, text, time, toTop } from "./ui.js";
 import { needKeys, once } from "./keys.js";
 
@@ -71,7 +71,7 @@ export function overlapCard(app, signal, reload, ...more) {
 function oldSecret(place) {
 	if (!session.previous)
 		return "";
-	return action("Does the old one still let in?", async () => {
+	return button("Does the old one still let in?", async () => {
 		const answer = await call("GET", "/v1/whoami", {
 			publicKey: session.keys.public_key,
 			token: await sign(session.previous, "HS256", standardClaims(60)) });
@@ -125,7 +125,7 @@ function deleteCard(app, root) {
 
 	return card("Delete the app", el("p", {},
 		"With all its users' documents. It can't be taken back."),
-	action("Delete this app …", async () => {
+	button("Delete this app …", async () => {
 		if (!await confirm({ title: `Delete “${app.name}”?`, verb: "Delete the app",
 			text: "Its keys, its users and their documents go. Nothing brings them back.",
 			word: app.name }))
@@ -160,7 +160,7 @@ export default async function view(root, { signal }) {
 			["Registered", time(app.created_at)], ["Changed", time(app.updated_at)],
 			["Expires", time(app.expires_at, "never")],
 			["Secret key last used", time(app.last_used_at, "not yet")])),
-		overlapCard(app, signal, reload, action("End the old secret key now", async () => {
+		overlapCard(app, signal, reload, button("End the old secret key now", async () => {
 			const ended = await asApp("DELETE", "/v1/app/previous-secret");
 
 			if (!ended.ok)

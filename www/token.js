@@ -2,8 +2,8 @@
 // HMAC key, by the browser's own WebCrypto.
 
 import { call, leaveNote, session, sign, standardClaims } from "./client.js";
-import { action, announce, card, choice, code, copyButton, el, field, form,
-	note, objectFault, refusal, select, submit, text, waiting } from "./ui.js";
+import { announce, button, card, choice, code, copyButton, el, field, form,
+	note, objectFault, refusal, reveal, select, submit, text, waiting } from "./ui.js";
 import { needKeys, signingNote } from "./keys.js";
 
 const UNITS = [["1", "seconds"], ["60", "minutes"], ["3600", "hours"],
@@ -37,7 +37,7 @@ function minted(token, alg, curl) {
 		copyButton(token, "token")),
 		el("p", { class: "hint" }, `Header, claims and signature (${alg}), parted by dots. Whoever holds it can use it until it expires.`),
 		el("div", { class: "row" },
-			action("Try it: GET /v1/whoami", async () => {
+			button("Try it: GET /v1/whoami", async () => {
 				const answer = await call("GET", "/v1/whoami",
 					{ token, publicKey: session.keys.public_key });
 
@@ -133,6 +133,7 @@ export default function view(root) {
 		session.token = token;
 		out.replaceChildren(minted(token, alg, curlLine(token)), card("What it says",
 			code(JSON.stringify(claims, null, 2), "Minted claims")));
+		reveal(out);
 		announce("The token is minted");
 	}, e.kind, e.user, el("div", { class: "pair" }, e.amount, e.unit),
 	el("details", {}, el("summary", {}, "Algorithm and more claims"),

@@ -31,8 +31,22 @@ export function toTop() {
 	document.querySelector("#view h1").focus();
 }
 
+// Brings an answer into a window that ends above it.
+export function reveal(answer) {
+	const still = matchMedia("(prefers-reduced-motion: reduce)").matches;
+
+	if (answer.getBoundingClientRect().top > innerHeight * 0.7)
+		answer.scrollIntoView({ behavior: still ? "auto" : "smooth" });
+}
+
+// Emptied first: the same words twice would be said once.
 export function announce(text) {
-	document.getElementById("announce").textContent = text;
+	const place = document.getElementById("announce");
+
+	place.textContent = "";
+	setTimeout(() => {
+		place.textContent = text;
+	}, 20);
 }
 
 // -- time
@@ -77,8 +91,29 @@ export function clock(seconds) {
 
 // -- buttons
 
-export function button(text, onclick, kind = "") {
-	return el("button", { type: "button", class: kind, onclick }, text);
+// Its work may take a while, in which it can't be pressed again, and may
+// throw, which is shown beside it.
+export function button(text, work, kind = "", label = null) {
+	let fault = null;
+	const self = el("button", { type: "button", class: kind,
+		"aria-label": label, onclick: async () => {
+			if (self.getAttribute("aria-disabled") === "true")
+				return;
+			self.setAttribute("aria-disabled", "true");
+			fault?.remove();
+			try {
+				await work();
+			} catch (error) {
+				if (error.name === "AbortError")
+					return; // the view was left
+				fault = trouble(error);
+				self.after(fault);
+			} finally {
+				self.removeAttribute("aria-disabled");
+			}
+		} }, text);
+
+	return self;
 }
 
 export async function copy(text, from) {
@@ -102,22 +137,6 @@ export function copyButton(text, what, kind = "small copy") {
 		"aria-label": `Copy ${what}`,
 		onclick: () => copy(typeof text === "function" ? text() : text, self) },
 	kind === "" ? `Copy ${what}` : "Copy");
-
-	return self;
-}
-
-// A button that can't be pressed twice while its work is under way.
-export function action(text, work, kind = "") {
-	const self = button(text, async () => {
-		if (self.getAttribute("aria-disabled") === "true")
-			return;
-		self.setAttribute("aria-disabled", "true");
-		try {
-			await work();
-		} finally {
-			self.removeAttribute("aria-disabled");
-		}
-	}, kind);
 
 	return self;
 }

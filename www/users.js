@@ -2,7 +2,7 @@
 // what another has changed meanwhile.
 
 import { asApp, session } from "./client.js";
-import { action, announce, button, card, confirm, el, empty, field, form, note,
+import { announce, button, card, confirm, el, empty, field, form, note,
 	objectFault, pretty, refusal, submit, table, text, time } from "./ui.js";
 import { needKeys } from "./keys.js";
 
@@ -24,14 +24,14 @@ function conflict(place, user, area, take) {
 	place.append(note("warn", el("p", {}, el("strong", {},
 		"Someone has changed it since you read it. "),
 	"Nothing is overwritten. Look at theirs, then decide."),
-	el("div", { class: "row" }, action("Load theirs, drop mine", async () => {
+	el("div", { class: "row" }, button("Load theirs, drop mine", async () => {
 		const theirs = await read(user);
 
 		area.input.value = theirs.json;
 		take(theirs.etag);
 		place.replaceChildren(note("info", el("p", {}, "This is theirs.")));
 		area.input.focus();
-	}), action("Keep mine, save over theirs", async () => {
+	}), button("Keep mine, save over theirs", async () => {
 		take((await read(user)).etag);
 		place.replaceChildren(note("info", el("p", {}, "Save once more to overwrite.")));
 	}))));
@@ -52,7 +52,7 @@ function editor(user, doc, back) {
 			: "It does not exist yet. It is made only if nobody else makes it first.";
 	};
 	const problems = el("div", {});
-	const remove = action("Delete …", async () => {
+	const remove = button("Delete …", async () => {
 		if (!await confirm({ title: `Delete the document of ${user}?`,
 			text: "It can't be taken back.", verb: "Delete" }))
 			return;
@@ -129,9 +129,8 @@ export default async function view(root, { signal }) {
 			: card("Users", table("Users", ["User", "Changed", "Made", "Document"],
 				users.map((u) => [el("strong", { class: "wrap" }, u.user),
 					time(u.updated_at), time(u.created_at),
-					el("button", { type: "button", class: "small",
-						"aria-label": `Open ${u.user}`,
-						onclick: () => open(u.user) }, "Open")])), pager(next)),
+					button("Open", () => open(u.user), "small",
+						`Open ${u.user}`)])), pager(next)),
 		opener());
 		announce(`Page ${cursors.length}: ${users.length} users`);
 	}

@@ -15,10 +15,10 @@ const axe = readFileSync(
 export const url = process.env.CONSOLE_URL;
 export const registration = process.env.REGISTRATION;
 export const admin = process.env.ADMIN;
-export const width = Number(process.argv[2] ?? 1280);
+export const width = Number(process.argv[2]) || 1280;
 
 // One browser with one page, given to `story` and ended after it.
-export async function visit(options, story) {
+export async function visit({ at = url, args = [], ...options }, story) {
 	const profile = mkdtempSync(join(tmpdir(), "pc"));
 	const context = await chromium.launchPersistentContext(profile, {
 		executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
@@ -26,20 +26,21 @@ export async function visit(options, story) {
 		viewport: { width: 1280, height: 900 }, reducedMotion: "reduce",
 		args: ["--no-sandbox", "--headless", "--disable-gpu", "--disable-quic",
 			"--no-first-run", "--disable-background-networking",
-			"--disable-component-update", "--disable-sync"],
+			"--disable-component-update", "--disable-sync", ...args],
 		...options,
 	});
 
 	try {
 		context.setDefaultTimeout(PATIENCE);
-		await context.grantPermissions(
-			["clipboard-read", "clipboard-write"], { origin: new URL(url).origin });
+		if (at === url) // another place, by plain http, is given none
+			await context.grantPermissions(["clipboard-read", "clipboard-write"],
+				{ origin: new URL(url).origin });
 		const page = context.pages()[0] ?? await context.newPage();
 		const seen = watch(page);
 
-		await page.goto(options.url ?? url);
+		await page.goto(at);
 		await story(page, seen);
-		await keptNothing(page, context, seen);
+		await keptNothing(page, context, seen, new URL(at).origin);
 	} finally {
 		await context.close();
 		rmSync(profile, { recursive: true, force: true });
@@ -67,9 +68,7 @@ function watch(page) {
 
 // No request left the origin, no secret came into a URL or any storage, and
 // the page complained of nothing that was not expected.
-async function keptNothing(page, context, seen) {
-	const origin = new URL(url).origin;
-
+async function keptNothing(page, context, seen, origin) {
 	for (const one of seen.requests)
 		assert.equal(new URL(one).origin, origin, one);
 	for (const one of seen.urls)
@@ -78,8 +77,8 @@ async function keptNothing(page, context, seen) {
 	assert.deepEqual(await page.evaluate(async () => ({
 		local: localStorage.length, session: sessionStorage.length,
 		cookies: document.cookie, databases: (await indexedDB.databases()).length,
-		caches: (await caches.keys()).length,
-		workers: (await navigator.serviceWorker.getRegistrations()).length,
+		caches: (await globalThis.caches?.keys())?.length ?? 0,
+		workers: (await navigator.serviceWorker?.getRegistrations())?.length ?? 0,
 	})), { local: 0, session: 0, cookies: "", databases: 0, caches: 0, workers: 0 });
 	assert.deepEqual(await context.cookies(), []);
 	assert.deepEqual(seen.errors.filter((e) =>

@@ -66,10 +66,12 @@ def test_story(told, tale):
 
 
 def test_troubles(site):
-    """The database goes away, and a server without metrics or description."""
+    """The database goes away; a server without metrics or description; a page
+    that came by plain http."""
     with site.database_away():
         story(site, "troubles", "away")
     story(site, "troubles", "without")
+    story(site, "troubles", "plain")
 
 
 def test_weight():

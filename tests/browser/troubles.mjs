@@ -1,7 +1,8 @@
-// troubles.mjs away|without: the database is away; or a server that is older,
-// or gone altogether, answers the console.
+// troubles.mjs away|without|plain: the database is away; or a server that is
+// older, or gone altogether, answers the console; or it came by plain http.
 import assert from "node:assert/strict";
-import { alert, card, look, open, registration, settled, signIn, visit }
+import { alert, card, look, open, register, registration, settled, signIn, url,
+	visit }
 	from "./browser.mjs";
 
 async function away(page) {
@@ -39,8 +40,33 @@ async function without(page) {
 	assert.equal(await page.getByRole("alert").count(), 0);
 }
 
-await visit({}, async (page, seen) => {
+// No WebCrypto, no clipboard: what can't be done is said, the rest goes on.
+async function plain(page) {
+	assert.equal(await page.evaluate(() => isSecureContext), false);
+	await register(page, "By plain http");
+	await page.getByRole("button", { name: "Copy secret key" }).click();
+	await page.getByText("Select it and copy by hand").first().waitFor();
+	// Not kept: it can still be had, as long as the tab has it.
+	await open(page, "token");
+	await alert(page, "Open the console by https").waitFor();
+	await page.getByRole("button", { name: "Mint the token" }).click();
+	await page.locator(".result").getByText("Open the console by https").waitFor();
+	await open(page, "keys");
+	await page.getByRole("heading", { name: "By plain http is registered" }).waitFor();
+	await page.getByRole("button", { name: "I have kept it" }).click();
+	assert.equal(await page.locator(".once").count(), 0);
+	await look(page, "by plain http");
+}
+
+const stories = { away, without, plain };
+// A name that is no "this computer" to Chromium, and leads nowhere else.
+const name = new URL(url);
+
+name.hostname = "console.test";
+await visit(process.argv[2] === "plain" ? { at: name.href,
+	args: ["--host-resolver-rules=MAP console.test 127.0.0.1"] } : {},
+async (page, seen) => {
 	seen.expected.push(/ERR_FAILED/);
 	await settled(page);
-	await (process.argv[2] === "away" ? away : without)(page);
+	await stories[process.argv[2]](page);
 });
