@@ -47,8 +47,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness lint format deps-run deps-test \
-	install bundle clean
+	test-packages check-asan units bench bench-scale bench-freshness lint \
+	format deps-run deps-test deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -57,6 +57,8 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make bench      beside what others would use; BENCH_S=2 shortens it'
+	@echo 'make bench-scale  to a million apps, and with two nodes'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make lint       style and structure; format: apply the style'
@@ -90,7 +92,7 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
-deps-run deps-test:
+deps-run deps-test deps-bench:
 	@tools/deps $(@:deps-%=%)
 
 # A second make: what is asked of pkg-config is there only now.
@@ -106,6 +108,11 @@ test-long: deps-test
 
 test-unit test-http test-fronts test-packages: all
 	@tools/test short $(@:test-%=%)
+
+bench bench-scale: deps-bench
+	@$(MAKE) --no-print-directory all
+	@BUILD= POSTERN_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
+		tests/bench/$(if $(filter bench,$@),compare,scale).py
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
