@@ -2,15 +2,15 @@
 """make bench: Postern beside bare FastCGI programs and what people would use
 instead, in interleaved rounds. BENCH_S: seconds that each is asked in a round
 (10), BENCH_ROUNDS: rounds (5). Prints the table; a run of 5 rounds with 5 s or
-more each writes docs/performance.md and docs/performance.svg, a shorter one
-the same into BUILD/bench."""
+more each, on a machine that was left to it, writes docs/performance.md and
+docs/performance.svg, another the same into BUILD/bench."""
 import dataclasses
 import os
 import time
 
 import plot
-from rig import (binary, load, machine, median, must_succeed, put_block, table,
-                 whole_run)  # first: it says where harness is
+from rig import (binary, directory, load, machine, median, must_succeed,
+                 put_block, quiet_load, table)  # first: it says where harness is
 from candidates import APPS, ROTATION, Candidates
 from harness import Postgres, Scratch
 
@@ -72,11 +72,11 @@ def one_round(candidates, number, pg):
         c = candidates.list[(start + i) % n]
         # Awake, its keys at hand, and at first what it compiles compiled.
         load(c.port, c.requests, 1 if number else 3, [])
-        r = load(c.port, c.requests, SECONDS, [*c.roots, pg.process.pid],
-                 CONNECTIONS)
+        r = quiet_load(c.port, c.requests, SECONDS,
+                       [*c.roots, pg.process.pid], CONNECTIONS)
         results[c.name] = must_succeed(c.name, r)
         print(f"  {c.name:32}{r.rate:9,.0f}/s {r.cpu:7.1f} µs"
-              f"  p50 {r.p50:6.2f}  p99 {r.p99:6.2f} ms", flush=True)
+              f"  p50 {r.p50:6.2f}  p99 {r.p99:6.2f} ms  others {r.noise:.1%}", flush=True)
         candidates.trim_logs()
     return results
 
@@ -128,7 +128,8 @@ def main():
         try:
             with Candidates(pg) as candidates:
                 candidates.check()
-                print("each refuses forged tokens and takes good ones")
+                print("each refuses forged tokens and takes good ones",
+                      flush=True)
                 order = [c.name for c in candidates.list]
                 runs = []
                 for i in range(ROUNDS):
@@ -141,7 +142,8 @@ def main():
         scratch.remove()
     report = text(runs, order)
     print(report)
-    out = whole_run(SECONDS, ROUNDS)
+    out = directory(SECONDS >= 5 and ROUNDS >= 5,
+                    [r.noise for run in runs for r in run.values()])
     put_block(out / "performance.md", "make bench", report, "Performance")
     found = {r[0]: r for r in rows(runs)}
     (out / "performance.svg").write_text(plot.bars(

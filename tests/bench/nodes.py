@@ -30,6 +30,7 @@ defaults
 	default-server check inter 200ms fall 2 rise 1
 frontend all
 	bind 127.0.0.1:{port}
+	http-request disable-l7-retry if !METH_GET
 	default_backend posterns
 backend posterns
 {servers}
@@ -141,9 +142,10 @@ def report(world, seconds, measured):
                  rows) + f"""
 
 Each of {TRIES} apps was registered on one node, used at once on the other and \
-deleted on the first; the time is until the other refuses. When one node was \
-killed under load, {lost.failed} of {lost.requests:,} requests failed: those \
-that it had in hand. Both nodes, the balancer and the load share the cores of \
+deleted on the first; the time is until the other refuses. When the web \
+server of one node was killed under load, {lost.failed} of \
+{lost.requests:,} requests failed: haproxy asks the other node for a GET that \
+got no answer (`retry-on`), and takes the dead one out by `/readyz`. Both nodes, the balancer and the load share the cores of \
 this one machine, so the table shows that it works and what a balancer costs, \
 not that two machines serve more."""
 

@@ -12,6 +12,7 @@ import shutil
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "fronts")]
@@ -23,6 +24,7 @@ from harness import BUILD, REPO, App, gcm_seal  # noqa: E402
 TICK = os.sysconf("SC_CLK_TCK")
 PROCESSORS = os.cpu_count()
 HOUR = 3600
+QUIET, TRIES = 0.05, 3
 
 
 # -- the machine
@@ -56,9 +58,9 @@ def processes():
     return found
 
 
-def tree(roots):
-    """The processes below these, themselves included."""
-    table = processes()
+def tree(roots, table):
+    """CPU ticks of the processes below these, themselves included: a child's
+    go over to its parent when it is waited for."""
     children = collections.defaultdict(list)
     for pid, (parent, _) in table.items():
         children[parent].append(pid)
@@ -68,13 +70,23 @@ def tree(roots):
         if pid in table and pid not in found:
             found.add(pid)
             queue += children[pid]
-    return {pid: table[pid][1] for pid in found}
+    return sum(table[pid][1] for pid in found)
 
 
-def cpu_seconds(roots):
-    """User and system time that these process trees have used: a child's
-    goes over to its parent when it is waited for."""
-    return sum(tree(roots).values()) / TICK
+@dataclasses.dataclass
+class Used:
+    """Seconds of CPU time so far."""
+    served: float  # by the process trees that are measured
+    others: float  # by all that this run did not start, the host included
+
+    @classmethod
+    def now(cls, roots):
+        table = processes()
+        everything = sum(ticks for _, ticks in table.values())
+        with open("/proc/stat") as f:
+            stolen = int(f.readline().split()[8])
+        return cls(tree(roots, table) / TICK, (
+            everything - tree([os.getpid()], table) + stolen) / TICK)
 
 
 def private_bytes(pid):
@@ -139,25 +151,41 @@ class Result:
     p99: float
     cpu: float   # µs a request, of the processes that were named
     failed: int  # answers that are no success, and broken connections
+    noise: float  # share of the processors that others had meanwhile
 
 
 def load(port, requests, seconds, roots, connections=64):
     """wrk with the requests of a file, in turn, for that many seconds."""
     threads = min(2, connections)
-    before = cpu_seconds(roots)
+    before, begun = Used.now(roots), time.monotonic()
     r = subprocess.run(
         ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s",
          "--timeout", "10s", "-s", str(HERE / "load.lua"),
          f"http://127.0.0.1:{port}/", "--", str(requests)],
         capture_output=True, text=True, timeout=seconds + 60, check=True)
-    used = cpu_seconds(roots) - before
+    after, took = Used.now(roots), time.monotonic() - begun
     found = json.loads(r.stdout.splitlines()[-1])
     n = found["requests"]
     if n == 0:
         raise SystemExit(f"no answer on port {port}: {r.stdout}")
     return Result(n, n / found["us"] * 1e6, found["p50"] / 1000,
-                  found["p99"] / 1000, used / n * 1e6,
-                  found["status"] + found["broken"] + found["timeout"])
+                  found["p99"] / 1000,
+                  (after.served - before.served) / n * 1e6,
+                  found["status"] + found["broken"] + found["timeout"],
+                  (after.others - before.others) / took / PROCESSORS)
+
+
+def quiet_load(port, requests, seconds, roots, connections=64):
+    """load, again when others took more of the machine than QUIET allows:
+    the least disturbed of TRIES."""
+    best = None
+    for _ in range(TRIES):
+        r = load(port, requests, seconds, roots, connections)
+        if best is None or r.noise < best.noise:
+            best = r
+        if best.noise <= QUIET:
+            break
+    return best
 
 
 def must_succeed(name, result):
@@ -214,8 +242,16 @@ def put_block(path, name, text, title):
     path.write_text(block)
 
 
-def whole_run(seconds, rounds):
-    """A run whose figures may stand in the documents; the directory."""
-    if seconds >= 5 and rounds >= 5:
+def directory(long_enough, noises):
+    """Where the figures may go: only those of a whole run on a machine that
+    was left to it stand in the documents."""
+    noise = median(noises)
+    print(f"others had {noise:.1%} of the machine (median);"
+          f" {max(noises):.1%} at most")
+    if not long_enough:
+        print("too short a run for the documents")
+    elif noise > QUIET:
+        print(f"too much for the documents: {QUIET:.0%} is the limit")
+    else:
         return REPO / "docs"
     return BUILD / "bench"
