@@ -43,7 +43,7 @@ SERVER_O := $(call objects,$(SERVER))
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \

@@ -3,14 +3,15 @@ from xml.sax.saxutils import escape
 
 ROW, BAR, LABEL, WIDTH, GAP, TOP = 26, 16, 250, 230, 70, 46
 STYLE = """\
-text { font: 13px sans-serif; fill: #24292f }
+text { font: 13px sans-serif; fill: #24292f; stroke: #ffffff;
+	stroke-width: 3px; paint-order: stroke }
 .head { font-weight: bold }
 .bar { fill: #8c959f }
 .ours { fill: #0969da }
 .line { stroke: #cf222e; stroke-dasharray: 4 3 }
 rect.page { fill: #ffffff }
 @media (prefers-color-scheme: dark) {
-	text { fill: #e6edf3 }
+	text { fill: #e6edf3; stroke: #0d1117 }
 	.bar { fill: #6e7681 }
 	.ours { fill: #4493f8 }
 	rect.page { fill: #0d1117 }
