@@ -28,7 +28,8 @@ def expected(prefix):
         files[f"{doc}/{name}"] = 0o644
     for name in names("www/*") + names("sql/*.sql"):
         files[f"{share}/{name}"] = 0o644
-    for name in names("contrib/*.md") + names("contrib/*/*"):
+    for name in names("contrib/*.md") + names("contrib/*/*") \
+            + names("docs/*"):
         if name.parts[1] not in ("systemd", "bundle"):
             files[f"{doc}/{name}"] = 0o644
     return files
