@@ -20,14 +20,13 @@ static const char answer[] =
     "X-Request-Id: 0123456789abcdef0123456789abcdef\r\n"
     "Content-Type: application/json\r\n"
     "Cache-Control: private, no-cache\r\n"
-    "Content-Length: 315\r\n"
+    "Content-Length: 285\r\n"
     "\r\n"
     "{\"app\":{\"id\":1,\"name\":\"An app\",\"public_key\":\"0123456789abcdef"
     "0123456789abcdef0123456789abcdef0123456789abcdef\",\"created_at\":\""
     "2026-01-01T00:00:00.000000Z\",\"updated_at\":\"2026-01-01T00:00:00."
-    "000000Z\"},\"claims\":{\"sub\":\"user-000001\",\"iat\":1790000000,\"exp\""
-    ":1790086400,\"scope\":\"read write\",\"jti\":\"0123456789abcdef\"}}     "
-    "\n";
+    "000000Z\"},\"claims\":{\"sub\":\"user-000001\",\"iat\":1790000000,"
+    "\"scope\":\"read write\",\"exp\":1790086400}}\n";
 
 static void
 serve(int sock, int early)
@@ -58,8 +57,7 @@ main(int argc, char **argv)
 		return 2;
 	early = argc > 3 && strcmp(argv[3], "early") == 0;
 	n = atoi(argv[2]);
-	if (FCGX_Init() != 0 ||
-	    (sock = FCGX_OpenSocket(argv[1], 1024)) < 0 ||
+	if (FCGX_Init() != 0 || (sock = FCGX_OpenSocket(argv[1], 1024)) < 0 ||
 	    chmod(argv[1], 0777) != 0)
 		return 1;
 	for (i = 0; i < n; i++)
