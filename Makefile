@@ -51,14 +51,14 @@ SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/*.md \
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/* \
 	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-browser test-packages test-people check-asan units \
-	bench-freshness bench-micro lint format deps-run deps-test install \
-	bundle clean
+	test-browser test-packages test-people check-asan units bench \
+	bench-scale bench-freshness bench-micro lint format deps-run \
+	deps-test deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -67,6 +67,8 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make bench      beside what others would use; BENCH_S=2 shortens it'
+	@echo 'make bench-scale  to a million apps, and with two nodes'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
@@ -113,7 +115,7 @@ $(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
 		$(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
 
-deps-run deps-test:
+deps-run deps-test deps-bench:
 	@tools/deps $(@:deps-%=%)
 
 # A second make: what is asked of pkg-config is there only now.
@@ -129,6 +131,11 @@ test-long: deps-test
 
 test-unit test-http test-fronts test-browser test-packages test-people: all
 	@tools/test short $(@:test-%=%)
+
+bench bench-scale: deps-bench
+	@$(MAKE) --no-print-directory all
+	@BUILD= POSTERN_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
+		tests/bench/$(if $(filter bench,$@),compare,scale).py
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py

@@ -30,7 +30,7 @@ def expected(prefix):
         files[f"{doc}/{name}"] = 0o644
     for name in names("www/*") + names("sql/*.sql"):
         files[f"{share}/{name}"] = 0o644
-    for name in (names("docs/*.md") + names("examples/*.md") +
+    for name in (names("docs/*") + names("examples/*.md") +
                  names("examples/*/*")):
         files[f"{doc}/{name}"] = 0o644
     for name in names("contrib/*.md") + names("contrib/*/*"):
