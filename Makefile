@@ -90,6 +90,15 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
+# Drivers of the tests, under the layers that they ask.
+$(BUILD)/vectors/%: tests/vectors/%.c $(SHARED_O)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
+		$(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
+vectors: $(BUILD)/vectors/driver
+
 deps-run deps-test:
 	@tools/deps $(@:deps-%=%)
 
@@ -117,7 +126,8 @@ lint:
 	@tools/lint
 
 format:
-	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
+	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
+		tests/vectors/*.c)
 
 # Examples and units name the paths of this installation.
 install: all
