@@ -47,7 +47,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness lint format deps-run deps-test \
+	test-packages test-trust check-asan units vectors fuzz fuzz-coverage \
+	fuzzers bench-freshness lint format deps-run deps-test \
 	install bundle clean
 .DELETE_ON_ERROR:
 
@@ -59,6 +60,7 @@ help:
 	@echo 'make test       all tests in their short form; test-long: long'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make test-fronts  behind each web server, with a table'
+	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
@@ -99,6 +101,21 @@ $(BUILD)/vectors/%: tests/vectors/%.c $(SHARED_O)
 
 vectors: $(BUILD)/vectors/driver
 
+# Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
+	$(wildcard tests/fuzz/*.c)))
+$(BUILD)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/oracle.o \
+		$(SHARED_O) $(SERVER_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %/main.o,$^) \
+		$(PKG_LIBS) -ljansson -lm
+.PRECIOUS: $(BUILD)/fuzz/%.o
+fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
+
 deps-run deps-test:
 	@tools/deps $(@:deps-%=%)
 
@@ -113,8 +130,14 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-packages: all
+test-unit test-http test-fronts test-packages test-trust: all
 	@tools/test short $(@:test-%=%)
+
+fuzz: deps-test
+	@tools/fuzz long
+
+fuzz-coverage: deps-test
+	@tools/fuzz coverage
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
@@ -127,7 +150,7 @@ lint:
 
 format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
-		tests/vectors/*.c)
+		tests/vectors/*.c tests/fuzz/*.[ch])
 
 # Examples and units name the paths of this installation.
 install: all
@@ -154,6 +177,6 @@ bundle:
 	@tools/bundle $(BUILD) $(VERSION)
 
 clean:
-	rm -rf build build-asan build-lint
+	rm -rf build build-asan build-lint build-fuzz build-cov
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*.d)
