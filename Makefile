@@ -56,9 +56,10 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-browser test-packages test-people check-asan units bench \
-	bench-scale bench-freshness bench-micro lint format deps-run \
-	deps-test deps-bench install bundle clean
+	test-browser test-packages test-people test-trust check-asan units \
+	vectors fuzz fuzz-coverage fuzzers bench bench-scale \
+	bench-freshness bench-micro lint format deps-run deps-test \
+	deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -72,6 +73,7 @@ help:
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
+	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
@@ -110,10 +112,34 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
+# Drivers of the tests, under the layers that they ask.
+$(BUILD)/vectors/%: tests/vectors/%.c $(SHARED_O)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP \
+		$(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
 $(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
 	@echo "  LD    $@"
-	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
-		$(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP \
+		$(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
+vectors: $(BUILD)/vectors/driver
+
+# Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
+	$(wildcard tests/fuzz/*.c)))
+$(BUILD)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/oracle.o \
+		$(SHARED_O) $(SERVER_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %/main.o,$^) \
+		$(PKG_LIBS) -ljansson -lm
+.PRECIOUS: $(BUILD)/fuzz/%.o
+fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
 
 deps-run deps-test deps-bench:
 	@tools/deps $(@:deps-%=%)
@@ -129,13 +155,19 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-browser test-packages test-people: all
+test-unit test-http test-fronts test-browser test-packages test-people test-trust: all
 	@tools/test short $(@:test-%=%)
 
 bench bench-scale: deps-bench
 	@$(MAKE) --no-print-directory all
 	@BUILD= POSTERN_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
 		tests/bench/$(if $(filter bench,$@),compare,scale).py
+
+fuzz: deps-test
+	@tools/fuzz long
+
+fuzz-coverage: deps-test
+	@tools/fuzz coverage
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
@@ -151,7 +183,7 @@ lint:
 
 format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
-		tests/timing/*.c)
+		tests/timing/*.c tests/vectors/*.c tests/fuzz/*.[ch])
 
 # Examples and units name the paths of this installation.
 install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
@@ -180,6 +212,6 @@ bundle:
 	@tools/bundle $(BUILD) $(VERSION)
 
 clean:
-	rm -rf build build-asan build-lint
+	rm -rf build build-asan build-lint build-fuzz build-cov
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*.d)
