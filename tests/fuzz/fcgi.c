@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 enum {
@@ -221,6 +222,34 @@ take_record(const unsigned char *p, size_t left, bool padded, struct record *r)
 	return true;
 }
 
+/* Could libfcgi, wherever it is in the stream, read a length of this size? */
+static bool
+claims_anywhere(const struct buf *s)
+{
+	const unsigned char *p = (const unsigned char *)buf_str(s);
+	const unsigned char *at = p;
+	size_t len;
+
+	for (; p < (const unsigned char *)buf_str(s) + s->len; at = ++p)
+		if (*p >= 128 &&
+		    take_length(&at, (const unsigned char *)buf_str(s) + s->len,
+			&len) &&
+		    len > CLAIM_MAX)
+			return true;
+	return false;
+}
+
+/* Records that move libfcgi from where ours are: padding that it forgets, and
+ * management records that it doesn't know. */
+static bool
+is_odd(const struct record *r)
+{
+	const unsigned char *p = r->p;
+
+	return (p[6] > 0 && (p[1] == BEGIN || r->len == 0)) ||
+	       (p[2] == 0 && p[3] == 0 && p[1] != GET_VALUES);
+}
+
 /*
  * The two that libfcgi aborts on. Its params are the content of all PARAMS
  * records up to an empty one; other records between end them for it, and are
@@ -237,15 +266,16 @@ aborts(const struct buf *s, bool padded)
 
 	for (; !yes && take_record(p, left, padded, &r);
 	     p += r.skip, left -= r.skip) {
+		yes = is_odd(&r) && claims_anywhere(s);
 		if (p[1] == BEGIN || (p[1] == PARAMS && r.len == 0))
 			buf_reset(&params);
 		if (p[1] == PARAMS) {
 			buf_add(&params, p + HEAD, r.len);
-			yes = pairs_abort(&params);
+			yes = yes || pairs_abort(&params);
 		} else if (p[1] == GET_VALUES) {
 			buf_reset(&values);
 			buf_add(&values, p + HEAD, r.len);
-			yes = pairs_abort(&values);
+			yes = yes || pairs_abort(&values);
 		}
 	}
 	buf_free(&params);
@@ -352,12 +382,15 @@ static void
 exchange(const struct buf *stream)
 {
 	static unsigned char answers[1 << 20];
+	const struct timeval patience = { .tv_usec = 20000 };
 	size_t len = 0;
 	ssize_t n;
 	int fd[2], size = sizeof answers;
 
 	FUZZ_MUST(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fd) == 0);
 	setsockopt(fd[0], SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
+	/* Nobody reads before the end; the watchdog's part in the server. */
+	setsockopt(fd[1], SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
 	FUZZ_MUST(
 	    write(fd[0], buf_str(stream), stream->len) == (ssize_t)stream->len);
 	shutdown(fd[0], SHUT_WR);
