@@ -11,8 +11,9 @@ import shutil
 import subprocess
 import time
 
+# First: it says where the others are.
 from rig import (HERE, HOUR, PROCESSORS, build_program, http_request,
-                 insert_apps, install, new_apps, write_requests)  # first: it says where harness is
+                 insert_apps, install, new_apps, write_requests)
 from harness import (Http, Stack, can_connect, demoted, free_port, gcm_seal,
                      raw_token, stop, wait_until)
 from psycopg2.extras import execute_values

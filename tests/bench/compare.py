@@ -10,9 +10,10 @@ import os
 import re
 import time
 
+# First: it says where the others are.
+from rig import (WHOLE, binary, directory, load, machine, median, must_succeed,
+                 put_block, quiet_load, table)
 import plot
-from rig import (binary, directory, load, machine, median, must_succeed,
-                 put_block, quiet_load, table)  # first: it says where harness is
 from candidates import APPS, ROTATION, Candidates
 from harness import Postgres, Scratch
 
@@ -79,7 +80,8 @@ def one_round(candidates, number, pg):
                        [*c.roots, pg.process.pid], CONNECTIONS)
         results[c.name] = must_succeed(c.name, r)
         print(f"  {c.name:32}{r.rate:9,.0f}/s {r.cpu:7.1f} µs"
-              f"  p50 {r.p50:6.2f}  p99 {r.p99:6.2f} ms  others {r.noise:.1%}", flush=True)
+              f"  p50 {r.p50:6.2f}  p99 {r.p99:6.2f} ms"
+              f"  others {r.noise:.1%}", flush=True)
         candidates.trim_logs()
     return results
 
@@ -148,7 +150,7 @@ def main():
         scratch.remove()
     report = text(runs, order)
     print(report)
-    out = directory(SECONDS >= 5 and ROUNDS >= 5 and not ONLY,
+    out = directory(SECONDS >= WHOLE and ROUNDS >= 5 and not ONLY,
                     [r.noise for run in runs for r in run.values()])
     put_block(out / "performance.md", "make bench", report, "Performance")
     found = {r[0]: r for r in rows(runs)}

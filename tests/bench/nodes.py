@@ -121,7 +121,7 @@ def node_lost(pair, requests, seconds):
 
 def report(world, seconds, measured):
     requests = world.requests("warm", world.some())
-    rows, fresh = [], []
+    rows = []
     with world.stack() as s:
         r = measured(world, s, requests)
     rows.append(["one node, no balancer", f"{r.rate:,.0f}", f"{r.p50:.2f}",

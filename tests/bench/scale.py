@@ -12,10 +12,10 @@ import re
 import subprocess
 import time
 
-from rig import (HOUR, Used, binary, directory, http_request, insert_apps,
-                 load, machine, median, must_succeed, new_apps, private_bytes,
-                 put_block, quiet_load, table,
-                 write_requests)  # first: it says where harness is
+# First: it says where the others are.
+from rig import (HOUR, WHOLE, Used, binary, directory, http_request,
+                 insert_apps, load, machine, median, must_succeed, new_apps,
+                 private_bytes, put_block, quiet_load, table, write_requests)
 from fleet import Client
 from harness import (REGISTRATION, FastCGI, Postgres, Scratch, Stack, demoted,
                      stop, wait_until)
@@ -123,7 +123,7 @@ def ask(stack, app, token):
 
 
 def count(world, apps, **env):
-    """Instructions of one process that serves these, start and end included."""
+    """Instructions of one process that serves these, with start and end."""
     stack = world.stack("idle", 0, **env)
     out = stack.dir / "callgrind.out"
     process = subprocess.Popen(
@@ -170,7 +170,8 @@ def by_apps(world):
         counts[size] = instructions_row(world)
         bytes_, = world.home.sql(
             "SELECT pg_total_relation_size('apps') / 2.0 ^ 20")[0]
-        rows.append([f"{size:,}", f"{bytes_:,.1f}", *(f"{n:,.0f}" for n in counts[size]),
+        rows.append([f"{size:,}", f"{bytes_:,.1f}",
+                     *(f"{n:,.0f}" for n in counts[size]),
                      *figures(at_hand)[::3], *figures(beyond)[::3]])
         print("  apps:", *rows[-1], flush=True)
     least, most = counts[SIZES[0]], counts[SIZES[-1]]
@@ -350,7 +351,7 @@ def main():
     finally:
         scratch.remove()
     print(text)
-    out = directory(SECONDS >= 5 and MOST >= 1000000, noises)
+    out = directory(SECONDS >= WHOLE and MOST >= 1000000, noises)
     put_block(out / "scaling.md", "make bench-scale", text, "Scaling")
     print(f"written: {out}/scaling.md")
 
