@@ -85,12 +85,26 @@ def test_settings(path):
         "POSTERN_CONFIG", "POSTERN_",
         # A client's own, which the server ignores.
         "POSTERN_URL", "POSTERN_PUBLIC_KEY", "POSTERN_SECRET_KEY"}
+    known |= set(re.findall(r'os\.environ\.get\("(POSTERN_[A-Z_]+)"', source(
+        "tests/vectors/*.py")))
     # Of an authorizer's answer.
     known |= {f"POSTERN_{w}" for w in re.findall(
         r'Variable-POSTERN_([A-Z_]+)', source("src/api/gate.c"))}
     known |= set(re.findall(r"POSTERN_[A-Z_]+", source("contrib/*/*")))
     used = set(re.findall(r"\bPOSTERN_[A-Z_]*", path.read_text()))
     assert used <= known, used - known
+
+
+def test_metrics_and_reasons():
+    """Those that the operator is told to watch."""
+    text = (REPO / "docs/operating.md").read_text()
+    code = source("src/base/metrics.c", "src/api/metrics.c")
+    named = re.findall(r"`(postern_[a-z_]+)`", text)
+    reasons = re.findall(r"`(\w+)`", re.search(
+        r"by reason: many (.*?) \|", text).group(1))
+    assert named and reasons
+    for name in named + reasons:
+        assert f'"{name}' in code, name
 
 
 def test_problem_codes():

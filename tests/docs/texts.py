@@ -3,7 +3,7 @@ import re
 
 from harness import REPO
 
-DOCUMENTS = [REPO / "README.md", REPO / "CHANGES.md",
+DOCUMENTS = [*sorted(REPO.glob("*.md")),
              *sorted(REPO.glob("docs/*.md")),
              *sorted(REPO.glob("examples/*.md")),
              *sorted(REPO.glob("contrib/*.md"))]
