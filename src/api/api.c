@@ -368,8 +368,7 @@ account(const struct call *c, enum problem p)
 	    LOG_S("method", c->req->method_name), LOG_S("route", route),
 	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
 	    LOG_S("reason", reason), LOG_S("remote", remote(c, client)),
-	    LOG_N("us", us),
-	    { c->who.cause != NULL ? "cause" : NULL, c->who.cause, 0 });
+	    LOG_N("us", us), LOG_LAST("cause", c->who.cause));
 	metrics_request(
 	    api_metrics_route(
 		r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate),

@@ -281,17 +281,14 @@ static void
 log_state(const struct sandbox *s, bool wanted, enum log_level level)
 {
 	bool whole = s->no_new_privs && s->seccomp && s->landlock > 0;
-	const struct log_field fields[] = {
-		LOG_S("no_new_privs", s->no_new_privs ? "on" : "off"),
-		LOG_S("seccomp", s->seccomp ? "on" : "off"),
-		LOG_N("landlock", s->landlock),
-		LOG_S("hint", whole    ? ""
-			      : wanted ? "the kernel has not got all of it"
-				       : "POSTERN_SANDBOX is off"),
-		{ NULL, NULL, 0 },
-	};
+	const char *hint = whole    ? NULL
+			   : wanted ? "the kernel has not got all of it"
+				    : "POSTERN_SANDBOX is off";
 
-	log_fields(wanted && !whole ? LOG_LVL_WARN : level, "sandbox", fields);
+	LOG_AT(wanted && !whole ? LOG_LVL_WARN : level, "sandbox",
+	    LOG_S("no_new_privs", s->no_new_privs ? "on" : "off"),
+	    LOG_S("seccomp", s->seccomp ? "on" : "off"),
+	    LOG_N("landlock", s->landlock), LOG_LAST("hint", hint));
 }
 
 void

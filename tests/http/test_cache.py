@@ -105,7 +105,7 @@ def test_an_app_comes_while_its_key_is_unknown(proxied):
     proxied.proxy.wait_kinds("CZ")
     proxied.insert([app])
     proxied.proxy.wait_kinds("CZA")
-    proxied.proxy.release("A2TCZ")
+    proxied.proxy.release("A2TDCZ")
     assert proxied[0].receive().status == 200
     assert proxied[0].status(app) == 200
 
