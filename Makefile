@@ -16,14 +16,19 @@ VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
 PACKAGES := fcgi libpq libcrypto json-c libjwt
 Q := $(if $(V),,@)
 
+# The same sources make the same programs, wherever they are built: no paths of
+# this machine, nothing by the order of a directory.
+SAME := -ffile-prefix-map=$(CURDIR)=.
 # Hidden symbols: json-c's and libjwt's JSON library look names up in the
 # program before themselves.
 CFLAGS_ALL := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes \
 	-Wmissing-prototypes -Wcast-qual -Wwrite-strings -Wformat=2 -Wvla \
-	-Wundef -fstack-protector-strong -fPIE -fvisibility=hidden \
+	-Wundef -fstack-protector-strong -fstack-clash-protection \
+	-fPIE -fvisibility=hidden $(SAME) \
 	-D_GNU_SOURCE -DPOSTERN_VERSION='"$(VERSION)"' -Iinclude \
 	$(if $(WERROR),-Werror)
-LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now -Wl,--as-needed
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now,-z,noexecstack -Wl,--as-needed \
+	-Wl,--build-id=sha1
 ifdef SANITIZE
 CFLAGS_ALL += -fsanitize=$(SANITIZE) -fno-sanitize-recover=all \
 	-fno-omit-frame-pointer
@@ -35,9 +40,10 @@ endif
 PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
 PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
 
-SHARED := $(wildcard src/base/*.c src/data/*.c src/http/*.c src/auth/*.c)
-SERVER := $(wildcard src/api/*.c src/serve/*.c)
-TOOL := $(wildcard src/cli/*.c)
+SHARED := $(sort $(wildcard src/base/*.c src/data/*.c src/http/*.c \
+	src/auth/*.c))
+SERVER := $(sort $(wildcard src/api/*.c src/serve/*.c))
+TOOL := $(sort $(wildcard src/cli/*.c))
 UNITS := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(wildcard tests/unit/*.c))
 objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
@@ -45,12 +51,15 @@ SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/*))
+	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/* \
+	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-packages check-asan units bench-freshness bench-micro lint \
-	format deps-run deps-test install bundle clean
+	test-browser test-packages test-people test-trust check-asan units \
+	vectors fuzz fuzz-coverage fuzzers bench bench-scale \
+	bench-freshness bench-micro lint format deps-run deps-test \
+	deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -59,9 +68,12 @@ help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
 	@echo 'make test       all tests in their short form; test-long: long'
+	@echo 'make bench      beside what others would use; BENCH_S=2 shortens it'
+	@echo 'make bench-scale  to a million apps, and with two nodes'
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
+	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
@@ -100,12 +112,41 @@ $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 
 units: $(UNITS)
 
-deps-run deps-test:
+# Drivers of the tests, under the layers that they ask.
+$(BUILD)/vectors/%: tests/vectors/%.c $(SHARED_O)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP \
+		$(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
+$(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP \
+		$(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %.h,$^) $(PKG_LIBS)
+
+vectors: $(BUILD)/vectors/driver
+
+# Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
+FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
+	$(wildcard tests/fuzz/*.c)))
+$(BUILD)/fuzz/%.o: tests/fuzz/%.c
+	@mkdir -p $(@D)
+	@echo "  CC    $<"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+$(BUILD)/fuzz/%: $(BUILD)/fuzz/%.o $(BUILD)/fuzz/fuzz.o $(BUILD)/fuzz/oracle.o \
+		$(SHARED_O) $(SERVER_O)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $(filter-out %/main.o,$^) \
+		$(PKG_LIBS) -ljansson -lm
+.PRECIOUS: $(BUILD)/fuzz/%.o
+fuzzers: $(addprefix $(BUILD)/fuzz/,$(FUZZERS))
+
+deps-run deps-test deps-bench:
 	@tools/deps $(@:deps-%=%)
 
 # A second make: what is asked of pkg-config is there only now.
 run: deps-run
-	@$(MAKE) --no-print-directory all
+	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@exec env BUILD=$(BUILD) tools/run
 
 test: deps-test
@@ -114,8 +155,19 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-packages: all
+test-unit test-http test-fronts test-browser test-packages test-people test-trust: all
 	@tools/test short $(@:test-%=%)
+
+bench bench-scale: deps-bench
+	@$(MAKE) --no-print-directory all
+	@BUILD= POSTERN_BUILD=$(BUILD) PYTHONDONTWRITEBYTECODE=1 $(PYTHON) \
+		tests/bench/$(if $(filter bench,$@),compare,scale).py
+
+fuzz: deps-test
+	@tools/fuzz long
+
+fuzz-coverage: deps-test
+	@tools/fuzz coverage
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
@@ -130,7 +182,8 @@ lint:
 	@tools/lint
 
 format:
-	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c)
+	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
+		tests/timing/*.c tests/vectors/*.c tests/fuzz/*.[ch])
 
 # Examples and units name the paths of this installation.
 install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
@@ -143,7 +196,7 @@ install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh
 	install -m 644 $(BUILD)/completion.zsh $(DESTDIR)$(ZSHDIR)/_postern
 	install -m 644 $(wildcard www/*) $(DESTDIR)$(SHARE)/www/
 	install -m 644 $(wildcard sql/*.sql) $(DESTDIR)$(SHARE)/sql/
-	install -m 644 README.md CHANGES.md LICENSE $(DESTDIR)$(DOC)/
+	install -m 644 README.md CHANGES.md SECURITY.md LICENSE $(DESTDIR)$(DOC)/
 	install -m 644 man/postern.1 $(DESTDIR)$(MAN)/man1/
 	install -m 644 man/postern.conf.5 $(DESTDIR)$(MAN)/man5/
 	install -m 644 man/postern.fcgi.8 $(DESTDIR)$(MAN)/man8/
@@ -159,6 +212,6 @@ bundle:
 	@tools/bundle $(BUILD) $(VERSION)
 
 clean:
-	rm -rf build build-asan build-lint
+	rm -rf build build-asan build-lint build-fuzz build-cov
 
 -include $(wildcard $(BUILD)/*/*.d $(BUILD)/*.d)

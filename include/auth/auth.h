@@ -35,14 +35,16 @@ struct identity {
 	const char *actor_kind; /* "app", "user", "admin", "registration",
 				   "metrics", "invite", "open" */
 	int64_t invite_id;
-	const char *reason; /* of a refusal, for the log only */
+	const char *reason;  /* of a refusal, for the log only */
+	const char *cause;   /* what a 429 would have been refused for */
+	int64_t retry_after; /* of a 429, in seconds */
 };
 void identity_init(struct identity *id); /* nobody */
 void identity_clear(struct identity *id);
 
 /*
  * Decide need for this request. user is the decoded {user}, NULL if the route
- * has none. P_NONE with *id filled as far as need asks; 401, 403 or 503
+ * has none. P_NONE with *id filled as far as need asks; 401, 403, 429 or 503
  * otherwise, id->reason saying why for the operator's log.
  */
 enum problem auth_decide(struct auth *au, enum need need,

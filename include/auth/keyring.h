@@ -12,7 +12,10 @@
  */
 struct keyring;
 
-struct keyring *keyring_new(const struct config *cfg, struct db *db);
+/* decoy is the caller's: a sealed app that is opened in place of one that is
+ * not there. */
+struct keyring *keyring_new(
+    const struct config *cfg, struct db *db, const struct app *decoy);
 void keyring_free(struct keyring *kr);
 
 /*

@@ -40,6 +40,14 @@ bool token_split(
 bool token_mac_ok(
     const struct token_parts *t, const struct secret *key) MUST_CHECK;
 
+/*
+ * The rest of the JWS layer (RFC 7515 section 5.2) for a token whose MAC is
+ * good: the header is judged by the settings' algorithms, and the payload's
+ * bytes, whatever they are, are appended. Else the 401 that names the fault.
+ */
+enum problem token_payload(const struct token_parts *t,
+    const struct config *cfg, struct buf *payload) MUST_CHECK;
+
 /* What a good token says. */
 struct token_claims {
 	struct buf payload; /* the payload's JSON, as signed */

@@ -1,10 +1,12 @@
 #ifndef POSTERN_BASE_CONFIG_H
 #define POSTERN_BASE_CONFIG_H
 
+#include "base/address.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/seal.h"
 #include "base/secret.h"
+#include "base/throttle.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,7 +35,10 @@ struct config {
 	int64_t jwt_max_age;        /* s, 0 = no limit */
 	bool jwt_require_exp;
 	bool jwt_single_use;
-	int64_t key_bytes;   /* 16..64, for new keys */
+	int64_t key_bytes; /* 16..64, for new keys */
+	struct throttle_rate limit_app;
+	struct throttle_rate limit_failures;
+	struct throttle_rate limit_registrations;
 	char *listen;        /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
 	int64_t socket_mode; /* of a unix: socket, octal setting, 0660 */
 	enum log_format log_format;
@@ -49,7 +54,9 @@ struct config {
 	enum registration registration;
 	struct secret registration_token; /* empty: none */
 	int64_t request_timeout;          /* s, the whole request */
-	int64_t workers;                  /* -1 = by the kind of socket */
+	bool sandbox;
+	struct address_list trusted_proxies;
+	int64_t workers; /* -1 = by the kind of socket */
 };
 
 /*

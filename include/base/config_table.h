@@ -16,6 +16,8 @@ enum setting_type {
 	SETTING_ENUM, /* the index of the word, as unsigned */
 	SETTING_BOOL, /* the second of two words is true */
 	SETTING_ALGORITHMS,
+	SETTING_RATE,      /* "N/seconds", or 0 */
+	SETTING_ADDRESSES, /* of proxies: addresses and networks */
 	SETTING_STRING,
 	SETTING_SECRET,
 	SETTING_MASTER_KEY,
@@ -36,7 +38,7 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 30 };
+enum { SETTINGS = 35 };
 
 /* The setting of index i < SETTINGS, in the order of their names. */
 const struct setting *setting_at(size_t i);

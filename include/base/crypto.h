@@ -29,18 +29,41 @@ size_t crypto_mac_len(enum crypto_hash hash);
 bool crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
     const void *p, size_t n, unsigned char *out);
 
+/* A key and the text under it; keylen bytes and n bytes. */
+struct crypto_signed {
+	const void *key;
+	size_t keylen;
+	const void *p;
+	size_t n;
+};
+
 /*
- * AES-GCM (SP 800-38D) with a key of 16, 24 or 32 bytes, a 12-byte nonce and
- * a 16-byte tag. crypto_gcm_seal writes n bytes of ciphertext, then the tag,
- * to out (n + 16). crypto_gcm_open takes ciphertext and tag (n + 16 bytes)
- * and writes n bytes; on a bad tag it wipes out and returns false.
+ * Is mac (maclen bytes) the HMAC of s? Constant time. A shortened MAC is never
+ * one, nor is any under an empty key.
  */
-bool crypto_gcm_seal(const void *key, size_t keylen, const void *nonce,
-    const void *aad, size_t aadlen, const void *p, size_t n,
-    unsigned char *out);
-bool crypto_gcm_open(const void *key, size_t keylen, const void *nonce,
-    const void *aad, size_t aadlen, const void *c, size_t n,
-    unsigned char *out);
+bool crypto_hmac_ok(enum crypto_hash hash, const struct crypto_signed *s,
+    const unsigned char *mac, size_t maclen);
+
+/* What AES-GCM works with; other lengths of key and nonce are refused. */
+struct crypto_gcm {
+	const void *key; /* 16, 24 or 32 bytes */
+	size_t keylen;
+	const void *nonce; /* CRYPTO_NONCE_LEN */
+	size_t noncelen;
+	const void *aad; /* additional data, of any length */
+	size_t aadlen;
+};
+
+/*
+ * AES-GCM (SP 800-38D) with a 96-bit nonce and a 128-bit tag, and no others.
+ * crypto_gcm_seal writes n bytes of ciphertext, then the tag, to out (n + 16).
+ * crypto_gcm_open takes ciphertext and tag (n + 16 bytes) and writes n bytes;
+ * on a bad tag it wipes out and returns false.
+ */
+bool crypto_gcm_seal(
+    const struct crypto_gcm *g, const void *p, size_t n, unsigned char *out);
+bool crypto_gcm_open(
+    const struct crypto_gcm *g, const void *c, size_t n, unsigned char *out);
 
 /* Constant-time equality. */
 bool crypto_equal(const void *a, const void *b, size_t n);

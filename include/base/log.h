@@ -31,6 +31,12 @@ const char *log_str(const char *s);
 		(k), NULL, (int64_t)(v)                                        \
 	}
 
+/* A last field, left out where v is NULL. */
+#define LOG_LAST(k, v)                                                         \
+	{                                                                      \
+		(v) != NULL ? (k) : NULL, log_str(v), 0                        \
+	}
+
 /* Set up; program is the syslog identity and the "program" of every line. Once
  * more after a fork: each line has its process's id. */
 void log_init(const char *program, enum log_level level, enum log_format format,

@@ -48,9 +48,12 @@ enum problem {
 	P_PRECONDITION_FAILED, /* 412 */
 	P_BODY_TOO_LARGE,      /* 413 */
 	P_MEDIA_TYPE,          /* 415 */
-	P_UNAVAILABLE,         /* 503: the database */
-	P_KEY_UNAVAILABLE,     /* 503: the app's row hangs on an absent key */
-	P_INTERNAL,            /* 500 */
+	P_TOO_MANY_FAILURES,   /* 429 */
+	P_TOO_MANY_REGISTRATIONS,
+	P_APP_RATE_LIMITED,
+	P_UNAVAILABLE,     /* 503: the database */
+	P_KEY_UNAVAILABLE, /* 503: the app's row hangs on an absent key */
+	P_INTERNAL,        /* 500 */
 	P_COUNT
 };
 
@@ -63,9 +66,9 @@ enum problem problem_from_status(enum status st);
 /*
  * Make res the refusal p: problem+json with type, title, status, detail,
  * instance (urn:postern:request:ID) and code; WWW-Authenticate on 401 (and on
- * a token's 403), Retry-After on 503, no-store. detail replaces the table's
- * sentence when not NULL; it must not hold a secret. What res held before is
- * dropped.
+ * a token's 403), Retry-After on 503 (on 429 it is the caller's, who knows).
+ * detail replaces the table's sentence when not NULL; it must not hold a
+ * secret. What res held before is dropped.
  */
 void problem_render(struct response *res, enum problem p, const char *detail,
     const struct request *req, const char *realm);

@@ -54,7 +54,8 @@ struct request {
 	const char *if_none_match; /* NULL when absent */
 	const char *origin;
 	const char *remote_addr;
-	bool params_excess; /* too many, or too long */
+	const char *forwarded_for; /* NULL when absent */
+	bool params_excess;        /* too many, or too long */
 	struct buf body;
 	struct buf uri;   /* made, where REQUEST_URI is absent */
 	int64_t start_us; /* clock_mono_us at its beginning */

@@ -5,6 +5,7 @@
  */
 #include "api/api.h"
 
+#include "base/address.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
@@ -297,11 +298,14 @@ static void
 render_problem(struct call *c, enum problem p)
 {
 	struct response *res = c->res;
-	char status[16];
+	char status[16], seconds[BUF_DECIMAL];
 
 	problem_render(res, p, c->detail, c->req, c->api->cfg->realm);
 	if (p == P_METHOD_NOT_ALLOWED)
 		add_allow(c);
+	if (res->status == 429)
+		response_header(res, "Retry-After",
+		    buf_decimal(c->who.retry_after, seconds));
 	if (p == P_MEDIA_TYPE && c->req->method == M_PATCH)
 		response_header(res, "Accept-Patch",
 		    "application/merge-patch+json, application/json");
@@ -331,6 +335,20 @@ add_common(struct call *c, enum problem p)
 	add_cors(c);
 }
 
+/* Who asked, as far as the operator's proxies are to be believed. */
+static const char *
+remote(const struct call *c, char text[ADDRESS_TEXT])
+{
+	const struct address_list *trusted = &c->api->cfg->trusted_proxies;
+	struct address a;
+
+	if (trusted->n == 0 || !address_client(c->req->remote_addr,
+				   c->req->forwarded_for, trusted, &a))
+		return c->req->remote_addr;
+	address_text(&a, text);
+	return text;
+}
+
 /* The line of the log, and the count, of an answer. */
 static void
 account(const struct call *c, enum problem p)
@@ -341,6 +359,7 @@ account(const struct call *c, enum problem p)
 	const char *route = r != NULL ? r->pattern : gates[c->req->gate];
 	const char *reason = "";
 	int64_t us = clock_mono_us() - c->req->start_us;
+	char client[ADDRESS_TEXT];
 
 	if (p != P_NONE)
 		reason =
@@ -348,8 +367,8 @@ account(const struct call *c, enum problem p)
 	log_info("request", LOG_S("request_id", c->req->id),
 	    LOG_S("method", c->req->method_name), LOG_S("route", route),
 	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
-	    LOG_S("reason", reason), LOG_S("remote", c->req->remote_addr),
-	    LOG_N("us", us));
+	    LOG_S("reason", reason), LOG_S("remote", remote(c, client)),
+	    LOG_N("us", us), LOG_LAST("cause", c->who.cause));
 	metrics_request(
 	    api_metrics_route(
 		r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate),

@@ -8,6 +8,7 @@
 
 #include "auth/app_keys.h"
 #include "auth/keyring.h"
+#include "auth/limits.h"
 #include "auth/uses.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -48,7 +49,7 @@ auth_new(const struct config *cfg, struct db *db)
 
 	au->cfg = cfg;
 	au->db = db;
-	au->keys = keyring_new(cfg, db);
+	au->keys = keyring_new(cfg, db, &au->decoy);
 	au->uses = uses_new(db);
 	au->purge_us = INT64_MAX;
 	if (cfg->jwt_single_use)
@@ -170,37 +171,75 @@ decide_invite(
 }
 
 /*
- * The operator's tokens. All are compared, whichever matches: the time tells
- * nothing.
+ * Who has this token of the operator's, NULL if it is none or not for need. All
+ * are compared, whichever matches: the time tells nothing.
  */
+static const char *
+operator_kind(
+    const struct config *cfg, enum need need, const char *token, size_t len)
+{
+	bool admin = secret_equal(&cfg->admin_token, token, len);
+	bool registrar = secret_equal(&cfg->registration_token, token, len);
+	bool metrics = secret_equal(&cfg->metrics_token, token, len);
+
+	if (admin)
+		return "admin";
+	if (need == NEED_REGISTRAR && registrar)
+		return "registration";
+	if (need == NEED_METRICS && metrics)
+		return "metrics";
+	return NULL;
+}
+
 static enum problem
 decide_operator(struct auth *au, enum need need, const struct request *req,
     struct identity *id)
 {
-	const struct config *cfg = au->cfg;
 	const char *token;
 	size_t len;
 	enum problem p;
-	bool admin, registrar, metrics;
 
 	p = bearer(req, id, &token, &len);
 	if (p == P_TOKEN_MISSING)
 		return refuse(id, P_CREDENTIALS_MISSING, id->reason);
 	if (p != P_NONE)
 		return p;
-	admin = secret_equal(&cfg->admin_token, token, len);
-	registrar = secret_equal(&cfg->registration_token, token, len);
-	metrics = secret_equal(&cfg->metrics_token, token, len);
-	if (admin)
-		id->actor_kind = "admin";
-	else if (need == NEED_REGISTRAR && registrar)
-		id->actor_kind = "registration";
-	else if (need == NEED_METRICS && metrics)
-		id->actor_kind = "metrics";
-	else if (need == NEED_REGISTRAR)
+	id->actor_kind = operator_kind(au->cfg, need, token, len);
+	if (id->actor_kind != NULL)
+		return P_NONE;
+	if (need == NEED_REGISTRAR)
 		return decide_invite(au, token, len, id);
-	else
-		return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
+	return refuse(id, P_INVALID_CREDENTIALS, "operator_token_bad");
+}
+
+/*
+ * Anyone may register, but strangers only so often. Whoever has a token is not
+ * held up by them; an invite is not looked at, and so not used, while there is
+ * no need.
+ */
+static enum problem
+decide_open(struct auth *au, const struct request *req, struct identity *id)
+{
+	struct identity limited;
+	const char *token;
+	size_t len;
+	enum problem p;
+
+	if (bearer(req, id, &token, &len) == P_NONE)
+		id->actor_kind =
+		    operator_kind(au->cfg, NEED_REGISTRAR, token, len);
+	if (id->actor_kind != NULL)
+		return P_NONE;
+	identity_init(id);
+	p = limits_registration(au->cfg, req, id);
+	limited = *id;
+	if (p != P_NONE &&
+	    decide_operator(au, NEED_REGISTRAR, req, id) != P_NONE) {
+		*id = limited;
+		return p;
+	}
+	if (p == P_NONE)
+		id->actor_kind = "open";
 	return P_NONE;
 }
 
@@ -212,8 +251,7 @@ decide_registrar(
 	case REG_CLOSED:
 		return refuse(id, P_REGISTRATION_CLOSED, "registration_closed");
 	case REG_OPEN:
-		id->actor_kind = "open";
-		return P_NONE;
+		return decide_open(au, req, id);
 	case REG_TOKEN:
 	default:
 		return decide_operator(au, NEED_REGISTRAR, req, id);
@@ -432,8 +470,8 @@ use_up(struct auth *au, struct identity *id)
 	return P_NONE;
 }
 
-enum problem
-auth_decide(struct auth *au, enum need need, const struct request *req,
+static enum problem
+decide(struct auth *au, enum need need, const struct request *req,
     const struct buf *user, struct identity *id)
 {
 	enum problem p;
@@ -455,8 +493,20 @@ auth_decide(struct auth *au, enum need need, const struct request *req,
 		p = decide_token(au, req, need == NEED_APP_CURRENT, id);
 		if (p == P_NONE)
 			p = decide_kind(need, user, id);
+		/* Before a token that is good once is used up. */
+		if (p == P_NONE)
+			p = limits_app(au->cfg, id);
 		return p != P_NONE ? p : use_up(au, id);
 	}
+}
+
+enum problem
+auth_decide(struct auth *au, enum need need, const struct request *req,
+    const struct buf *user, struct identity *id)
+{
+	enum problem p = decide(au, need, req, user, id);
+
+	return p == P_NONE ? p : limits_failure(au->cfg, req, p, id);
 }
 
 bool

@@ -21,6 +21,7 @@ enum { TRIES = 3 };
 struct keyring {
 	const struct config *cfg;
 	struct db *db;
+	const struct app *decoy;
 	struct key_cache *cache;
 	struct notify notify;
 };
@@ -44,12 +45,13 @@ lost(void *arg)
 }
 
 struct keyring *
-keyring_new(const struct config *cfg, struct db *db)
+keyring_new(const struct config *cfg, struct db *db, const struct app *decoy)
 {
 	struct keyring *kr = mem_alloc(sizeof *kr);
 
 	kr->cfg = cfg;
 	kr->db = db;
+	kr->decoy = decoy;
 	kr->cache =
 	    key_cache_new((size_t)cfg->cache_size, cfg->cache_ttl_ms * 1000);
 	kr->notify =
@@ -102,6 +104,17 @@ open_keys(const struct keyring *kr, struct key_entry *e)
 	e->previous_no_master = st == ST_KEY_MISSING;
 }
 
+/* The same work where there is nothing to open. */
+static void
+open_decoy(const struct keyring *kr)
+{
+	struct secret unused = { 0 };
+
+	if (app_keys_open(kr->cfg, kr->decoy, false, &unused) != ST_OK)
+		abort();
+	secret_clear(&unused);
+}
+
 /* Ask the database; *e is a new entry. */
 static enum status
 read_entry(
@@ -114,6 +127,7 @@ read_entry(
 	if (st == ST_NOT_FOUND) {
 		app.public_key = mem_strdup(public_key);
 		*e = key_entry_new(&app);
+		open_decoy(kr);
 		return ST_OK;
 	}
 	if (st != ST_OK)

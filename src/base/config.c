@@ -143,6 +143,28 @@ set_master_keys(struct config *c, const struct setting *s, const char *text,
 	return true;
 }
 
+/* N/SECONDS, or 0. */
+static bool
+set_rate(struct config *c, const struct setting *s, const char *text)
+{
+	const char *slash = strchr(text, '/');
+	uint64_t n, seconds;
+
+	if (strcmp(text, "0") == 0) {
+		*(struct throttle_rate *)field(c, s) =
+		    (struct throttle_rate){ 0, 1 };
+		return true;
+	}
+	if (slash == NULL ||
+	    !parse_u64(text, (size_t)(slash - text), 1, THROTTLE_N_MAX, &n) ||
+	    !parse_u64(slash + 1, strlen(slash + 1), 1, THROTTLE_SECONDS_MAX,
+		&seconds))
+		return false;
+	*(struct throttle_rate *)field(c, s) =
+	    (struct throttle_rate){ (int64_t)n, (int64_t)seconds };
+	return true;
+}
+
 /* Set a field from a text. False with *why, NULL where the type says it. */
 static bool
 set_field(struct config *c, const struct setting *s, const char *text,
@@ -165,6 +187,10 @@ set_field(struct config *c, const struct setting *s, const char *text,
 		return set_word(c, s, text);
 	case SETTING_ALGORITHMS:
 		return set_algorithms(c, s, text);
+	case SETTING_RATE:
+		return set_rate(c, s, text);
+	case SETTING_ADDRESSES:
+		return address_list_parse(text, field(c, s));
 	case SETTING_STRING:
 		*(char **)field(c, s) = mem_strdup(text);
 		return true;

@@ -240,10 +240,13 @@ below_document_root(const char *path)
 	return below;
 }
 
-/* Whether the open file may hold secrets; else the reason, in *err. */
+/* Whether the open file may hold secrets, and its size; else the reason, in
+ * *err. */
 static bool
-check_private(int fd, const char *path, size_t max, struct buf *err)
+check_private(
+    int fd, const char *path, size_t max, size_t *size, struct buf *err)
 {
+	const size_t before = err->len;
 	struct stat st;
 
 	if (fstat(fd, &st) == -1)
@@ -264,8 +267,8 @@ check_private(int fd, const char *path, size_t max, struct buf *err)
 		buf_addf(err, "%s has %lld bytes, may have %zu", path,
 		    (long long)st.st_size, max);
 	else
-		return true;
-	return false;
+		*size = (size_t)st.st_size;
+	return err->len == before;
 }
 
 /* Append a private file of at most max bytes to out. False with *err. */
@@ -273,13 +276,15 @@ static bool
 read_private(
     int fd, const char *path, size_t max, struct buf *out, struct buf *err)
 {
+	size_t room = 0;
 	ssize_t n;
 
-	if (!check_private(fd, path, max, err))
+	if (!check_private(fd, path, max, &room, err))
 		return false;
 	do {
-		buf_reserve(out, max + 1 - out->len);
-		n = read(fd, out->data + out->len, max + 1 - out->len);
+		/* One byte more than there should be finds the end. */
+		buf_reserve(out, room + 1);
+		n = read(fd, out->data + out->len, room + 1);
 		if (n > 0)
 			out->len += (size_t)n;
 	} while ((n > 0 && out->len <= max) || (n == -1 && errno == EINTR));

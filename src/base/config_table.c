@@ -58,6 +58,18 @@ static const struct setting settings[SETTINGS] = {
 	    "Whether a token needs a jti and is good for one request only." },
 	{ "POSTERN_KEY_BYTES", SETTING_INT, AT(key_bytes), "32", 16, 64, NULL,
 	    NULL, "Length of new public and secret keys, in bytes." },
+	{ "POSTERN_LIMIT_APP", SETTING_RATE, AT(limit_app), "0", 0, 0, NULL,
+	    NULL,
+	    "Requests that an app may make with good tokens, as N/SECONDS; 0: "
+	    "no limit." },
+	{ "POSTERN_LIMIT_FAILURES", SETTING_RATE, AT(limit_failures), "300/60",
+	    0, 0, NULL, NULL,
+	    "Wrong credentials from an address, or for a public key, that are "
+	    "401 and not 429, as N/SECONDS; 0: no limit." },
+	{ "POSTERN_LIMIT_REGISTRATIONS", SETTING_RATE, AT(limit_registrations),
+	    "60/3600", 0, 0, NULL, NULL,
+	    "Registrations without a token from an address, as N/SECONDS; 0: "
+	    "no limit." },
 	{ "POSTERN_LISTEN", SETTING_STRING, AT(listen), "", 0, 0, NULL,
 	    config_check_listen,
 	    "Where to listen: fd:0, unix:PATH or HOST:PORT; empty: the socket "
@@ -97,8 +109,16 @@ static const struct setting settings[SETTINGS] = {
 	    "Bearer token that lets its holder register apps." },
 	{ "POSTERN_REQUEST_TIMEOUT", SETTING_INT, AT(request_timeout), "30", 1,
 	    3600, NULL, NULL, "Seconds that a whole request may take." },
+	{ "POSTERN_SANDBOX", SETTING_BOOL, AT(sandbox), "on", 0, 0, "off|on",
+	    NULL,
+	    "Whether the serving processes give up all rights that they don't "
+	    "need, as far as the kernel can take them." },
 	{ "POSTERN_SOCKET_MODE", SETTING_OCTAL, AT(socket_mode), "0660", 0,
 	    0777, NULL, NULL, "Mode of a unix: socket, in octal." },
+	{ "POSTERN_TRUSTED_PROXIES", SETTING_ADDRESSES, AT(trusted_proxies), "",
+	    0, 0, NULL, NULL,
+	    "Proxies in front of the web server, whose X-Forwarded-For is "
+	    "believed: addresses and networks, separated by spaces." },
 	{ "POSTERN_WORKERS", SETTING_AUTO, AT(workers), "auto", 0, 1024, NULL,
 	    NULL,
 	    "Worker processes; 0: serve in this one; auto: by the kind of "
@@ -221,6 +241,17 @@ setting_describe(const struct setting *s, struct buf *out)
 		break;
 	case SETTING_ALGORITHMS:
 		buf_adds(out, "one or more of HS256 HS384 HS512");
+		break;
+	case SETTING_RATE:
+		buf_addf(out,
+		    "0, or N/SECONDS such as 60/60, with N to %d and SECONDS "
+		    "to %d",
+		    THROTTLE_N_MAX, THROTTLE_SECONDS_MAX);
+		break;
+	case SETTING_ADDRESSES:
+		buf_addf(out,
+		    "at most %d addresses or networks such as 10.0.0.0/8",
+		    ADDRESS_NETS_MAX);
 		break;
 	case SETTING_STRING:
 		buf_adds(out, "text");

@@ -81,10 +81,27 @@ crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
 	return ok;
 }
 
-static const EVP_CIPHER *
-gcm_cipher(size_t keylen)
+bool
+crypto_hmac_ok(enum crypto_hash hash, const struct crypto_signed *s,
+    const unsigned char *mac, size_t maclen)
 {
-	switch (keylen) {
+	unsigned char want[CRYPTO_MAC_MAX];
+	bool ok;
+
+	ok = crypto_hmac(hash, s->key, s->keylen, s->p, s->n, want) &&
+	     maclen == crypto_mac_len(hash) && crypto_equal(want, mac, maclen);
+	crypto_wipe(want, sizeof want);
+	return ok;
+}
+
+/* NULL for a key of another length, or a nonce: OpenSSL takes 12 bytes unless
+ * told otherwise, whatever is there. */
+static const EVP_CIPHER *
+gcm_cipher(const struct crypto_gcm *g)
+{
+	if (g->noncelen != CRYPTO_NONCE_LEN)
+		return NULL;
+	switch (g->keylen) {
 	case 16:
 		return EVP_aes_128_gcm();
 	case 24:
@@ -97,21 +114,21 @@ gcm_cipher(size_t keylen)
 }
 
 bool
-crypto_gcm_seal(const void *key, size_t keylen, const void *nonce,
-    const void *aad, size_t aadlen, const void *p, size_t n, unsigned char *out)
+crypto_gcm_seal(
+    const struct crypto_gcm *g, const void *p, size_t n, unsigned char *out)
 {
-	const EVP_CIPHER *cipher = gcm_cipher(keylen);
+	const EVP_CIPHER *cipher = gcm_cipher(g);
 	EVP_CIPHER_CTX *ctx = NULL;
 	int len = 0, last = 0;
 	bool ok = false;
 
-	if (cipher == NULL || n > INT_MAX / 2 || aadlen > INT_MAX / 2)
+	if (cipher == NULL || n > INT_MAX / 2 || g->aadlen > INT_MAX / 2)
 		return false;
 	ctx = EVP_CIPHER_CTX_new();
 	ok = ctx != NULL &&
-	     EVP_EncryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
-	     (aadlen == 0 ||
-		 EVP_EncryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	     EVP_EncryptInit_ex(ctx, cipher, NULL, g->key, g->nonce) == 1 &&
+	     (g->aadlen == 0 || EVP_EncryptUpdate(ctx, NULL, &len, g->aad,
+				    (int)g->aadlen) == 1) &&
 	     EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
 	     (size_t)len == n &&
 	     EVP_EncryptFinal_ex(ctx, out + n, &last) == 1 && last == 0 &&
@@ -122,24 +139,24 @@ crypto_gcm_seal(const void *key, size_t keylen, const void *nonce,
 }
 
 bool
-crypto_gcm_open(const void *key, size_t keylen, const void *nonce,
-    const void *aad, size_t aadlen, const void *c, size_t n, unsigned char *out)
+crypto_gcm_open(
+    const struct crypto_gcm *g, const void *c, size_t n, unsigned char *out)
 {
-	const EVP_CIPHER *cipher = gcm_cipher(keylen);
+	const EVP_CIPHER *cipher = gcm_cipher(g);
 	unsigned char tag[CRYPTO_TAG_LEN];
 	EVP_CIPHER_CTX *ctx = NULL;
 	int len = 0, last = 0;
 	bool ok = false;
 
-	if (cipher == NULL || n > INT_MAX / 2 || aadlen > INT_MAX / 2)
+	if (cipher == NULL || n > INT_MAX / 2 || g->aadlen > INT_MAX / 2)
 		return false;
 	/* Always the whole tag: OpenSSL would verify one of a single byte. */
 	memcpy(tag, (const unsigned char *)c + n, sizeof tag);
 	ctx = EVP_CIPHER_CTX_new();
 	ok = ctx != NULL &&
-	     EVP_DecryptInit_ex(ctx, cipher, NULL, key, nonce) == 1 &&
-	     (aadlen == 0 ||
-		 EVP_DecryptUpdate(ctx, NULL, &len, aad, (int)aadlen) == 1) &&
+	     EVP_DecryptInit_ex(ctx, cipher, NULL, g->key, g->nonce) == 1 &&
+	     (g->aadlen == 0 || EVP_DecryptUpdate(ctx, NULL, &len, g->aad,
+				    (int)g->aadlen) == 1) &&
 	     EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
 	     (size_t)len == n &&
 	     EVP_CIPHER_CTX_ctrl(

@@ -138,6 +138,15 @@ aad_make(struct buf *b, const char *key_id, const char *public_key)
 	buf_adds(b, public_key);
 }
 
+/* How a sealed text's bytes are read and written. */
+static struct crypto_gcm
+gcm(const struct master_key *mk, const unsigned char *box,
+    const struct buf *aad)
+{
+	return (struct crypto_gcm){ mk->key.data, mk->key.len, box,
+		CRYPTO_NONCE_LEN, aad->data, aad->len };
+}
+
 void
 seal_key(const struct master_key *mk, const char *public_key,
     const struct secret *raw, struct buf *out)
@@ -145,13 +154,14 @@ seal_key(const struct master_key *mk, const char *public_key,
 	unsigned char box[SEALED_MAX];
 	char hex[2 * SEALED_MAX + 1];
 	struct buf aad = { 0 };
+	struct crypto_gcm g;
 
 	if (raw->len < KEY_MIN || raw->len > KEY_MAX)
 		abort();
 	aad_make(&aad, mk->id, public_key);
 	crypto_random(box, CRYPTO_NONCE_LEN);
-	if (!crypto_gcm_seal(mk->key.data, mk->key.len, box, aad.data, aad.len,
-		raw->data, raw->len, box + CRYPTO_NONCE_LEN))
+	g = gcm(mk, box, &aad);
+	if (!crypto_gcm_seal(&g, raw->data, raw->len, box + CRYPTO_NONCE_LEN))
 		abort();
 	hex_encode(box, raw->len + OVERHEAD, hex);
 	buf_adds(out, hex);
@@ -165,6 +175,7 @@ seal_open(const struct master_key *mk, const char *key_id,
 	unsigned char box[SEALED_MAX];
 	struct buf aad = { 0 };
 	size_t len = strlen(sealed), n;
+	struct crypto_gcm g;
 	bool ok;
 
 	if (key_id != NULL && strcmp(key_id, mk->id) != 0)
@@ -176,8 +187,9 @@ seal_open(const struct master_key *mk, const char *key_id,
 	if (key_id != NULL)
 		aad_make(&aad, key_id, public_key);
 	secret_new(raw, n);
-	ok = crypto_gcm_open(mk->key.data, mk->key.len, box, aad.data, aad.len,
-	    box + CRYPTO_NONCE_LEN, n, (unsigned char *)raw->data);
+	g = gcm(mk, box, &aad);
+	ok = crypto_gcm_open(
+	    &g, box + CRYPTO_NONCE_LEN, n, (unsigned char *)raw->data);
 	if (!ok)
 		secret_clear(raw);
 	buf_free(&aad);

@@ -93,21 +93,47 @@ take_app(const struct db_result *res, int row, struct app *a)
 	a->rotated_us = strtoll(db_text(res, row, 16), NULL, 10);
 }
 
+/* Of the table what COLUMNS names; and a row like any app's, but of no app,
+ * whose id is 0. */
+#define STORED                                                                 \
+	"id, name, public_key, created_at, updated_at, disabled_at,"           \
+	" expires_at, previous_valid_until, encrypted_secret_key,"             \
+	" master_key_id, previous_encrypted_secret_key,"                       \
+	" previous_master_key_id, rotated_at"
+#define ZEROS_30 "000000000000000000000000000000"
+#define NOBODY                                                                 \
+	"0, 'An app', $1, timestamptz 'epoch', timestamptz 'epoch', NULL,"     \
+	" NULL, NULL, '" ZEROS_30 ZEROS_30 ZEROS_30 ZEROS_30 "',"              \
+	" '0000000000000000', NULL, NULL, NULL"
+
+/* An unknown key costs what a known one does: there is always a row. */
 enum status
 app_store_find(struct db *db, const char *public_key, struct app *a)
 {
 	static const struct db_stmt find = { "app_find",
-		"SELECT " COLUMNS " FROM apps WHERE public_key = $1", 1 };
+		"SELECT " COLUMNS " FROM (SELECT " STORED
+		" FROM apps WHERE public_key = $1 UNION ALL SELECT " NOBODY
+		" LIMIT 1) AS apps",
+		1 };
 	struct db_result *res = NULL;
+	struct app found = { 0 };
 	enum status st;
 
 	st = db_query(db, &find, &public_key, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	if (st == ST_OK && db_rows(res) != 1)
+		st = ST_BROKEN;
 	if (st == ST_OK)
-		take_app(res, 0, a);
+		take_app(res, 0, &found);
 	db_result_free(res);
-	return st;
+	if (st == ST_OK && found.id == 0)
+		st = ST_NOT_FOUND;
+	if (st != ST_OK) {
+		app_clear(&found);
+		return st;
+	}
+	app_clear(a);
+	*a = found;
+	return ST_OK;
 }
 
 /* One statement in a transaction of its own; *a, if wanted, is the row. */

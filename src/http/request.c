@@ -31,6 +31,7 @@ enum param {
 	AUTHORIZATION,
 	REDIRECT_AUTHORIZATION,
 	X_PUBLIC_KEY,
+	X_FORWARDED_FOR,
 	PARAMS
 };
 
@@ -56,6 +57,7 @@ static const struct {
 	[AUTHORIZATION] = { NAME("HTTP_AUTHORIZATION") },
 	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
 	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
+	[X_FORWARDED_FOR] = { NAME("HTTP_X_FORWARDED_FOR") },
 };
 #undef NAME
 
@@ -119,6 +121,7 @@ scan(struct request *req, struct params *p, char *const *params)
 	req->content_encoding = text_of(p, CONTENT_ENCODING);
 	req->origin = text_of(p, ORIGIN);
 	req->remote_addr = text_of(p, REMOTE_ADDR);
+	req->forwarded_for = p->value[X_FORWARDED_FOR];
 	req->if_match = p->value[IF_MATCH];
 	req->if_none_match = p->value[IF_NONE_MATCH];
 	req->public_key = p->value[X_PUBLIC_KEY];

@@ -6,14 +6,18 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "base/throttle.h"
 #include "serve/listen.h"
 #include "serve/master.h"
+#include "serve/sandbox.h"
 #include "serve/worker.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -81,8 +85,14 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 	    "postern.fcgi", cfg->log_level, cfg->log_format, cfg->log_target);
 	/* A web server that hands us descriptor 0 is the master itself. */
 	single = cfg->workers == 0 || (cfg->workers < 0 && l.inherited);
+	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
 	if (cgi || single)
 		(void)metrics_init(0);
+	/* A CGI process has one request: it would limit nothing. */
+	if (!cgi && !throttle_init())
+		log_warn("throttle_off", LOG_S("error", strerror(errno)));
+	if (cgi || single)
+		sandbox_start(cfg, l.path, cgi ? LOG_LVL_DEBUG : LOG_LVL_INFO);
 	if (cgi)
 		rc = worker_cgi(cfg, environ);
 	else if (single)

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "serve/sandbox.h"
 #include "serve/worker.h"
 
 #include <errno.h>
@@ -91,6 +92,7 @@ become_worker(struct master *m, size_t slot, pid_t parent, int ready_fd)
 		log_warn("secrets_not_locked",
 		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
 	secret_harden_process();
+	sandbox_start(m->cfg, NULL, LOG_LVL_INFO);
 	_exit(worker_run(m->cfg, m->l->fd, ready_fd));
 }
 

@@ -383,6 +383,8 @@ class Stack(Http):
             "POSTERN_ADMIN_TOKEN": ADMIN,
             "POSTERN_WORKERS": str(workers),
             "POSTERN_LISTEN": "unix:" + self.sock,
+            # All tests come from one address.
+            "POSTERN_LIMIT_FAILURES": "0",
             **(env or {}),
         }
         self.env = {k: v for k, v in self.env.items() if v is not None}
@@ -562,6 +564,19 @@ class Stack(Http):
         self.all_workers(f"{status} for {app.public}", "/v1/whoami", status,
                          lambda: app.auth(secret=secret))
 
+    def warm(self, app, secret=None):
+        """Every worker has the app's keys in its cache."""
+        seen = len(self.log_lines("request"))
+
+        def all_have():
+            at_once(8, lambda i: self.get(
+                "/v1/whoami", app.auth(secret=secret)))
+            return pids(line for line in self.log_lines("request")[seen:]
+                        if f"status=200 app_id={app.id} " in line
+                        ) >= set(self.workers() or [self.process.pid])
+
+        wait_until("all workers warm", all_have)
+
     def reload(self):
         """New workers, the old ones gone: what they held back is written."""
         old = set(self.workers())
@@ -679,6 +694,11 @@ def secret_text_absent(stack, *texts):
             text = path.read_text(errors="replace")
             for secret in texts:
                 assert secret not in text
+
+
+def pids(lines):
+    """Whose log lines these are."""
+    return {int(re.search(r" pid=(\d+) ", line).group(1)) for line in lines}
 
 
 def sha256(text):

@@ -2,7 +2,6 @@
 Postern is never started anew."""
 import collections
 import os
-import re
 import secrets
 import signal
 import socket
@@ -11,9 +10,8 @@ import time
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, App, Stack, wait_until
+from harness import ADMIN, REGISTRATION, App, Stack, at_once, pids, wait_until
 from standby import Pair
-from test_races import at_once
 
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
 OPERATOR = {"Authorization": "Bearer " + ADMIN}
@@ -48,23 +46,6 @@ def unavailable(r):
     assert (r.status, r.code) == (503, "database_unavailable"), r
     assert int(r["Retry-After"]) >= 1
     return True
-
-
-def pids(lines):
-    return {int(re.search(r" pid=(\d+) ", line)[1]) for line in lines}
-
-
-def warm(s, app):
-    """Every worker has the app's key in its cache."""
-    seen = len(s.log_lines("request"))
-
-    def all_have():
-        at_once(8, lambda i: s.get("/v1/whoami", app.auth()))
-        return pids(line for line in s.log_lines("request")[seen:]
-                    if f"status=200 app_id={app.id} " in line
-                    ) >= set(s.workers())
-
-    wait_until("all workers warm", all_have)
 
 
 def everywhere(s, app, status):
@@ -184,7 +165,7 @@ def kill_and_promote(s, pair, outage=0):
     long as the questions take; a line tells what the clients saw."""
     app, cold = s.register(), [s.register() for _ in range(3)]
     workers = s.workers()
-    warm(s, app)
+    s.warm(app)
     clients = Clients(s, app)
     try:
         clients.more(50)
@@ -243,8 +224,8 @@ def test_revoked_before_the_reconnect(pair, make_of):
         **QUICK, "POSTERN_DATABASE_URL": f"host={pair.primary.dir},{gate}"
                                          f" dbname={database} user=server"})
     app, other = s.register(), s.register()
-    warm(s, app)
-    warm(s, other)
+    s.warm(app)
+    s.warm(other)
     ups = len(s.log_lines("database_up"))
     pair.primary.kill()
     pair.take_over()
@@ -256,7 +237,7 @@ def test_revoked_before_the_reconnect(pair, make_of):
     assert everywhere(s, app, 401) and everywhere(s, other, 200)
     # And LISTEN is there, on each worker.
     for _ in range(3):
-        warm(s, other)
+        s.warm(other)
         s.sql("UPDATE apps SET disabled_at = now() WHERE id = %s", other.id)
         wait_until("disabled", lambda: everywhere(s, other, 401), 5)
         s.sql("UPDATE apps SET disabled_at = NULL WHERE id = %s", other.id)
@@ -267,7 +248,7 @@ def test_demoted_primary(pair, make_of):
     """Its connections live on and can't write: the other is found."""
     s = make_of(pair, env=QUICK)
     app = s.register()
-    warm(s, app)
+    s.warm(app)
     old = pair.primary
     old.setting("default_transaction_read_only", "on")
     assert {r.status for r in at_once(
@@ -330,7 +311,7 @@ def test_primary_hangs(pair, make_of):
     are and new ones."""
     s = make_of(pair, env=QUICK)
     app = s.register()
-    warm(s, app)
+    s.warm(app)
     ups = len(s.log_lines("database_up"))
     pair.primary.hang()
     start = time.monotonic()

@@ -177,7 +177,7 @@ def walk(pg):
 @pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.id)
 def test_each_status(walk, op):
     for status in op.responses:
-        if status != "503":
+        if status not in ("429", "503"):
             r = RECIPES[status](walk, op)
             assert str(r.status) == status, (op, status, r)
 
@@ -192,6 +192,20 @@ def test_unavailable(make):
             assert (r.status == 503) == ("503" in op.responses), (op, r)
             if r.status == 503:
                 assert r.code == "database_unavailable"
+
+
+def test_too_many_failures(make):
+    """429 where it is documented, and nowhere else; good ones pass."""
+    walk = Walk(make(env={"POSTERN_LIMIT_FAILURES": "1/3600"}))
+    wrong = {**bearer("x" * 40), "X-Public-Key": UNKNOWN}
+    assert walk.s.get("/v1/whoami", wrong).status == 401
+    for op in OPERATIONS:
+        app, headers = walk.prepare(op)
+        r = walk.call(op, app, wrong)
+        assert (r.status == 429) == ("429" in op.responses), (op, r)
+        if r.status == 429:
+            assert r.code == "too_many_failures"
+        assert walk.good(op).status < 300, op
 
 
 @pytest.mark.parametrize("op", [o for o in OPERATIONS if "409" in o.responses],
@@ -302,9 +316,11 @@ STRICT = {
     "token_without_jti": whoami_with(iat=0, aud="here"),
     "token_replayed": replayed,
 }
-# Seen in test_each_status, test_unavailable and test_other_paths.
+# Seen in test_each_status, test_unavailable, test_other_paths and where limits
+# are low.
 ELSEWHERE = {"registration_closed", "conflict", "database_unavailable",
-             "no_such_route", "method_not_allowed"}
+             "no_such_route", "method_not_allowed", "too_many_failures",
+             "too_many_registrations", "app_rate_limited"}
 # A defect of ours, by definition.
 NEVER = {"internal_error"}
 
@@ -326,6 +342,20 @@ def test_codes_of_strict_settings(make):
         "POSTERN_JWT_SINGLE_USE": "on"}))
     for name, recipe in STRICT.items():
         assert recipe(w).code == name
+
+
+def test_codes_of_low_limits(make):
+    w = Walk(make(env={"POSTERN_REGISTRATION": "open",
+                       "POSTERN_LIMIT_REGISTRATIONS": "1/3600",
+                       "POSTERN_LIMIT_APP": "1/3600"}))
+    app = w.s.register()
+    anyone = DOCUMENT.operations["registerApp"], None, {}
+    assert w.call(*anyone).status == 201
+    r = w.call(*anyone)
+    assert (r.status, r.code) == (429, "too_many_registrations")
+    assert w.s.get("/v1/whoami", app.auth()).status == 200
+    r = ask(w, app.auth())
+    assert (r.status, r.code) == (429, "app_rate_limited")
 
 
 def test_other_methods_and_paths(walk):

@@ -62,7 +62,7 @@ def test_warm_workers_end_it_by_their_clock(make):
     app = s.register()
     old = app.secret
     rotate(s, app, 4)
-    s.becomes(app, 200, old)
+    s.warm(app, old)
     with s.database_away():
         s.becomes(app, 401, old)
         assert statuses(s, app, app.secret) == {200}

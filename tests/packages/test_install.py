@@ -30,6 +30,9 @@ def expected(prefix):
         files[f"{doc}/{name}"] = 0o644
     for name in names("www/*") + names("sql/*.sql"):
         files[f"{share}/{name}"] = 0o644
+    for name in (names("docs/*") + names("examples/*.md") +
+                 names("examples/*/*")):
+        files[f"{doc}/{name}"] = 0o644
     for name in names("contrib/*.md") + names("contrib/*/*"):
         if name.parts[1] not in ("systemd", "bundle"):
             files[f"{doc}/{name}"] = 0o644

@@ -64,10 +64,12 @@ seal_unbound(const struct master_key *mk, struct buf *out)
 {
 	unsigned char box[CRYPTO_NONCE_LEN + sizeof RAW - 1 + CRYPTO_TAG_LEN];
 	char hex[2 * sizeof box + 1];
+	const struct crypto_gcm g = { mk->key.data, mk->key.len, box,
+		CRYPTO_NONCE_LEN, NULL, 0 };
 
 	crypto_random(box, CRYPTO_NONCE_LEN);
-	assert_true(crypto_gcm_seal(mk->key.data, mk->key.len, box, NULL, 0,
-	    RAW, sizeof RAW - 1, box + CRYPTO_NONCE_LEN));
+	assert_true(
+	    crypto_gcm_seal(&g, RAW, sizeof RAW - 1, box + CRYPTO_NONCE_LEN));
 	hex_encode(box, sizeof box, hex);
 	buf_adds(out, hex);
 }

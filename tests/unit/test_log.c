@@ -196,10 +196,10 @@ test_full_pipe(void **state)
 	int fd[2], i;
 
 	(void)state;
-	log_init("prog", LOG_LVL_INFO, LOG_FMT_LOGFMT, LOG_TO_STDERR);
 	assert_int_equal(pipe(fd), 0);
 	saved = dup(STDERR_FILENO);
 	dup2(fd[1], STDERR_FILENO);
+	log_init("prog", LOG_LVL_INFO, LOG_FMT_LOGFMT, LOG_TO_STDERR);
 	errno = ENOTTY;
 	for (i = 0; i < 5000; i++)
 		log_info("flood", LOG_N("i", i));

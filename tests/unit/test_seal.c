@@ -68,21 +68,29 @@ gcm_vector(void **state)
 	    "5bc94fbc3221a5db94fae95ae7121a47";
 	unsigned char k[16], n[12], a[20], p[60], c[76], back[60];
 	char hex[153];
+	struct crypto_gcm g = { k, sizeof k, n, sizeof n, a, sizeof a };
 
 	(void)state;
 	assert_true(hex_decode(key, 32, k, sizeof k));
 	assert_true(hex_decode(iv, 24, n, sizeof n));
 	assert_true(hex_decode(aad, 40, a, sizeof a));
 	assert_true(hex_decode(plain, 120, p, sizeof p));
-	assert_true(crypto_gcm_seal(k, 16, n, a, 20, p, 60, c));
+	assert_true(crypto_gcm_seal(&g, p, 60, c));
 	hex_encode(c, 76, hex);
 	assert_string_equal(hex, sealed);
-	assert_true(crypto_gcm_open(k, 16, n, a, 20, c, 60, back));
+	assert_true(crypto_gcm_open(&g, c, 60, back));
 	assert_memory_equal(p, back, 60);
 	c[75] ^= 1;
-	assert_false(crypto_gcm_open(k, 16, n, a, 20, c, 60, back));
+	assert_false(crypto_gcm_open(&g, c, 60, back));
 	memset(p, 0, sizeof p);
 	assert_memory_equal(p, back, 60); /* wiped */
+	c[75] ^= 1;
+	g.noncelen = 16; /* another length is no nonce of ours */
+	assert_false(crypto_gcm_seal(&g, p, 60, c));
+	assert_false(crypto_gcm_open(&g, c, 60, back));
+	g.noncelen = sizeof n;
+	g.keylen = 15;
+	assert_false(crypto_gcm_open(&g, c, 60, back));
 }
 
 static void

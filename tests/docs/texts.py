@@ -1,0 +1,52 @@
+"""The documents and what stands in them: blocks, links, names."""
+import re
+
+from harness import REPO
+
+DOCUMENTS = [*sorted(REPO.glob("*.md")),
+             *sorted(REPO.glob("docs/*.md")),
+             *sorted(REPO.glob("examples/*.md")),
+             *sorted(REPO.glob("contrib/*.md"))]
+MANUALS = sorted(REPO.glob("man/*.[158]"))
+RAN = {}  # {document's name: {what was done with it: lines of blocks}}
+
+
+def name(path):
+    return str(path.relative_to(REPO))
+
+
+def blocks(path, kind):
+    """(line, text) of each fenced block of that kind."""
+    found, opened = [], None
+    for number, line in enumerate(path.read_text().splitlines(), 1):
+        if not line.startswith("```"):
+            if opened:
+                opened[2].append(line)
+        elif opened:
+            if opened[1] == kind:
+                found.append((opened[0], "\n".join(opened[2]) + "\n"))
+            opened = None
+        else:
+            opened = (number + 1, line[3:].strip(), [])
+    assert opened is None, f"{name(path)}:{opened[0]}: a block without an end"
+    return found
+
+
+def prose(path):
+    """The text without its blocks."""
+    return re.sub(r"^```.*?^```$", "", path.read_text(), flags=re.M | re.S)
+
+
+def anchors(path):
+    """The headings' names, as they are made of them for links."""
+    heads = re.findall(r"^#+ (.*)$", prose(path), re.M)
+    return {re.sub(r"[^\w\- ]", "", h.lower()).replace(" ", "-")
+            for h in heads}
+
+
+def commands(block):
+    """The simple commands of a console block: what stands behind a prompt."""
+    text = block.replace("\\\n", " ")
+    for line in re.findall(r"^[$#] (.*)$", text, re.M):
+        for command in re.split(r"\s*(?:&&|\|\||[|;])\s*", line):
+            yield command

@@ -1,0 +1,173 @@
+/*
+ * The small parsers: bearer, base64url, hex, percent, query, numbers, times,
+ * names. The first byte chooses. What can be written is read back the same.
+ */
+#include "fuzz.h"
+
+#include "base/hex.h"
+#include "base/mem.h"
+#include "base/parse.h"
+#include "http/request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int
+LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	return 0;
+}
+
+static void
+try_bearer(const char *s, size_t len)
+{
+	const char *token;
+	size_t n;
+
+	(void)len;
+	if (!parse_bearer(s, &token, &n))
+		return;
+	FUZZ_MUST(n > 0 && token > s && token[n] == '\0');
+	FUZZ_MUST(parse_is_b64token(token, n) && token[-1] == ' ');
+	FUZZ_MUST(strcspn(token, " \t\r\n,\"") == n);
+}
+
+/* Canonical: one text for the same bytes, and so for each. */
+static void
+try_base64url(const char *s, size_t len)
+{
+	struct buf bytes = { 0 }, text = { 0 };
+
+	buf_adds(&bytes, "x");
+	if (parse_base64url(s, len, &bytes)) {
+		parse_base64url_add(&text, bytes.data + 1, bytes.len - 1);
+		FUZZ_MUST(
+		    text.len == len && memcmp(buf_str(&text), s, len) == 0);
+	} else {
+		FUZZ_MUST(bytes.len == 1);
+	}
+	buf_reset(&text);
+	parse_base64url_add(&text, s, len);
+	buf_reset(&bytes);
+	FUZZ_MUST(parse_base64url(buf_str(&text), text.len, &bytes));
+	FUZZ_MUST(bytes.len == len && memcmp(buf_str(&bytes), s, len) == 0);
+	buf_free(&bytes);
+	buf_free(&text);
+}
+
+static void
+try_hex(const char *s, size_t len)
+{
+	unsigned char *bytes = mem_alloc(len / 2);
+	char *text = mem_alloc(2 * len + 1);
+
+	if (hex_decode(s, len, bytes, len / 2)) {
+		hex_encode(bytes, len / 2, text);
+		FUZZ_MUST(strlen(text) == len && memcmp(text, s, len) == 0);
+		FUZZ_MUST(len == 0 || !hex_decode(s, len, bytes, len / 2 - 1));
+		FUZZ_MUST(
+		    hex_is_public_key(s, len) == (len >= 32 && len <= 128));
+	} else {
+		FUZZ_MUST(!hex_is_public_key(s, len));
+	}
+	hex_encode((const unsigned char *)s, len, text);
+	free(bytes);
+	bytes = mem_alloc(len);
+	FUZZ_MUST(hex_decode(text, 2 * len, bytes, len));
+	FUZZ_MUST(memcmp(bytes, s, len) == 0);
+	free(bytes);
+	free(text);
+}
+
+static void
+try_percent(const char *s, size_t len)
+{
+	struct buf bytes = { 0 }, text = { 0 };
+
+	if (parse_percent_decode(s, len, &bytes))
+		FUZZ_MUST(bytes.len <= len);
+	else
+		FUZZ_MUST(bytes.len == 0);
+	parse_percent_encode(&text, s, len);
+	buf_reset(&bytes);
+	FUZZ_MUST(strspn(buf_str(&text),
+		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		      "0123456789-._~%") == text.len);
+	FUZZ_MUST(parse_percent_decode(buf_str(&text), text.len, &bytes));
+	FUZZ_MUST(bytes.len == len && memcmp(buf_str(&bytes), s, len) == 0);
+	buf_free(&bytes);
+	buf_free(&text);
+}
+
+static void
+try_query(const char *s, size_t len)
+{
+	struct buf v = { 0 };
+	bool bad, found;
+
+	(void)len;
+	found = parse_query(s, "after", &v, &bad);
+	FUZZ_MUST(found || (!bad && v.len == 0));
+	FUZZ_MUST(!bad || v.len == 0);
+	FUZZ_MUST(v.len <= strlen(s));
+	buf_free(&v);
+}
+
+static void
+try_number(const char *s, size_t len)
+{
+	uint64_t n;
+	char *end;
+
+	if (!parse_u64(s, len, 5, UINT64_MAX - 1, &n))
+		return;
+	FUZZ_MUST(strlen(s) == len && strtoull(s, &end, 10) == n);
+	FUZZ_MUST(*end == '\0' && n >= 5 && n < UINT64_MAX);
+}
+
+static void
+try_texts(const char *s, size_t len)
+{
+	bool utf8 = parse_utf8_valid(s, len);
+
+	if (parse_is_user_id(s, len))
+		FUZZ_MUST(utf8 && len >= 1 && len <= 255 &&
+			  !parse_has_control(s, len));
+	if (parse_is_app_name(s, len))
+		FUZZ_MUST(utf8 && len >= 1 && len <= 400 &&
+			  strspn(s, " ") < len && !parse_has_control(s, len));
+	if (parse_is_request_id(s, len))
+		FUZZ_MUST(len <= 128 && strcspn(s, " \r\n\"\\=") == len);
+	if (parse_is_time(s, len))
+		FUZZ_MUST(strlen(s) == len && len >= 20 && s[10] == 'T');
+}
+
+static void
+try_etags(const char *s, size_t len)
+{
+	static const char etag[] = "\"7\"";
+	size_t n = strspn(s, " \t");
+
+	(void)len;
+	if (request_etag_listed(s, etag, false)) {
+		FUZZ_MUST(request_etag_listed(s, etag, true));
+		FUZZ_MUST(s[n] == '*' || strstr(s, etag) != NULL);
+	}
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static void (*const tries[])(const char *, size_t) = { try_bearer,
+		try_base64url, try_hex, try_percent, try_query, try_number,
+		try_texts, try_etags };
+	size_t which =
+	    fuzz_byte(&data, &size) % (sizeof tries / sizeof tries[0]);
+	char *text = fuzz_text(data, size);
+
+	tries[which](text, size);
+	free(text);
+	return 0;
+}

@@ -1,0 +1,159 @@
+"""Least power of the processes that serve, and what still works with it."""
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+from harness import (REGISTRATION, USER, Postgres, Stack, free_port,
+                     stop, wait_until)
+
+
+def status(pid):
+    lines = pathlib.Path(f"/proc/{pid}/status").read_text().splitlines()
+    return dict(line.split(":\t", 1) for line in lines if ":\t" in line)
+
+
+def told(stack):
+    """What the log says is active, of each process."""
+    lines = wait_until("the log", lambda: stack.log_lines("sandbox"))
+    return [dict(w.split("=", 1) for w in line.split() if "=" in w)
+            for line in lines]
+
+
+@pytest.mark.parametrize("workers", [2, 0])
+def test_active(make, workers):
+    s = make(workers=workers)
+    pids = s.workers() if workers else [s.process.pid]
+    assert pids
+    for pid in pids:
+        st = status(pid)
+        assert (st["NoNewPrivs"], st["Seccomp"]) == ("1", "2"), st
+        assert st["CapEff"] == "0" * 16
+    assert status(s.process.pid)["NoNewPrivs"] == "1"
+    for t in told(s):
+        assert (t["no_new_privs"], t["seccomp"]) == ("on", "on")
+        assert int(t["landlock"]) >= 1 and "level=info" in str(
+            s.log_lines("sandbox")[0])
+    r = s.request("POST", "/v1/apps", {
+        "Authorization": "Bearer " + REGISTRATION}, {"name": "x"})
+    assert r.status == 201
+    # A single process still removes its socket.
+    sock = pathlib.Path(s.sock)
+    assert sock.exists()
+    assert stop(s.process) == 0 and not sock.exists()
+
+
+def test_off(make):
+    s = make(env={"POSTERN_SANDBOX": "off"})
+    assert {status(p)["Seccomp"] for p in s.workers()} == {"0"}
+    assert {t["seccomp"] for t in told(s)} == {"off"}
+    s.env["POSTERN_SANDBOX"] = "maybe"
+
+
+def test_new_workers_too(make):
+    s = make()
+    s.reload()
+    wait_until("two", lambda: len(s.workers()) == 2)
+    assert {status(p)["Seccomp"] for p in s.workers()} == {"2"}
+
+
+def test_no_secret_outside(make):
+    """In no environment, no command line, and no file of the server's."""
+    s = make(workers=2)
+    app = s.register()
+    assert s.get("/v1/whoami", app.auth()).status == 200
+    texts = [t.encode() for t in s.secrets()]
+    for pid in [s.process.pid, *s.workers()]:
+        for name in ("environ", "cmdline"):
+            content = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+            assert name != "cmdline" or b"postern" in content
+            assert not [t for t in texts if t in content], name
+    for path in s.dir.rglob("*"):
+        if path.is_file():
+            content = path.read_bytes()
+            assert not [t for t in texts if t in content], path
+    for pid in s.workers():
+        limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
+        assert [line.split()[-3:-1] for line in limits.splitlines()
+                if "core file" in line] == [["0", "0"]]
+
+
+def openssl(*args):
+    subprocess.run(["openssl", *args], check=True, capture_output=True)
+
+
+class TlsPostgres(Postgres):
+    """Postgres on a TCP port, by TLS with a certificate for localhost."""
+
+    def __init__(self, scratch):
+        d = self.certs = scratch.dir()
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", "/CN=Test CA", "-keyout", d / "ca.key",
+                "-out", d / "ca.crt")
+        openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj",
+                "/CN=localhost", "-keyout", d / "server.key",
+                "-out", d / "server.csr")
+        (d / "ext").write_text("subjectAltName=DNS:localhost\n")
+        openssl("x509", "-req", "-in", d / "server.csr", "-CA", d / "ca.crt",
+                "-CAkey", d / "ca.key", "-days", "2", "-set_serial", "1",
+                "-extfile", d / "ext", "-out", d / "server.crt")
+        if pathlib.Path("/proc/self").owner() == "root":
+            for path in d.iterdir():
+                shutil.chown(path, USER, USER)
+        (d / "server.key").chmod(0o600)
+        self.tcp_port = free_port()
+        super().__init__(scratch, [
+            "listen_addresses=127.0.0.1", f"port={self.tcp_port}", "ssl=on",
+            f"ssl_cert_file={d}/server.crt", f"ssl_key_file={d}/server.key"])
+
+    def connect(self, name, user="owner"):
+        import psycopg2
+
+        c = psycopg2.connect(host=str(self.dir), port=self.tcp_port,
+                             dbname=name, user=user)
+        c.autocommit = True
+        return c
+
+    def url(self, name, user="server", hosts="localhost", ports=None):
+        return (f"host={hosts} port={ports or self.tcp_port} dbname={name} "
+                f"user={user} sslmode=verify-full "
+                f"sslrootcert={self.certs}/ca.crt")
+
+
+@pytest.fixture(scope="module")
+def tls(scratch):
+    p = TlsPostgres(scratch)
+    yield p
+    p.stop()
+
+
+def test_reconnect_by_name_and_tls(tls):
+    """By host name, with the certificate checked; the first of two servers is
+    away; the connection is cut, and Postgres restarted."""
+    database = tls.database()
+    url = tls.url(database, hosts="localhost,localhost",
+                  ports=f"{free_port()},{tls.tcp_port}")
+    with Stack(tls, database=database,
+               env={"POSTERN_DATABASE_URL": url}) as s:
+        app = s.register()
+        assert {t["seccomp"] for t in told(s)} == {"on"}
+        before = set(s.workers())
+        seen = s.sql("SELECT DISTINCT ssl FROM pg_stat_ssl JOIN"
+                     " pg_stat_activity USING (pid) WHERE usename = 'server'")
+        assert seen == [(True,)]
+        s.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+              " WHERE usename = 'server'")
+        s.all_workers("cut, and back", "/readyz", 200)
+        tls.stop()
+        s.all_workers("away", "/readyz", 503)
+        tls.start()
+        s.all_workers("restarted, and back", "/readyz", 200)
+        assert s.get("/v1/whoami", app.auth()).status == 200
+        assert set(s.workers()) == before
+        # The same for a server whose certificate is for another name.
+        wrong = tls.url(database, hosts="127.0.0.1")
+        with Stack(tls, database=database, ready=False,
+                   env={"POSTERN_DATABASE_URL": wrong}) as t:
+            wait_until("its word", lambda: "certificate" in t.log())
+            assert t.get("/readyz").status == 503
