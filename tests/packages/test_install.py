@@ -23,7 +23,7 @@ def expected(prefix):
              f"{man}/man8/postern.fcgi.8": 0o644,
              f"{unit}/postern.service": 0o644,
              f"{unit}/postern.socket": 0o644}
-    for name in ("README.md", "CHANGES.md", "LICENSE",
+    for name in ("README.md", "CHANGES.md", "SECURITY.md", "LICENSE",
                  "lighttpd.conf.example"):
         files[f"{doc}/{name}"] = 0o644
     for name in names("www/*") + names("sql/*.sql"):
