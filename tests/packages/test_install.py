@@ -25,7 +25,7 @@ def expected(prefix):
              f"{prefix}/share/zsh/site-functions/_postern": 0o644,
              f"{unit}/postern.service": 0o644,
              f"{unit}/postern.socket": 0o644}
-    for name in ("README.md", "CHANGES.md", "LICENSE",
+    for name in ("README.md", "CHANGES.md", "SECURITY.md", "LICENSE",
                  "lighttpd.conf.example"):
         files[f"{doc}/{name}"] = 0o644
     for name in names("www/*") + names("sql/*.sql"):
