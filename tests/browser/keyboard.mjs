@@ -50,6 +50,9 @@ async function type(page, name, text) {
 const shows = (page, text) => page.locator("#view").getByText(text).first()
 	.waitFor();
 
+// What a change that was made says.
+const done = (page, text) => page.locator(".note.good").getByText(text).waitFor();
+
 // A link of the menu; the new view's heading then has the focus.
 async function go(page, name) {
 	await page.evaluate(() => document.activeElement.blur());
@@ -94,7 +97,7 @@ async function moreOfDeveloper(page, keys) {
 	await page.keyboard.press("Control+a");
 	await page.keyboard.type('{"by":"keyboard"}');
 	await press(page, "Save");
-	await shows(page, "Saved.");
+	await done(page, "Saved.");
 	await press(page, "Delete …");
 	await page.getByRole("dialog").waitFor();
 	await page.keyboard.press("Escape");
@@ -106,7 +109,7 @@ async function moreOfDeveloper(page, keys) {
 	await press(page, "I have kept it");
 	await shows(page, "The old secret key is still accepted");
 	await press(page, "End the old secret key now");
-	await shows(page, "The old secret key is over.");
+	await done(page, "The old secret key is over.");
 }
 
 async function operator(page) {
@@ -126,9 +129,9 @@ async function operator(page) {
 	await press(page, "Disable …");
 	await page.getByRole("dialog").waitFor();
 	await press(page, "Disable");
-	await shows(page, "Disabled.");
+	await done(page, "Disabled.");
 	await press(page, "Enable");
-	await shows(page, "Enabled.");
+	await done(page, "Enabled.");
 	await press(page, "Delete …");
 	await page.getByRole("dialog").waitFor();
 	// The dialog's first field has the focus, and keeps it inside.
