@@ -188,7 +188,8 @@ function rotateCard(app, root, reload) {
 			return place.append(refusal(answer));
 		announce("The secret key is rotated");
 		await reload();
-		const box = once(answer.json, `The new secret key of ${app.name}`, reload);
+		const box = once(answer.json, `The new secret key of ${app.name}`,
+			() => {});
 
 		root.prepend(box);
 		box.querySelector("h2").focus();

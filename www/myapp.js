@@ -59,7 +59,11 @@ export function overlapCard(app, signal, reload, ...more) {
 	if (!app.previous_valid_until || Date.parse(app.previous_valid_until) <= now())
 		return "";
 	return card("The old secret key is still accepted",
-		countdown(app.previous_valid_until, signal, reload),
+		countdown(app.previous_valid_until, signal, async () => {
+			await reload();
+			if (document.activeElement === document.body)
+				toTop(); // what had the focus went with the old page
+		}),
 		facts(["Until", time(app.previous_valid_until), ` (${new Date(
 			app.previous_valid_until).toLocaleString()})`],
 		["Last used", time(app.previous_last_used_at, "not since the rotation")]),
@@ -97,7 +101,7 @@ function rotateCard(root, reload) {
 		rotated(answer.json.secret_key);
 		announce("The secret key is rotated");
 		await reload();
-		const box = once(session.keys, "The new secret key", () => reload());
+		const box = once(session.keys, "The new secret key", () => {});
 
 		root.prepend(box);
 		box.querySelector("h2").focus();
