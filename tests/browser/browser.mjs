@@ -146,13 +146,15 @@ export async function open(page, view) {
 	await settled(page);
 }
 
-// The view is there and its first answers too.
+// The view that the address names is there, and its first answers too.
 export async function settled(page) {
 	await page.waitForFunction(() => {
 		const view = document.getElementById("view");
+		const [name] = location.hash.replace(/^#\/?/, "").split("/");
+		const link = document.querySelector("#nav [aria-current]");
 
-		return view.hidden || (!view.hasAttribute("aria-busy") &&
-			view.querySelector("h1") !== null);
+		return link?.getAttribute("href") === `#/${name}` &&
+			(view.hidden || !view.hasAttribute("aria-busy"));
 	});
 }
 
