@@ -1,7 +1,8 @@
 /*
- * The use of libcrypto: random bytes, SHA-256, HMAC and AES-GCM. Algorithms
- * are fetched once; contexts live for one call, so that OpenSSL wipes the keys
- * that it copied.
+ * The use of libcrypto: random bytes, SHA-256, HMAC and AES-GCM. A cipher's
+ * context lives for one call, so that OpenSSL wipes the key that it copied. An
+ * HMAC's is made once, and holds the last key, in OpenSSL's own memory, until
+ * the next call.
  */
 #include "base/crypto.h"
 
