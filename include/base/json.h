@@ -49,9 +49,10 @@ struct json;
 
 /*
  * Read a text that has to pass json_check; NULL if it does not. The text must
- * stay until json_free. Names, kinds and numbers are known from that reading;
- * strings and arrays are decoded by json-c when they are asked for, and a text
- * about which it disagrees has none. The caller frees.
+ * stay until json_free. Names, kinds, numbers and strings without escapes are
+ * known from that reading; other strings and arrays are decoded by json-c when
+ * they are asked for, and a text about which it disagrees has none. The caller
+ * frees.
  */
 struct json *json_parse(const char *text, size_t len);
 void json_free(struct json *j);
@@ -70,7 +71,8 @@ enum json_kind {
 /* The type of member name of the object, JSON_ABSENT if it has none. */
 enum json_kind json_member_kind(const struct json *j, const char *name);
 
-/* A string member: borrowed bytes, which may hold any UTF-8 but NUL. */
+/* A string member: borrowed bytes, which may hold any UTF-8 but NUL; a NUL
+ * stands behind them. */
 bool json_member_string(
     const struct json *j, const char *name, const char **s, size_t *len);
 

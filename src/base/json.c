@@ -6,6 +6,7 @@
 
 #include "base/json_check.h"
 #include "base/mem.h"
+#include "base/parse.h"
 
 #include <json.h>
 #include <limits.h>
@@ -15,13 +16,14 @@
 #include <string.h>
 
 /*
- * Our own reading knows names, kinds and numbers; json-c is asked, once, for
- * what needs decoding.
+ * Our own reading knows names, kinds, numbers and the strings that stand for
+ * themselves; json-c is asked, once, for what needs decoding.
  */
 struct json {
 	const char *text; /* the caller's */
 	size_t len;
 	struct json_notes notes;
+	struct buf plain; /* copies of strings without escapes */
 	bool asked;
 	struct json_object *object; /* json-c's; NULL if it disagrees */
 };
@@ -135,6 +137,7 @@ json_free(struct json *j)
 		return;
 	json_object_put(j->object);
 	buf_free(&j->notes.wide);
+	buf_free(&j->plain);
 	free(j);
 }
 
@@ -207,14 +210,48 @@ json_member_kind(const struct json *j, const char *name)
 	return j->notes.incomplete ? kind_raw(j, name) : JSON_ABSENT;
 }
 
+/*
+ * A noted string without escapes, with a NUL behind it as json-c would give
+ * it. The copies have room for each string of the text once, so that none
+ * moves; one that is asked for too often is json-c's.
+ */
+static bool
+string_noted(const struct json *j, const struct json_note *v, const char **s,
+    size_t *len)
+{
+	struct buf *plain = &((struct json *)(uintptr_t)j)->plain;
+	const char *from, *end;
+	size_t n;
+
+	if (v == NULL)
+		return false;
+	from = v->value + 1;
+	end = memchr(from, '"', v->value_len - 1);
+	n = (size_t)(end - from);
+	if (memchr(from, '\\', n) != NULL)
+		return false;
+	if (plain->data == NULL)
+		buf_reserve(plain, j->len);
+	if (plain->cap - plain->len < n + 2)
+		return false;
+	*s = plain->data + plain->len;
+	*len = n;
+	buf_add(plain, from, n);
+	buf_addc(plain, '\0');
+	return true;
+}
+
 bool
 json_member_string(
     const struct json *j, const char *name, const char **s, size_t *len)
 {
 	struct json_object *v;
 
-	if (json_member_kind(j, name) != JSON_STRING ||
-	    !json_object_object_get_ex(raw(j), name, &v))
+	if (json_member_kind(j, name) != JSON_STRING)
+		return false;
+	if (string_noted(j, note(j, name), s, len))
+		return true;
+	if (!json_object_object_get_ex(raw(j), name, &v))
 		return false;
 	*s = json_object_get_string(v);
 	*len = (size_t)json_object_get_string_len(v);
@@ -226,9 +263,15 @@ static bool
 number_noted(const struct json_note *v, double *out)
 {
 	char text[64];
+	uint64_t n;
 
 	if (v == NULL || v->value_len >= sizeof text)
 		return false;
+	/* Nearly all of them are whole seconds. */
+	if (parse_u64(v->value, v->value_len, 0, (uint64_t)1 << 53, &n)) {
+		*out = (double)n;
+		return true;
+	}
 	memcpy(text, v->value, v->value_len);
 	text[v->value_len] = '\0';
 	*out = strtod(text, NULL);
@@ -321,31 +364,32 @@ json_unknown_member(const struct json *j, const char *const *known)
 	return NULL;
 }
 
-/* What stands in a JSON string as itself. */
-static bool
-is_plain(char c)
-{
-	return c != '"' && c != '\\' && (unsigned char)c >= 0x20 && c != 0x7f;
-}
+/* What stands in a JSON string as itself: no control, quote or backslash. */
+static const bool stands[256] = {
+	[0x20 ... 0x21] = true,
+	[0x23 ... 0x5b] = true,
+	[0x5d ... 0x7e] = true,
+	[0x80 ... 0xff] = true,
+};
 
 void
 json_add_string(struct buf *b, const char *s, size_t len)
 {
-	size_t i, from = 0;
+	const char *from, *end = s + len;
 
 	buf_reserve(b, len + 2);
 	buf_addc(b, '"');
-	for (i = 0; i < len; i++) {
-		if (is_plain(s[i]))
-			continue;
-		buf_add(b, s + from, i - from);
-		from = i + 1;
-		if (s[i] == '"' || s[i] == '\\')
-			buf_addf(b, "\\%c", s[i]);
+	for (;; s++) {
+		for (from = s; s < end && stands[(unsigned char)*s]; s++)
+			;
+		buf_add(b, from, (size_t)(s - from));
+		if (s == end)
+			break;
+		if (*s == '"' || *s == '\\')
+			buf_addf(b, "\\%c", *s);
 		else
-			buf_addf(b, "\\u%04x", (unsigned)s[i]);
+			buf_addf(b, "\\u%04x", (unsigned)*s);
 	}
-	buf_add(b, s + from, len - from);
 	buf_addc(b, '"');
 }
 

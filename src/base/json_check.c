@@ -14,7 +14,7 @@
 /* PostgreSQL's numeric: digits before and after the point. */
 enum { INTEGER_DIGITS_MAX = 131072, FRACTION_DIGITS_MAX = 16383 };
 
-enum { SCRATCH_MAX = 4096 };
+enum { SCRATCH_MAX = 4096, FEW_NAMES = 16 };
 
 /* A member's name of an object still open: decoded, in names. */
 struct name {
@@ -278,9 +278,26 @@ compare_names(const void *a, const void *b, void *names)
 	return d != 0 ? d : (x->len > y->len) - (x->len < y->len);
 }
 
+/* Each with each. */
+static bool
+few_differ(const struct checker *c, size_t from, size_t n)
+{
+	const struct name *x =
+	    (const struct name *)(const void *)(c->list.data + from);
+	size_t i, k;
+
+	for (i = 1; i < n; i++)
+		for (k = 0; k < i; k++)
+			if (x[i].len == x[k].len &&
+			    memcmp(c->names.data + x[i].at,
+				c->names.data + x[k].at, x[i].len) == 0)
+				return false;
+	return true;
+}
+
 /*
- * The names of one object, from the from-th on: is one there twice? Sorted, so
- * that no choice of names makes it slow. Then they are dropped.
+ * The names of one object, from the from-th on: is one there twice? Many are
+ * sorted, so that no choice of names makes it slow. Then they are dropped.
  */
 static bool
 names_differ(struct checker *c, size_t from, size_t names_len)
@@ -289,7 +306,9 @@ names_differ(struct checker *c, size_t from, size_t names_len)
 	struct name *list;
 	bool ok = true;
 
-	if (n > 1) {
+	if (n <= FEW_NAMES) {
+		ok = few_differ(c, from, n);
+	} else {
 		list = mem_alloc(n * sizeof *list);
 		memcpy(list, c->list.data + from, n * sizeof *list);
 		qsort_r(list, n, sizeof *list, compare_names, &c->names);

@@ -16,6 +16,7 @@
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/param.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <time.h>
@@ -140,17 +141,23 @@ escape_one(const char *s, char out[12])
 	return n;
 }
 
+/* Does it stand without quotes in a line of text? Its length. */
 static bool
-needs_quotes(const char *s)
+is_bare(const char *s, size_t *len)
 {
-	if (*s == '\0' || logger.format == LOG_FMT_JSON)
-		return true;
-	for (; *s != '\0'; s++) {
-		if (*s <= ' ' || *s >= 0x7f || *s == '"' || *s == '\\' ||
-		    *s == '=')
-			return true;
-	}
-	return false;
+	/* Printable ASCII without space, '"', '=' and backslash. */
+	static const bool bare[256] = {
+		[0x21] = true,
+		[0x23 ... 0x3c] = true,
+		[0x3e ... 0x5b] = true,
+		[0x5d ... 0x7e] = true,
+	};
+	const char *p = s;
+
+	while (bare[(unsigned char)*p])
+		p++;
+	*len = (size_t)(p - s);
+	return *p == '\0' && p != s;
 }
 
 static void
@@ -158,14 +165,14 @@ put_value(struct line *l, const char *s)
 {
 	size_t end = l->len + VALUE_MAX;
 	char one[12];
-	size_t n;
+	size_t n, room;
 
 	if (end > sizeof(l->s) - LINE_TAIL)
 		end = sizeof(l->s) - LINE_TAIL;
-	if (!needs_quotes(s)) {
-		n = strnlen(s, end - l->len);
-		put(l, s, n);
-		puts_to(l, s[n] == '\0' ? "" : "...");
+	room = end - l->len;
+	if (logger.format != LOG_FMT_JSON && is_bare(s, &n)) {
+		put(l, s, MIN(n, room));
+		puts_to(l, n > room ? "..." : "");
 		return;
 	}
 	puts_to(l, "\"");
@@ -185,15 +192,15 @@ static bool
 put_key(struct line *l, const char *key)
 {
 	bool json = logger.format == LOG_FMT_JSON;
+	size_t len = strlen(key);
 
-	if (strlen(key) + 32 + LINE_TAIL > sizeof(l->s) - l->len)
+	if (len + 32 + LINE_TAIL > sizeof(l->s) - l->len)
 		return false;
 	if (l->len > 0)
-		puts_to(l, json ? "," : " ");
-	else if (json)
-		puts_to(l, "{");
-	puts_to(l, json ? "\"" : "");
-	puts_to(l, key);
+		put(l, json ? "," : " ", 1);
+	if (json)
+		puts_to(l, l->len == 0 ? "{\"" : "\"");
+	put(l, key, len);
 	puts_to(l, json ? "\":" : "=");
 	return true;
 }

@@ -166,29 +166,50 @@ static const unsigned char base64url_value[256] = {
 	['_'] = 64,
 };
 
+/* The 24 bits of four characters; negative if one is none of the alphabet. */
+static inline int32_t
+four(const unsigned char *p)
+{
+	int32_t a = base64url_value[p[0]] - 1, b = base64url_value[p[1]] - 1;
+	int32_t c = base64url_value[p[2]] - 1, d = base64url_value[p[3]] - 1;
+
+	return (a | b | c | d) < 0 ? -1 : a << 18 | b << 12 | c << 6 | d;
+}
+
 bool
 parse_base64url_to(const char *s, size_t len, unsigned char *out)
 {
-	uint32_t bits = 0;
-	size_t i;
-	int v, have = 0;
+	const unsigned char *p = (const unsigned char *)s;
+	const unsigned char *end = p + len / 4 * 4;
+	unsigned char last[4] = { 'A', 'A', 'A', 'A' }; /* zeros */
+	size_t rest = len % 4;
+	int32_t bits;
 
-	if (len % 4 == 1)
+	if (rest == 1)
 		return false;
-	for (i = 0; i < len; i++) {
-		v = base64url_value[(unsigned char)s[i]] - 1;
-		if (v < 0)
+	for (; p < end; p += 4) {
+		bits = four(p);
+		if (bits < 0)
 			return false;
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have < 8)
+		if (out == NULL)
 			continue;
-		have -= 8;
-		if (out != NULL)
-			*out++ = (unsigned char)(bits >> have & 0xff);
+		*out++ = (unsigned char)(bits >> 16);
+		*out++ = (unsigned char)(bits >> 8);
+		*out++ = (unsigned char)bits;
+	}
+	if (rest == 0)
+		return true;
+	memcpy(last, p, rest);
+	bits = four(last);
+	if (bits < 0)
+		return false;
+	if (out != NULL) {
+		*out++ = (unsigned char)(bits >> 16);
+		if (rest == 3)
+			*out = (unsigned char)(bits >> 8);
 	}
 	/* What is left over must be zero, or two texts mean the same bytes. */
-	return (bits & ((1u << have) - 1)) == 0;
+	return (bits & (rest == 3 ? 0xff : 0xffff)) == 0;
 }
 
 bool
@@ -284,17 +305,21 @@ parse_percent_encode(struct buf *out, const char *s, size_t len)
 bool
 parse_is_b64token(const char *s, size_t len)
 {
-	size_t i = 0;
+	const unsigned char *p = (const unsigned char *)s, *end = p + len;
 
-	while (i < len &&
-	       (is_alnum(s[i]) || s[i] == '.' || s[i] == '-' || s[i] == '_' ||
-		   s[i] == '~' || s[i] == '+' || s[i] == '/'))
-		i++;
-	if (i == 0)
+	/* Nearly all of it is base64url, known by its table. */
+	for (; p < end; p++) {
+		while (p < end && base64url_value[*p] != 0)
+			p++;
+		if (p == end ||
+		    (*p != '.' && *p != '~' && *p != '+' && *p != '/'))
+			break;
+	}
+	if (p == (const unsigned char *)s)
 		return false;
-	while (i < len && s[i] == '=')
-		i++;
-	return i == len;
+	while (p < end && *p == '=')
+		p++;
+	return p == end;
 }
 
 bool

@@ -486,6 +486,31 @@ test_kinds(void **state)
 	json_free(j);
 }
 
+/* Strings stay where they are while others are asked for, and however often. */
+static void
+test_strings(void **state)
+{
+	struct json *j = parse("{\"a\":\"one\" ,\"b\":\"\",\"c\":\"\xc3\xa9\","
+			       "\"d\":\"a\\\"b\"}");
+	static const char *const want[] = { "one", "", "\xc3\xa9", "a\"b" };
+	const char *first[4], *s;
+	char name[2] = "a";
+	size_t i, k, len;
+
+	(void)state;
+	for (k = 0; k < 200; k++)
+		for (i = 0; i < 4; i++) {
+			name[0] = (char)('a' + i);
+			assert_true(json_member_string(j, name, &s, &len));
+			assert_int_equal(len, strlen(want[i]));
+			assert_string_equal(s, want[i]);
+			if (k == 0)
+				first[i] = s;
+			assert_string_equal(first[i], want[i]);
+		}
+	json_free(j);
+}
+
 /* Integers that json-c would clamp are reals, and no int64. */
 static void
 test_numbers(void **state)
@@ -618,6 +643,7 @@ main(void)
 		cmocka_unit_test(test_expansion),
 		cmocka_unit_test(test_many_names),
 		cmocka_unit_test(test_kinds),
+		cmocka_unit_test(test_strings),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_has),
 		cmocka_unit_test(test_add_string),
