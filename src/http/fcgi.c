@@ -188,7 +188,8 @@ wipe_credentials(char **params)
 	for (; params != NULL && *params != NULL; params++)
 		for (i = 0; i < sizeof names / sizeof names[0]; i++) {
 			n = strlen(names[i]);
-			if (strncmp(*params, names[i], n) == 0)
+			if (**params == *names[i] &&
+			    strncmp(*params, names[i], n) == 0)
 				crypto_wipe(*params + n, strlen(*params) - n);
 		}
 }

@@ -12,26 +12,27 @@
 
 #include <string.h>
 
-/* The params that matter, by their values; the rest are only counted. */
+/* The params that matter, by the length of their names; the rest are only
+ * counted. */
 enum param {
-	REQUEST_METHOD,
-	REQUEST_URI,
-	QUERY_STRING,
-	SCRIPT_NAME,
 	PATH_INFO,
-	CONTENT_LENGTH,
+	REQUEST_URI,
+	SCRIPT_NAME,
+	REMOTE_ADDR,
+	ORIGIN,
+	QUERY_STRING,
 	CONTENT_TYPE,
 	POSTERN_GATE,
-	REMOTE_ADDR,
-	X_REQUEST_ID,
-	CONTENT_ENCODING,
-	ORIGIN,
 	IF_MATCH,
+	REQUEST_METHOD,
+	CONTENT_LENGTH,
+	X_REQUEST_ID,
+	X_PUBLIC_KEY,
 	IF_NONE_MATCH,
 	AUTHORIZATION,
-	REDIRECT_AUTHORIZATION,
-	X_PUBLIC_KEY,
 	X_FORWARDED_FOR,
+	CONTENT_ENCODING,
+	REDIRECT_AUTHORIZATION,
 	PARAMS
 };
 
@@ -40,26 +41,40 @@ static const struct {
 	const char *name;
 	size_t len;
 } names[PARAMS] = {
-	[REQUEST_METHOD] = { NAME("REQUEST_METHOD") },
-	[REQUEST_URI] = { NAME("REQUEST_URI") },
-	[QUERY_STRING] = { NAME("QUERY_STRING") },
-	[SCRIPT_NAME] = { NAME("SCRIPT_NAME") },
 	[PATH_INFO] = { NAME("PATH_INFO") },
-	[CONTENT_LENGTH] = { NAME("CONTENT_LENGTH") },
+	[REQUEST_URI] = { NAME("REQUEST_URI") },
+	[SCRIPT_NAME] = { NAME("SCRIPT_NAME") },
+	[REMOTE_ADDR] = { NAME("REMOTE_ADDR") },
+	[ORIGIN] = { NAME("HTTP_ORIGIN") },
+	[QUERY_STRING] = { NAME("QUERY_STRING") },
 	[CONTENT_TYPE] = { NAME("CONTENT_TYPE") },
 	[POSTERN_GATE] = { NAME("POSTERN_GATE") },
-	[REMOTE_ADDR] = { NAME("REMOTE_ADDR") },
-	[X_REQUEST_ID] = { NAME("HTTP_X_REQUEST_ID") },
-	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
-	[ORIGIN] = { NAME("HTTP_ORIGIN") },
 	[IF_MATCH] = { NAME("HTTP_IF_MATCH") },
+	[REQUEST_METHOD] = { NAME("REQUEST_METHOD") },
+	[CONTENT_LENGTH] = { NAME("CONTENT_LENGTH") },
+	[X_REQUEST_ID] = { NAME("HTTP_X_REQUEST_ID") },
+	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
 	[IF_NONE_MATCH] = { NAME("HTTP_IF_NONE_MATCH") },
 	[AUTHORIZATION] = { NAME("HTTP_AUTHORIZATION") },
-	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
-	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
 	[X_FORWARDED_FOR] = { NAME("HTTP_X_FORWARDED_FOR") },
+	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
+	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
 };
 #undef NAME
+
+/* Which param it is of those that matter; PARAMS for the others. */
+static enum param
+param_of(const char *name, size_t len)
+{
+	size_t i = 0;
+
+	while (i < PARAMS && names[i].len < len)
+		i++;
+	while (i < PARAMS && names[i].len == len &&
+	       memcmp(name, names[i].name, len) != 0)
+		i++;
+	return i < PARAMS && names[i].len == len ? (enum param)i : PARAMS;
+}
 
 /* Values by name; NULL where there is none. */
 struct params {
@@ -87,18 +102,16 @@ is_credential(enum param name)
 static size_t
 scan_one(struct request *req, struct params *p, const char *param)
 {
-	size_t len = strlen(param), n, i;
+	size_t len = strlen(param);
 	const char *equals = memchr(param, '=', len);
+	enum param i;
 
 	if (equals == NULL)
 		return len;
-	n = (size_t)(equals - param);
-	for (i = 0; i < PARAMS; i++)
-		if (n == names[i].len && memcmp(param, names[i].name, n) == 0)
-			break;
+	i = param_of(param, (size_t)(equals - param));
 	if (i == PARAMS)
 		return len;
-	if (is_credential((enum param)i)) {
+	if (is_credential(i)) {
 		if (equals[1] == '\0')
 			return len;
 		if (p->value[i] != NULL)

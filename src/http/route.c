@@ -26,12 +26,14 @@ static size_t
 literal_at(const struct segment *seg, const char *p)
 {
 	struct buf b = { 0 };
-	size_t len = seg->len;
+	size_t len = 0;
 	bool yes;
 
-	if (*p == *seg->p && strncmp(p, seg->p, len) == 0 &&
-	    (p[len] == '/' || p[len] == '\0'))
+	while (len < seg->len && p[len] == seg->p[len])
+		len++;
+	if (len == seg->len && (p[len] == '/' || p[len] == '\0'))
 		return len;
+	len = seg->len;
 	if (memchr(seg->p, '%', len) == NULL)
 		return 0;
 	len = strcspn(p, "/");
@@ -87,7 +89,7 @@ route_find(const struct route *table, size_t n, const struct request *req,
 	memset(m, 0, sizeof *m);
 	if (req->npath == 0 || req->npath > REQUEST_MAX_SEGMENTS)
 		return;
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n && m->route == NULL; i++) {
 		if (!pattern_is(table[i].pattern, req, &param))
 			continue;
 		m->allowed |= table[i].method;
