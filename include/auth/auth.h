@@ -4,7 +4,6 @@
 #include "auth/key_cache.h"
 #include "auth/token.h"
 #include "base/config.h"
-#include "data/app_store.h"
 #include "data/db.h"
 #include "http/problem.h"
 #include "http/request.h"
@@ -28,7 +27,7 @@ void auth_finish(struct auth *au);
 /* Who it turned out to be. */
 struct identity {
 	struct key_entry *key; /* a reference, or NULL */
-	const struct app *app; /* key's, or an empty one; sealed only where
+	const struct key_app *app; /* key's, or an empty one; sealed only where
 				  need is NEED_APP_CURRENT */
 	struct token_claims claims;
 	bool by_previous;       /* signed with the previous secret */

@@ -1,9 +1,7 @@
 #ifndef POSTERN_AUTH_KEY_CACHE_H
 #define POSTERN_AUTH_KEY_CACHE_H
 
-#include "base/secret.h"
-#include "data/app_store.h"
-#include <stdbool.h>
+#include "auth/key_entry.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,36 +11,6 @@
  * apart, so that strangers can't push apps out. Secrets are wiped when their
  * entry goes.
  */
-
-/* What a row came to. */
-enum key_state {
-	KEY_UNKNOWN, /* no such app */
-	KEY_OPEN,
-	KEY_REFUSED,  /* its sealed key is broken, or not allowed */
-	KEY_NO_MASTER /* sealed under a master key that we don't have */
-};
-
-struct key_entry {
-	struct app app; /* public_key is always set */
-	enum key_state state;
-	struct secret current;  /* hex characters; empty unless KEY_OPEN */
-	struct secret previous; /* empty if there is none to be used */
-	bool previous_no_master;
-	bool changed;           /* the app changed since the row was read */
-	unsigned uses_round[2]; /* of auth/uses.c: noted in this round */
-	/* Of key_cache.c alone. */
-	size_t refs;
-	bool cached;
-	int64_t until_us;
-	struct key_entry *newer, *older;
-};
-
-/* A new entry of one reference; it takes what app holds, which is { 0 }
- * afterwards. */
-struct key_entry *key_entry_new(struct app *app);
-
-/* Give a reference back; accepts NULL. */
-void key_entry_release(struct key_entry *e);
 
 struct key_cache;
 

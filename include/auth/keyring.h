@@ -22,7 +22,7 @@ void keyring_free(struct keyring *kr);
  * Find the app; the caller has called db_step since the request came, so that
  * notifications are taken in. ST_OK with *e, a reference for the caller, in
  * whatever state its key is; else ST_UNAVAILABLE. fresh asks the database in
- * any case and keeps the sealed texts, for what changes the app; an entry from
+ * any case and keeps the sealed key, for what changes the app; an entry from
  * the cache has none.
  */
 enum status keyring_find(struct keyring *kr, const char *public_key, bool fresh,

@@ -12,7 +12,7 @@
 #include <string.h>
 
 static void
-add_brief(struct buf *b, const struct app *a)
+add_brief(struct buf *b, const struct key_app *a)
 {
 	buf_adds(b, "{\"id\":");
 	buf_addn(b, a->id);
@@ -26,7 +26,7 @@ add_brief(struct buf *b, const struct app *a)
 enum problem
 api_whoami(struct call *c)
 {
-	const struct app *a = c->who.app;
+	const struct key_app *a = c->who.app;
 	struct buf *b = &c->res->body;
 
 	api_json(c, 200);

@@ -14,7 +14,7 @@ api_gate_yes(struct call *c)
 {
 	bool authorizer = c->req->gate == GATE_AUTHORIZER;
 	const struct buf *sub = &c->who.claims.sub;
-	const struct app *a = c->who.app;
+	const struct key_app *a = c->who.app;
 	struct buf name = { 0 }, subject = { 0 };
 	char id[24];
 

@@ -36,7 +36,7 @@ struct auth {
 };
 
 /* Of identities without an app. */
-static const struct app no_app;
+static const struct key_app no_app;
 
 struct auth *
 auth_new(const struct config *cfg, struct db *db)
@@ -301,9 +301,9 @@ load(struct auth *au, const char *public_key, bool fresh, struct identity *id)
 	id->app = &e->app;
 	if (e->state == KEY_UNKNOWN)
 		return refuse(id, P_NONE, "key_unknown");
-	if (e->app.disabled_at != NULL)
+	if (e->disabled)
 		return refuse(id, P_NONE, "app_disabled");
-	if (e->app.expires_at != NULL && e->app.expires_epoch <= now)
+	if (e->expires <= now)
 		return refuse(id, P_NONE, "app_expired");
 	if (e->state == KEY_NO_MASTER)
 		return refuse(id, P_KEY_UNAVAILABLE, "master_key_missing");
@@ -323,7 +323,7 @@ verify(const struct auth *au, const struct token_parts *t, struct identity *id)
 
 	if (id->reason == NULL) {
 		cur = &e->current;
-		if (e->previous.len > 0 && e->app.previous_epoch > clock_wall())
+		if (e->previous.len > 0 && e->previous_until > clock_wall())
 			prev = &e->previous;
 	}
 	if (token_mac_ok(t, cur) && cur != decoy)
@@ -380,7 +380,7 @@ explain(
 static bool
 previous_closed(const struct key_entry *e)
 {
-	return e->previous_no_master && e->app.previous_epoch > clock_wall();
+	return e->previous_no_master && e->previous_until > clock_wall();
 }
 
 static enum problem
@@ -518,9 +518,8 @@ auth_resealed(struct auth *au, struct identity *id)
 
 	if (keyring_find(au->keys, was->app.public_key, true, &now) != ST_OK)
 		return false;
-	same = now->state == KEY_OPEN && now->app.disabled_at == NULL &&
-	       (now->app.expires_at == NULL ||
-		   now->app.expires_epoch > clock_wall()) &&
+	same = now->state == KEY_OPEN && !now->disabled &&
+	       now->expires > clock_wall() &&
 	       secret_equal(&was->current, now->current.data, now->current.len);
 	if (same) {
 		key_entry_release(id->key);

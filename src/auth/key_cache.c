@@ -1,16 +1,14 @@
 /*
- * The key cache: one tree of all entries, and a list for each of the two
- * bounds, newest first. A balanced tree (tsearch(3)) has no bad case that a
- * stranger's choice of keys could bring about.
+ * The key cache: one table of all entries, and a list for each of the two
+ * bounds, newest first.
  */
 #include "auth/key_cache.h"
 
+#include "auth/key_table.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 
-#include <search.h>
 #include <stdlib.h>
-#include <string.h>
 
 struct lru {
 	struct key_entry *newest, *oldest;
@@ -18,40 +16,10 @@ struct lru {
 };
 
 struct key_cache {
-	void *tree; /* of struct key_entry, by public key */
+	struct key_table table;
 	struct lru apps, unknown;
 	int64_t ttl_us;
 };
-
-struct key_entry *
-key_entry_new(struct app *app)
-{
-	struct key_entry *e = mem_alloc(sizeof *e);
-
-	e->app = *app;
-	e->refs = 1;
-	memset(app, 0, sizeof *app);
-	return e;
-}
-
-void
-key_entry_release(struct key_entry *e)
-{
-	if (e == NULL || --e->refs > 0)
-		return;
-	app_clear(&e->app);
-	secret_clear(&e->current);
-	secret_clear(&e->previous);
-	free(e);
-}
-
-static int
-compare(const void *a, const void *b)
-{
-	const struct key_entry *x = a, *y = b;
-
-	return strcmp(x->app.public_key, y->app.public_key);
-}
 
 static struct lru *
 list_of(struct key_cache *kc, const struct key_entry *e)
@@ -96,22 +64,10 @@ tell_sizes(const struct key_cache *kc)
 static void
 evict(struct key_cache *kc, struct key_entry *e)
 {
-	tdelete(e, &kc->tree, compare);
+	key_table_remove(&kc->table, e);
 	lru_remove(list_of(kc, e), e);
 	tell_sizes(kc);
-	e->cached = false;
 	key_entry_release(e);
-}
-
-/* The entry of a key, whatever its age. */
-static struct key_entry *
-look(const struct key_cache *kc, const char *public_key)
-{
-	const struct key_entry probe = { .app.public_key =
-					     (char *)(uintptr_t)public_key };
-	void *node = tfind(&probe, &kc->tree, compare);
-
-	return node != NULL ? *(struct key_entry **)node : NULL;
 }
 
 struct key_cache *
@@ -119,6 +75,7 @@ key_cache_new(size_t max, int64_t ttl_us)
 {
 	struct key_cache *kc = mem_alloc(sizeof *kc);
 
+	key_table_init(&kc->table);
 	kc->apps.max = max;
 	kc->unknown.max = max > 0 ? KEY_UNKNOWN_MAX : 0;
 	kc->ttl_us = ttl_us;
@@ -131,13 +88,14 @@ key_cache_free(struct key_cache *kc)
 	if (kc == NULL)
 		return;
 	key_cache_clear(kc);
+	key_table_free(&kc->table);
 	free(kc);
 }
 
 struct key_entry *
 key_cache_find(struct key_cache *kc, const char *public_key, int64_t now_us)
 {
-	struct key_entry *e = look(kc, public_key);
+	struct key_entry *e = key_table_find(&kc->table, public_key);
 
 	if (e == NULL)
 		return NULL;
@@ -145,8 +103,10 @@ key_cache_find(struct key_cache *kc, const char *public_key, int64_t now_us)
 		evict(kc, e);
 		return NULL;
 	}
-	lru_remove(list_of(kc, e), e);
-	lru_add(list_of(kc, e), e);
+	if (e->newer != NULL) {
+		lru_remove(list_of(kc, e), e);
+		lru_add(list_of(kc, e), e);
+	}
 	e->refs++;
 	return e;
 }
@@ -155,7 +115,7 @@ void
 key_cache_store(struct key_cache *kc, struct key_entry *e, int64_t now_us)
 {
 	struct lru *l = list_of(kc, e);
-	struct key_entry *old = look(kc, e->app.public_key);
+	struct key_entry *old = key_table_find(&kc->table, e->app.public_key);
 
 	if (old != NULL)
 		evict(kc, old);
@@ -166,10 +126,8 @@ key_cache_store(struct key_cache *kc, struct key_entry *e, int64_t now_us)
 		evict(kc, l->oldest);
 	}
 	e->until_us = now_us + kc->ttl_us;
-	e->cached = true;
 	e->refs++;
-	if (tsearch(e, &kc->tree, compare) == NULL)
-		abort();
+	key_table_add(&kc->table, e);
 	lru_add(l, e);
 	tell_sizes(kc);
 }
@@ -177,7 +135,7 @@ key_cache_store(struct key_cache *kc, struct key_entry *e, int64_t now_us)
 void
 key_cache_drop(struct key_cache *kc, const char *public_key)
 {
-	struct key_entry *e = look(kc, public_key);
+	struct key_entry *e = key_table_find(&kc->table, public_key);
 
 	if (e == NULL)
 		return;

@@ -91,16 +91,15 @@ state_of(enum status st)
 
 /* Open what the row has sealed. */
 static void
-open_keys(const struct keyring *kr, struct key_entry *e)
+open_keys(const struct keyring *kr, const struct app *row, struct key_entry *e)
 {
 	enum status st;
 
-	e->state =
-	    state_of(app_keys_open(kr->cfg, &e->app, false, &e->current));
-	if (e->state != KEY_OPEN || e->app.previous_sealed == NULL ||
-	    e->app.previous_epoch <= clock_wall())
+	e->state = state_of(app_keys_open(kr->cfg, row, false, &e->current));
+	if (e->state != KEY_OPEN || row->previous_sealed == NULL ||
+	    e->previous_until <= clock_wall())
 		return;
-	st = app_keys_open(kr->cfg, &e->app, true, &e->previous);
+	st = app_keys_open(kr->cfg, row, true, &e->previous);
 	e->previous_no_master = st == ST_KEY_MISSING;
 }
 
@@ -115,47 +114,37 @@ open_decoy(const struct keyring *kr)
 	secret_clear(&unused);
 }
 
-/* Ask the database; *e is a new entry. */
+/* Ask the database; *e is a new entry, with its sealed key if it is to be. */
 static enum status
-read_entry(
-    const struct keyring *kr, const char *public_key, struct key_entry **e)
+read_entry(const struct keyring *kr, const char *public_key, bool sealed,
+    struct key_entry **e)
 {
-	struct app app = { 0 };
+	struct app row = { 0 };
 	enum status st;
 
-	st = app_store_find(kr->db, public_key, &app);
-	if (st == ST_NOT_FOUND) {
-		app.public_key = mem_strdup(public_key);
-		*e = key_entry_new(&app);
+	st = app_store_find(kr->db, public_key, &row);
+	if (st == ST_OK) {
+		*e = key_entry_new(&row, sealed);
+		open_keys(kr, &row, *e);
+	} else if (st == ST_NOT_FOUND) {
+		row.public_key = mem_strdup(public_key);
+		*e = key_entry_new(&row, false);
 		open_decoy(kr);
-		return ST_OK;
+		st = ST_OK;
 	}
-	if (st != ST_OK)
-		return st;
-	*e = key_entry_new(&app);
-	open_keys(kr, *e);
-	return ST_OK;
+	app_clear(&row);
+	return st;
 }
 
-/* The cache needs no ciphertexts. A row is as old as its question. */
-static void
-store(struct keyring *kr, struct key_entry *e, int64_t asked_us)
-{
-	free(e->app.sealed);
-	free(e->app.previous_sealed);
-	e->app.sealed = e->app.previous_sealed = NULL;
-	key_cache_store(kr->cache, e, asked_us);
-}
-
-/* The row as it is now, with its ciphertexts; a key that is none is kept. */
+/* The row as it is now, with its sealed key; a key that is none is kept. */
 static enum status
 read_fresh(struct keyring *kr, const char *public_key, struct key_entry **e)
 {
 	int64_t asked_us = clock_mono_us();
-	enum status st = read_entry(kr, public_key, e);
+	enum status st = read_entry(kr, public_key, true, e);
 
 	if (st == ST_OK && (*e)->state == KEY_UNKNOWN) {
-		store(kr, *e, asked_us);
+		key_cache_store(kr->cache, *e, asked_us);
 		db_step(kr->db);
 	}
 	return st;
@@ -180,12 +169,13 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 		    : (*e)->state == KEY_UNKNOWN ? METRIC_CACHE_HITS_UNKNOWN
 						 : METRIC_CACHE_HITS,
 	    1);
+	/* The cache needs no ciphertexts. A row is as old as its question. */
 	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
 		asked_us = clock_mono_us();
-		st = read_entry(kr, public_key, e);
+		st = read_entry(kr, public_key, false, e);
 		if (st != ST_OK)
 			return st;
-		store(kr, *e, asked_us);
+		key_cache_store(kr->cache, *e, asked_us);
 		db_step(kr->db);
 		if (!(*e)->changed || tries + 1 == TRIES)
 			break;

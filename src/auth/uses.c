@@ -65,7 +65,7 @@ uses_note(struct uses *u, struct key_entry *e, bool previous)
 	e->uses_round[previous] = u->round;
 	u->noted[u->n++] = (struct app_use){ .app_id = e->app.id,
 		.previous = previous,
-		.rotated_us = e->app.rotated_us,
+		.rotated_us = e->rotated_us,
 		.at_us = clock_mono_us() };
 	if (u->n == NOTED_MAX)
 		u->due_us = 0;

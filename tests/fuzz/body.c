@@ -68,7 +68,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	size_t which =
 	    fuzz_byte(&data, &size) % (sizeof handlers / sizeof handlers[0]);
 	char *text = fuzz_text(data, size);
-	struct app app = {
+	struct key_app app = {
 		.id = 7, .public_key = app_key, .sealed = app_sealed
 	};
 	struct request req = { .query = "", .mount = "", .id = "fuzz" };
