@@ -26,7 +26,7 @@ void auth_finish(struct auth *au);
 
 /* Who it turned out to be. */
 struct identity {
-	struct key_entry *key; /* a reference, or NULL */
+	struct key_entry *key;     /* a reference, or NULL */
 	const struct key_app *app; /* key's, or an empty one; sealed only where
 				  need is NEED_APP_CURRENT */
 	struct token_claims claims;

@@ -1,8 +1,10 @@
 /*
  * The arena of secrets: one reserved mapping with a guard page at each end, of
  * which a first part is usable and locked, more of it as it is needed. It is
- * handed out in runs of 64-byte blocks. The map of the blocks lies outside it,
- * so that an overrun inside the arena can't forge a run.
+ * handed out in runs of 16-byte blocks, the lowest that fits first: keys that
+ * stay lie close together, though shorter ones come and go between them. The
+ * map of the blocks lies outside it, so that an overrun inside the arena can't
+ * forge a run.
  */
 
 #include "base/secret.h"
@@ -20,8 +22,10 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-enum { ARENA_SIZE = 64 << 20, BLOCK = 64, BLOCKS = ARENA_SIZE / BLOCK };
+enum { ARENA_SIZE = 64 << 20, BLOCK = 16, BLOCKS = ARENA_SIZE / BLOCK };
 enum { ARENA_FIRST = 256 << 10, ARENA_STEP = 1 << 20 };
+/* Blocks of the runs whose places are kept in mind: up to 255 bytes. */
+enum { SHORT = 16 };
 
 /* What a block is; a run ends with its BLOCK_LAST. */
 enum { BLOCK_FREE = 0, BLOCK_USED, BLOCK_LAST };
@@ -29,8 +33,9 @@ enum { BLOCK_FREE = 0, BLOCK_USED, BLOCK_LAST };
 static struct {
 	char *base;  /* the first usable byte */
 	size_t size; /* usable bytes */
-	size_t next; /* the block where the last search ended */
 	bool locked; /* all of it */
+	/* By length: no free run of so many blocks starts before this one. */
+	size_t lowest[SHORT + 1];
 	unsigned char map[BLOCKS];
 } arena;
 
@@ -93,36 +98,57 @@ secret_harden_process(void)
 	(void)prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
 }
 
-/* n free blocks in a row between two blocks; BLOCKS if there are none. */
+/* The first n free blocks in a row, from a block on; BLOCKS if there are
+ * none. */
 static size_t
-arena_search(size_t from, size_t to, size_t n)
+arena_search(size_t from, size_t n)
 {
-	size_t i, run = 0;
+	const unsigned char *map = arena.map, *p;
+	size_t end = arena.size / BLOCK, at, run;
 
-	for (i = from; i < to; i++) {
-		run = arena.map[i] == BLOCK_FREE ? run + 1 : 0;
+	for (at = from; at + n <= end; at += run + 1) {
+		p = memchr(map + at, BLOCK_FREE, end - at);
+		if (p == NULL)
+			break;
+		at = (size_t)(p - map);
+		for (run = 1; run < n && at + run < end; run++)
+			if (map[at + run] != BLOCK_FREE)
+				break;
 		if (run == n)
-			return i + 1 - n;
+			return at;
 	}
 	return BLOCKS;
 }
 
-/* n free blocks in a row: behind the last ones found, else anywhere, else in
- * new room; aborts at the arena's end. */
+/* The lowest n free blocks in a row, in new room if need be; aborts at the
+ * arena's end. */
 static size_t
 arena_find(size_t n)
 {
-	size_t size = arena.size, at;
+	size_t from = n <= SHORT ? arena.lowest[n] : 0, at;
 
-	at = arena_search(arena.next, size / BLOCK, n);
-	if (at == BLOCKS)
-		at = arena_search(0, size / BLOCK, n);
-	if (at == BLOCKS) {
-		arena_grow(MAX(size + ARENA_STEP, size + n * BLOCK));
-		at = arena_search(size / BLOCK, arena.size / BLOCK, n);
-	}
-	arena.next = at + n;
+	while ((at = arena_search(from, n)) == BLOCKS)
+		arena_grow(arena.size + MAX(ARENA_STEP, n * BLOCK));
+	if (n <= SHORT)
+		arena.lowest[n] = at + n;
 	return at;
+}
+
+/* These blocks are free again: so is every run that they are part of. */
+static void
+arena_release(size_t from, size_t to)
+{
+	size_t n;
+
+	memset(arena.map + from, BLOCK_FREE, to - from);
+	for (n = 0; n < SHORT && from > 0; n++, from--)
+		if (arena.map[from - 1] != BLOCK_FREE)
+			break;
+	for (n = 1; n <= SHORT && from + n <= BLOCKS; n++) {
+		if (arena.map[from + n - 1] != BLOCK_FREE)
+			break;
+		arena.lowest[n] = MIN(arena.lowest[n], from);
+	}
 }
 
 void
@@ -180,7 +206,7 @@ secret_clear(struct secret *s)
 		for (end = at; arena.map[end] != BLOCK_LAST; end++)
 			;
 		explicit_bzero(s->data, (end + 1 - at) * BLOCK);
-		memset(arena.map + at, BLOCK_FREE, end + 1 - at);
+		arena_release(at, end + 1);
 	}
 	s->data = NULL;
 	s->len = 0;
