@@ -34,7 +34,15 @@ struct slot {
 	cell heard_us; /* 0 = nothing to hear */
 };
 
-static struct slot *slots; /* [0] to [nslots] */
+struct shared {
+	/* The highest slot that was ever used: reading the others would make
+	 * the kernel give them memory. */
+	_Atomic size_t top;
+	struct slot slot[];
+};
+
+static struct shared *shared;
+static struct slot *slots; /* shared's, [0] to [nslots] */
 static size_t nslots;
 static struct slot *mine;
 
@@ -81,12 +89,14 @@ static const struct {
 bool
 metrics_init(size_t n)
 {
-	void *p = mmap(NULL, (n + 1) * sizeof *slots, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, sizeof *shared + (n + 1) * sizeof *slots,
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+	    -1, 0);
 
 	if (p == MAP_FAILED)
 		return false;
-	slots = p;
+	shared = p;
+	slots = shared->slot;
 	nslots = n;
 	metrics_use(0);
 	return true;
@@ -95,8 +105,14 @@ metrics_init(size_t n)
 void
 metrics_use(size_t slot)
 {
+	size_t top;
+
 	if (slots == NULL || slot > nslots)
 		return;
+	top = atomic_load(&shared->top);
+	while (top < slot &&
+	       !atomic_compare_exchange_weak(&shared->top, &top, slot))
+		;
 	mine = &slots[slot];
 	metrics_give_back(slot);
 }
@@ -169,14 +185,14 @@ metrics_refusal(size_t reason)
 		add(&mine->refusal[reason], 1);
 }
 
-/* The sum of a cell, given where slot 0 has it, over all slots. */
+/* The sum of a cell, given where slot 0 has it, over all that were used. */
 static uint64_t
 sum(const cell *c)
 {
 	uint64_t total = 0;
-	size_t i;
+	size_t i, top = atomic_load(&shared->top);
 
-	for (i = 0; i <= nslots; i++)
+	for (i = 0; i <= top; i++)
 		total += atomic_load_explicit(
 		    (const cell *)((uintptr_t)c + i * sizeof *slots),
 		    memory_order_relaxed);
@@ -257,9 +273,9 @@ static void
 render_listener_age(struct buf *out)
 {
 	int64_t now = clock_mono_us(), heard, oldest = now;
-	size_t i;
+	size_t i, top = atomic_load(&shared->top);
 
-	for (i = 0; i <= nslots; i++) {
+	for (i = 0; i <= top; i++) {
 		heard = (int64_t)atomic_load_explicit(
 		    &slots[i].heard_us, memory_order_relaxed);
 		if (heard != 0 && heard < oldest)
