@@ -245,19 +245,29 @@ def by_document(world):
                   "GET/s", "p99 ms", "CPU µs"], rows)
 
 
+def cached(client):
+    """How many keys it says it has at hand."""
+    text = client.admin("GET", "/metrics").body.decode()
+    return int(re.search(r"^postern_key_cache_apps (\d+)", text, re.M).group(1))
+
+
 def memory(world):
+    """Of one worker below a master: what it shares with that one, and with
+    others that run the same libraries, is not its own."""
     n = min(10000, len(world.apps))
-    with world.stack("alone", 0) as s, contextlib.closing(
-            Client(s.sock)) as c:
+    with world.stack(workers=1) as s, contextlib.closing(Client(s.sock)) as c:
         wait_until("ready", lambda: c.request("GET", "/readyz").status == 200)
-        pid = s.process.pid
+        pid, = s.workers()
         start = private_bytes(pid)
         before = None
         for i, a in enumerate(world.apps[:n]):
             assert c.status(a) == 200
             if i + 1 == ROTATION:
+                assert cached(c) == ROTATION
                 before = private_bytes(pid)
         after = private_bytes(pid)
+        # Of the same process, and none was thrown out meanwhile.
+        assert cached(c) == n and s.workers() == [pid]
         noted = cpu_of_uses(world, s)
     each = (after - before) / (n - ROTATION)
     return f"""\

@@ -116,6 +116,35 @@ test_runs(void **state)
 		secret_clear(&s[i]);
 }
 
+/* Keys that stay take no more room than they need, whatever came and went
+ * beside each of them. */
+static void
+test_close_together(void **state)
+{
+	enum { KEPT = 1000, EACH = 80 };
+	static struct secret kept[KEPT];
+	struct secret raw = { 0 };
+	const char *low, *high;
+	size_t i, k;
+
+	(void)state;
+	for (i = 0; i < 20 * KEPT; i++) {
+		k = i < KEPT ? i : i * 7919 % KEPT;
+		secret_new(&raw, 32);
+		secret_new(&kept[k], 64);
+		memset(kept[k].data, 'x', 64);
+		secret_clear(&raw);
+	}
+	low = high = kept[0].data;
+	for (k = 0; k < KEPT; k++) {
+		low = kept[k].data < low ? kept[k].data : low;
+		high = kept[k].data > high ? kept[k].data : high;
+	}
+	assert_in_range(high - low, 0, (KEPT + 10) * EACH);
+	for (k = 0; k < KEPT; k++)
+		secret_clear(&kept[k]);
+}
+
 static void
 fill(void)
 {
@@ -242,6 +271,7 @@ main(void)
 		cmocka_unit_test(test_shortened_is_wiped_whole),
 		cmocka_unit_test(test_overlap_and_move),
 		cmocka_unit_test(test_runs),
+		cmocka_unit_test(test_close_together),
 		cmocka_unit_test(test_ends),
 		cmocka_unit_test(test_equal),
 		cmocka_unit_test(test_harden),
