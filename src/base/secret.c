@@ -34,7 +34,8 @@ static struct {
 	char *base;  /* the first usable byte */
 	size_t size; /* usable bytes */
 	bool locked; /* all of it */
-	/* By length: no free run of so many blocks starts before this one. */
+	/* By length: no free run of so many blocks, in the last of SHORT or
+	 * more, starts before this one. */
 	size_t lowest[SHORT + 1];
 	unsigned char map[BLOCKS];
 } arena;
@@ -120,17 +121,27 @@ arena_search(size_t from, size_t n)
 	return BLOCKS;
 }
 
-/* The lowest n free blocks in a row, in new room if need be; aborts at the
- * arena's end. */
+/* The same in new room if need be; aborts at the arena's end. */
 static size_t
-arena_find(size_t n)
+arena_seek(size_t from, size_t n)
 {
-	size_t from = n <= SHORT ? arena.lowest[n] : 0, at;
+	size_t at;
 
 	while ((at = arena_search(from, n)) == BLOCKS)
 		arena_grow(arena.size + MAX(ARENA_STEP, n * BLOCK));
-	if (n <= SHORT)
-		arena.lowest[n] = at + n;
+	return at;
+}
+
+/* The lowest n free blocks in a row. A longer run begins with a short one. */
+static size_t
+arena_find(size_t n)
+{
+	size_t *lowest = &arena.lowest[MIN(n, SHORT)], at;
+
+	*lowest = arena_seek(*lowest, MIN(n, SHORT));
+	at = arena_seek(*lowest, n);
+	if (at == *lowest)
+		*lowest += n;
 	return at;
 }
 
