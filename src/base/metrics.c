@@ -28,12 +28,19 @@ struct slot {
 	_Alignas(64) cell counter[METRIC_COUNTERS];
 	cell gauge[METRIC_GAUGES];
 	cell request[METRICS_ROUTES][STATUSES];
-	cell refusal[METRICS_REASONS];
+	cell refusal[METRICS_ROUTES][METRICS_REASONS];
 	cell bucket[BOUNDS + 1];
 	cell duration_us;
 	cell heard_us; /* 0 = nothing to hear */
 };
 
+/* Slots beyond highest were never used: a reader leaves their pages alone. */
+struct shared {
+	cell highest;
+	struct slot slot[];
+};
+
+static struct shared *shared;
 static struct slot *slots; /* [0] to [nslots] */
 static size_t nslots;
 static struct slot *mine;
@@ -81,12 +88,14 @@ static const struct {
 bool
 metrics_init(size_t n)
 {
-	void *p = mmap(NULL, (n + 1) * sizeof *slots, PROT_READ | PROT_WRITE,
-	    MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, sizeof *shared + (n + 1) * sizeof *slots,
+	    PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE,
+	    -1, 0);
 
 	if (p == MAP_FAILED)
 		return false;
-	slots = p;
+	shared = p;
+	slots = shared->slot;
 	nslots = n;
 	metrics_use(0);
 	return true;
@@ -95,10 +104,16 @@ metrics_init(size_t n)
 void
 metrics_use(size_t slot)
 {
+	uint64_t highest;
+
 	if (slots == NULL || slot > nslots)
 		return;
 	mine = &slots[slot];
 	metrics_give_back(slot);
+	highest = atomic_load_explicit(&shared->highest, memory_order_relaxed);
+	while (highest < slot &&
+	       !atomic_compare_exchange_weak(&shared->highest, &highest, slot))
+		;
 }
 
 void
@@ -163,10 +178,17 @@ metrics_request(size_t route, int status, int64_t us)
 }
 
 void
-metrics_refusal(size_t reason)
+metrics_refusal(size_t route, size_t reason)
 {
-	if (mine != NULL && reason < METRICS_REASONS)
-		add(&mine->refusal[reason], 1);
+	if (mine != NULL && route < METRICS_ROUTES && reason < METRICS_REASONS)
+		add(&mine->refusal[route][reason], 1);
+}
+
+static size_t
+highest_slot(void)
+{
+	return (size_t)atomic_load_explicit(
+	    &shared->highest, memory_order_relaxed);
 }
 
 /* The sum of a cell, given where slot 0 has it, over all slots. */
@@ -174,9 +196,9 @@ static uint64_t
 sum(const cell *c)
 {
 	uint64_t total = 0;
-	size_t i;
+	size_t i, highest = highest_slot();
 
-	for (i = 0; i <= nslots; i++)
+	for (i = 0; i <= highest; i++)
 		total += atomic_load_explicit(
 		    (const cell *)((uintptr_t)c + i * sizeof *slots),
 		    memory_order_relaxed);
@@ -217,18 +239,22 @@ static void
 render_refusals(struct buf *out, const struct metrics_names *names)
 {
 	uint64_t n;
-	size_t r;
+	size_t r, why;
 
 	metrics_head(out, "postern_refusals_total", "counter",
-	    "Requests refused, by the reason that the log gives.");
-	for (r = 0; r < METRICS_REASONS && names->reason(r) != NULL; r++) {
-		n = sum(&slots->refusal[r]);
-		if (n > 0)
-			buf_addf(out,
-			    "postern_refusals_total{reason=\"%s\"} %" PRIu64
-			    "\n",
-			    names->reason(r), n);
-	}
+	    "Requests refused, by route, method and the reason that the log "
+	    "gives.");
+	for (r = 0; r < METRICS_ROUTES && names->route(r) != NULL; r++)
+		for (why = 0;
+		     why < METRICS_REASONS && names->reason(why) != NULL;
+		     why++) {
+			n = sum(&slots->refusal[r][why]);
+			if (n > 0)
+				buf_addf(out,
+				    "postern_refusals_total{%s,reason=\"%s\"} "
+				    "%" PRIu64 "\n",
+				    names->route(r), names->reason(why), n);
+		}
 }
 
 static void
@@ -257,9 +283,9 @@ static void
 render_listener_age(struct buf *out)
 {
 	int64_t now = clock_mono_us(), heard, oldest = now;
-	size_t i;
+	size_t i, highest = highest_slot();
 
-	for (i = 0; i <= nslots; i++) {
+	for (i = 0; i <= highest; i++) {
 		heard = (int64_t)atomic_load_explicit(
 		    &slots[i].heard_us, memory_order_relaxed);
 		if (heard != 0 && heard < oldest)
