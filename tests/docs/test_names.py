@@ -124,6 +124,7 @@ def test_problem_codes():
             assert "".join(code) in table, code
 
 
+@pytest.mark.covers("API9:2023")
 def test_routes():
     """The README's table and the code's are the same."""
     table = {(m, p) for m, p in re.findall(

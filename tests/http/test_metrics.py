@@ -5,6 +5,8 @@ import secrets
 import signal
 import subprocess
 
+import pytest
+
 from harness import ADMIN, REGISTRATION, wait_until
 
 METRICS = "metrics-token-for-the-tests-00000000001"
@@ -34,6 +36,7 @@ def value(text, name, **labels):
     return total
 
 
+@pytest.mark.covers("RFC8725-3.12", "API5:2023")
 def test_who_may_read(make):
     s = make(env={"POSTERN_METRICS_TOKEN": METRICS})
     app = s.register()
@@ -51,6 +54,7 @@ def test_who_may_read(make):
     assert (head.status, head.body) == (200, b"")
 
 
+@pytest.mark.covers("ASVS-V2.10.2")
 def test_without_tokens(make):
     s = make(env={"POSTERN_ADMIN_TOKEN": None})
     assert s.get("/metrics", bearer("x" * 40)).status == 401
