@@ -38,7 +38,7 @@ enum metric_gauge {
 	METRIC_GAUGES
 };
 
-enum { METRICS_ROUTES = 48, METRICS_REASONS = 72 };
+enum { METRICS_ROUTES = 40, METRICS_REASONS = 64 };
 
 /*
  * Make the memory, before the first fork: slot 0 is the caller's, and slots is
