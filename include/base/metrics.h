@@ -38,7 +38,7 @@ enum metric_gauge {
 	METRIC_GAUGES
 };
 
-enum { METRICS_ROUTES = 64, METRICS_REASONS = 96 };
+enum { METRICS_ROUTES = 40, METRICS_REASONS = 64 };
 
 /*
  * Make the memory, before the first fork: slot 0 is the caller's, and slots is
@@ -64,8 +64,9 @@ void metrics_heard(int64_t at_us);
  * status, and how long it took in µs. */
 void metrics_request(size_t route, int status, int64_t us);
 
-/* A request was refused, by the index of its reason (below METRICS_REASONS). */
-void metrics_refusal(size_t reason);
+/* It was refused: its route, and the index of the reason (below
+ * METRICS_REASONS). */
+void metrics_refusal(size_t route, size_t reason);
 
 /* How routes and reasons are called; NULL behind the last. The route's text is
  * its labels, such as route="/v1/app",method="GET". */

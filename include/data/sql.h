@@ -1,7 +1,9 @@
 #ifndef POSTERN_DATA_SQL_H
 #define POSTERN_DATA_SQL_H
 
+#include "base/status.h"
 #include "data/db.h"
+#include <stdint.h>
 
 /* What the stores' statements share. */
 
@@ -15,5 +17,9 @@
 
 /* A copy of a field, which the caller frees; NULL if it is null. */
 char *sql_take(const struct db_result *res, int row, int col);
+
+/* The one number that stmt is about; ST_NOT_FOUND if it yields no row. */
+enum status sql_query_id(struct db *db, const struct db_stmt *stmt,
+    const char *const *params, int64_t *id) MUST_CHECK;
 
 #endif

@@ -60,6 +60,11 @@ static const struct route routes[] = {
 	{ M_GET, "/metrics", NEED_METRICS, BODY_NONE, api_metrics },
 };
 
+/* The gates stand behind the routes. */
+_Static_assert(
+    sizeof routes / sizeof routes[0] + GATE_AUTHORIZER < METRICS_ROUTES,
+    "every route is counted");
+
 enum { ROUTES = sizeof routes / sizeof routes[0] };
 
 const struct route *
@@ -359,6 +364,8 @@ account(const struct call *c, enum problem p)
 	const char *route = r != NULL ? r->pattern : gates[c->req->gate];
 	const char *reason = "";
 	int64_t us = clock_mono_us() - c->req->start_us;
+	size_t counted = api_metrics_route(
+	    r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate);
 	char client[ADDRESS_TEXT];
 
 	if (p != P_NONE)
@@ -369,12 +376,9 @@ account(const struct call *c, enum problem p)
 	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
 	    LOG_S("reason", reason), LOG_S("remote", remote(c, client)),
 	    LOG_N("us", us), LOG_LAST("cause", c->who.cause));
-	metrics_request(
-	    api_metrics_route(
-		r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate),
-	    c->res->status, us);
+	metrics_request(counted, c->res->status, us);
 	if (p != P_NONE)
-		metrics_refusal(api_metrics_reason(reason, p));
+		metrics_refusal(counted, api_metrics_reason(reason, p));
 }
 
 void

@@ -62,7 +62,17 @@ out:
 	return p;
 }
 
-/* {"apps":[…],"next":…}: next is the last one's id, or null at the end. */
+/* Where there is more, next is the last one's id; else it is null. */
+static void
+end_page(struct buf *b, const int64_t *next)
+{
+	if (next != NULL)
+		buf_addf(b, "],\"next\":%" PRId64 "}\n", *next);
+	else
+		buf_adds(b, "],\"next\":null}\n");
+}
+
+/* {"apps":[…],"next":…} */
 static void
 answer_page(struct call *c, struct app *list, size_t n, bool more)
 {
@@ -76,10 +86,7 @@ answer_page(struct call *c, struct app *list, size_t n, bool more)
 			buf_addc(b, ',');
 		app_json(b, &list[i]);
 	}
-	if (more)
-		buf_addf(b, "],\"next\":%" PRId64 "}\n", list[n - 1].id);
-	else
-		buf_adds(b, "],\"next\":null}\n");
+	end_page(b, more ? &list[n - 1].id : NULL);
 }
 
 /* An id in the query: the next of the page before. What is not there leaves
@@ -304,7 +311,7 @@ api_apps_enable(struct call *c)
 	return set_disabled(c, false);
 }
 
-/* Likewise, the newest first: next is the oldest one's id. */
+/* {"events":[…],"next":…}, the newest first. */
 static void
 answer_events(struct call *c, struct app_event *list, size_t n, bool more)
 {
@@ -318,10 +325,7 @@ answer_events(struct call *c, struct app_event *list, size_t n, bool more)
 			buf_addc(b, ',');
 		event_json(b, &list[i]);
 	}
-	if (more)
-		buf_addf(b, "],\"next\":%" PRId64 "}\n", list[n - 1].id);
-	else
-		buf_adds(b, "],\"next\":null}\n");
+	end_page(b, more ? &list[n - 1].id : NULL);
 }
 
 /* The trail outlives its app: only a key that never was has none. */

@@ -106,15 +106,33 @@ add_counts(struct buf *b, const struct app_counts *n)
 		    rows[i].state, rows[i].apps);
 }
 
+/* What this server can do with what is sealed under a master key's id. */
+static const char *
+key_state(const struct config *cfg, const char *id)
+{
+	const struct master_key_list *old = &cfg->master_keys_old;
+	size_t i;
+
+	if (id == NULL)
+		return "goliauth";
+	if (strcmp(id, cfg->master_key.id) == 0)
+		return "current";
+	for (i = 0; i < old->n; i++)
+		if (strcmp(id, old->key[i].id) == 0)
+			return "old";
+	return "missing";
+}
+
 /* What is no id of ours, a stranger's text in a row, is left out. */
 static void
-add_key_uses(struct buf *b, struct key_use *uses, size_t n)
+add_key_uses(
+    struct buf *b, const struct config *cfg, struct key_use *uses, size_t n)
 {
 	size_t i;
 
 	metrics_head(b, "postern_sealed_keys", "gauge",
 	    "Secret keys in the database, by the master key that sealed "
-	    "them.");
+	    "them, and whether this server has it.");
 	for (i = 0; i < n; i++) {
 		const char *id =
 		    uses[i].key_id != NULL ? uses[i].key_id : "goliauth";
@@ -124,9 +142,9 @@ add_key_uses(struct buf *b, struct key_use *uses, size_t n)
 
 		if (len <= SEAL_KEY_ID_LEN && id[len] == '\0')
 			buf_addf(b,
-			    "postern_sealed_keys{master_key_id=\"%s\"} "
-			    "%" PRId64 "\n",
-			    id, uses[i].rows);
+			    "postern_sealed_keys{master_key_id=\"%s\","
+			    "state=\"%s\"} %" PRId64 "\n",
+			    id, key_state(cfg, uses[i].key_id), uses[i].rows);
 		free(uses[i].key_id);
 	}
 	free(uses);
@@ -148,6 +166,6 @@ api_metrics(struct call *c)
 	if (app_store_counts(c->api->db, &counts) == ST_OK)
 		add_counts(b, &counts);
 	if (app_store_key_uses(c->api->db, &uses, &n) == ST_OK)
-		add_key_uses(b, uses, n);
+		add_key_uses(b, c->api->cfg, uses, n);
 	return P_NONE;
 }

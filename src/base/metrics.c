@@ -28,21 +28,20 @@ struct slot {
 	_Alignas(64) cell counter[METRIC_COUNTERS];
 	cell gauge[METRIC_GAUGES];
 	cell request[METRICS_ROUTES][STATUSES];
-	cell refusal[METRICS_REASONS];
+	cell refusal[METRICS_ROUTES][METRICS_REASONS];
 	cell bucket[BOUNDS + 1];
 	cell duration_us;
 	cell heard_us; /* 0 = nothing to hear */
 };
 
+/* Slots beyond highest were never used: a reader leaves their pages alone. */
 struct shared {
-	/* The highest slot that was ever used: reading the others would make
-	 * the kernel give them memory. */
-	_Atomic size_t top;
+	cell highest;
 	struct slot slot[];
 };
 
 static struct shared *shared;
-static struct slot *slots; /* shared's, [0] to [nslots] */
+static struct slot *slots; /* [0] to [nslots] */
 static size_t nslots;
 static struct slot *mine;
 
@@ -105,16 +104,16 @@ metrics_init(size_t n)
 void
 metrics_use(size_t slot)
 {
-	size_t top;
+	uint64_t highest;
 
 	if (slots == NULL || slot > nslots)
 		return;
-	top = atomic_load(&shared->top);
-	while (top < slot &&
-	       !atomic_compare_exchange_weak(&shared->top, &top, slot))
-		;
 	mine = &slots[slot];
 	metrics_give_back(slot);
+	highest = atomic_load_explicit(&shared->highest, memory_order_relaxed);
+	while (highest < slot &&
+	       !atomic_compare_exchange_weak(&shared->highest, &highest, slot))
+		;
 }
 
 void
@@ -179,20 +178,27 @@ metrics_request(size_t route, int status, int64_t us)
 }
 
 void
-metrics_refusal(size_t reason)
+metrics_refusal(size_t route, size_t reason)
 {
-	if (mine != NULL && reason < METRICS_REASONS)
-		add(&mine->refusal[reason], 1);
+	if (mine != NULL && route < METRICS_ROUTES && reason < METRICS_REASONS)
+		add(&mine->refusal[route][reason], 1);
 }
 
-/* The sum of a cell, given where slot 0 has it, over all that were used. */
+static size_t
+highest_slot(void)
+{
+	return (size_t)atomic_load_explicit(
+	    &shared->highest, memory_order_relaxed);
+}
+
+/* The sum of a cell, given where slot 0 has it, over all slots. */
 static uint64_t
 sum(const cell *c)
 {
 	uint64_t total = 0;
-	size_t i, top = atomic_load(&shared->top);
+	size_t i, highest = highest_slot();
 
-	for (i = 0; i <= top; i++)
+	for (i = 0; i <= highest; i++)
 		total += atomic_load_explicit(
 		    (const cell *)((uintptr_t)c + i * sizeof *slots),
 		    memory_order_relaxed);
@@ -233,18 +239,22 @@ static void
 render_refusals(struct buf *out, const struct metrics_names *names)
 {
 	uint64_t n;
-	size_t r;
+	size_t r, why;
 
 	metrics_head(out, "postern_refusals_total", "counter",
-	    "Requests refused, by the reason that the log gives.");
-	for (r = 0; r < METRICS_REASONS && names->reason(r) != NULL; r++) {
-		n = sum(&slots->refusal[r]);
-		if (n > 0)
-			buf_addf(out,
-			    "postern_refusals_total{reason=\"%s\"} %" PRIu64
-			    "\n",
-			    names->reason(r), n);
-	}
+	    "Requests refused, by route, method and the reason that the log "
+	    "gives.");
+	for (r = 0; r < METRICS_ROUTES && names->route(r) != NULL; r++)
+		for (why = 0;
+		     why < METRICS_REASONS && names->reason(why) != NULL;
+		     why++) {
+			n = sum(&slots->refusal[r][why]);
+			if (n > 0)
+				buf_addf(out,
+				    "postern_refusals_total{%s,reason=\"%s\"} "
+				    "%" PRIu64 "\n",
+				    names->route(r), names->reason(why), n);
+		}
 }
 
 static void
@@ -273,9 +283,9 @@ static void
 render_listener_age(struct buf *out)
 {
 	int64_t now = clock_mono_us(), heard, oldest = now;
-	size_t i, top = atomic_load(&shared->top);
+	size_t i, highest = highest_slot();
 
-	for (i = 0; i <= top; i++) {
+	for (i = 0; i <= highest; i++) {
 		heard = (int64_t)atomic_load_explicit(
 		    &slots[i].heard_us, memory_order_relaxed);
 		if (heard != 0 && heard < oldest)

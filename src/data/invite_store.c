@@ -136,17 +136,9 @@ invite_store_find(struct db *db, const char *token, size_t len, int64_t *id)
 		"SELECT id FROM invites WHERE token_hash = $1 AND " GOOD, 1 };
 	char hash[2 * CRYPTO_SHA256_LEN + 1];
 	const char *params[] = { hash };
-	struct db_result *res = NULL;
-	enum status st;
 
 	hash_token(token, len, hash);
-	st = db_query(db, &find, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
-	if (st == ST_OK)
-		*id = strtoll(db_text(res, 0, 0), NULL, 10);
-	db_result_free(res);
-	return st;
+	return sql_query_id(db, &find, params, id);
 }
 
 enum status

@@ -271,12 +271,6 @@ reseal_store_last_id(struct db *db, int64_t *id)
 {
 	static const struct db_stmt last = { "reseal_last_id",
 		"SELECT coalesce(max(id), 0) FROM apps", 0 };
-	struct db_result *res = NULL;
-	enum status st;
 
-	st = db_query(db, &last, NULL, &res);
-	if (st == ST_OK)
-		*id = strtoll(db_text(res, 0, 0), NULL, 10);
-	db_result_free(res);
-	return st;
+	return sql_query_id(db, &last, NULL, id);
 }

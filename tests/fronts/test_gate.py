@@ -92,6 +92,7 @@ def test_refusals_arrive(gate, app):
     assert gate.behind.service.seen == seen
 
 
+@pytest.mark.covers("API2:2023")
 def test_every_method_needs_a_token(gate, app):
     """A preflight is no consent."""
     seen = gate.behind.service.seen
@@ -134,6 +135,7 @@ AROUND = [
     "/private/page.html/v1/auth", "/service/..;/x", "http://x/service/x"]
 
 
+@pytest.mark.covers("API2:2023")
 def test_no_way_around(gate):
     seen = gate.behind.service.seen
     for path in AROUND:

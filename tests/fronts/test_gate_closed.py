@@ -205,6 +205,7 @@ def limit_memory(pids, limit):
                        check=False, preexec_fn=demoted(), cwd="/")
 
 
+@pytest.mark.covers("RFC8725-3.3")
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer needs its memory")
 @each_gate
 def test_out_of_memory(gate, hurt, note):

@@ -6,6 +6,7 @@ from harness import REGISTRATION
 from ways import SCRIPT, WAYS, Site
 
 
+@pytest.mark.covers("ASVS-V13.1.1")
 @pytest.mark.parametrize("mount", ["/api", SCRIPT])
 @pytest.mark.parametrize("way", WAYS, ids=lambda w: w.name)
 def test_mount(pg, way, mount, note):

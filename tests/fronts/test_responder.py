@@ -73,6 +73,7 @@ def test_refusals(site, app):
         is_problem(r, status, code or r.code)
 
 
+@pytest.mark.covers("RFC6750-3")
 def test_challenge(site, app):
     r = site.get("/v1/whoami")
     is_problem(r, 401, "credentials_missing")
@@ -92,6 +93,7 @@ def test_wrong_key(site, app):
     is_problem(r, 401, "public_key_missing")
 
 
+@pytest.mark.covers("API2:2023")
 def test_key_twice(site, app):
     """Joined or doubled by the server: never one of the two."""
     other = site.register()
@@ -103,6 +105,7 @@ def test_key_twice(site, app):
         is_problem(r, 401, r.code)
 
 
+@pytest.mark.covers("RFC6750-2", "API2:2023")
 def test_token_twice(site, app, note):
     headers = [("X-Public-Key", app.public)] + [
         ("Authorization", "Bearer " + app.token())] * 2

@@ -25,6 +25,7 @@ NAMES = [".postern.conf", "postern.conf", ".env", "backup.sql", "index.fcgi~",
          "settings.conf.bak", "master.key"]
 
 
+@pytest.mark.covers("API8:2023")
 @pytest.mark.parametrize("name", NAMES)
 def test_settings_are_not_served(host, name):
     """Whoever puts them into the site, against the advice, is spared the

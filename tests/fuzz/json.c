@@ -88,6 +88,7 @@ write_and_read(const char *text, size_t len)
 	buf_free(&b);
 }
 
+/* covers: ASVS-V13.1.1 */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -85,6 +85,7 @@ try_master_key(const char *hex)
 	master_key_clear(&other);
 }
 
+/* covers: ASVS-V6.2.7 */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

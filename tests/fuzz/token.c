@@ -134,6 +134,7 @@ as_holder(const char *data, size_t size, const struct config *cfg,
 	buf_free(&payload);
 }
 
+/* covers: RFC8725-3.1, RFC8725-3.3, RFC8725-3.4, ASVS-V3.5.3 */
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {

@@ -110,6 +110,7 @@ def test_bad_pages(site, query):
 
 # -- who may
 
+@pytest.mark.covers("API5:2023", "ASVS-V13.1.4")
 def test_nobody_else(site, app):
     """Whatever else was sent: 401, and nothing is changed."""
     out = json.loads(site.tool("invite", "--json").stdout)
@@ -139,6 +140,7 @@ def test_nobody_else(site, app):
         {k: v for k, v in before.items() if k != "last_used_at"}
 
 
+@pytest.mark.covers("ASVS-V2.10.2")
 def test_no_admin_token(make):
     s = make(env={"POSTERN_ADMIN_TOKEN": None})
     app = s.register()
@@ -150,6 +152,7 @@ def test_no_admin_token(make):
     assert s.get("/v1/whoami", app.auth()).status == 200
 
 
+@pytest.mark.covers("RFC8725-3.12")
 def test_admin_token_is_no_app(site, app):
     for path in ("/v1/whoami", "/v1/app", "/v1/users", "/v1/me", "/v1/auth"):
         for more in ({}, {"X-Public-Key": app.public}):
@@ -264,6 +267,7 @@ def test_patch(site, app):
     assert {who for e, who in events(site, app)[1:]} == {"admin"}
 
 
+@pytest.mark.covers("API3:2023", "ASVS-V13.2.2")
 @pytest.mark.parametrize("body", [
     {"name": ""}, {"name": None}, {"name": 1}, {"name": "a\nb"},
     {"name": "x" * 101}, {"expires_at": ""}, {"expires_at": 1},
@@ -286,6 +290,7 @@ def test_bad_patches(site, body):
     assert got == {k: app.answer[k] for k in MEMBERS}
 
 
+@pytest.mark.covers("ASVS-V3.5.1")
 def test_disable_and_enable(site, app):
     site.becomes(app, 200)
     r = admin(site, "POST", path_of(app, "/disable"))

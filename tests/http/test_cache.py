@@ -210,6 +210,7 @@ def test_unknown_keys_ask_once(own, fleet):
     assert selects(own, f) == before + 2
 
 
+@pytest.mark.covers("API4:2023")
 def test_unknown_keys_push_no_app_out(own, fleet):
     """Nor more unknown keys than are kept at hand."""
     f = fleet(1, server=own, env={"POSTERN_CACHE_SIZE": "8"})
@@ -257,6 +258,7 @@ def test_an_unknown_key_becomes_an_app(fleet):
 
 # -- changes, whoever makes them
 
+@pytest.mark.covers("ASVS-V3.5.1")
 def test_changes_by_the_api_reach_every_worker(fleet):
     f = fleet(3)
     for by in range(3):
@@ -368,6 +370,7 @@ def test_the_age_of_a_key(fleet):
 
 # -- where the keys lie
 
+@pytest.mark.covers("ASVS-V6.4.2")
 def test_keys_lie_in_locked_memory(fleet):
     """Locked, left out of core dumps, and growing with the apps at hand."""
     f = fleet(1)

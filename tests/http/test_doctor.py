@@ -388,6 +388,7 @@ def test_not_postern(broken, how, advice):
     assert got["settings"] == "ok"
 
 
+@pytest.mark.covers("API10:2023")
 def test_redirect_is_not_followed(broken, site):
     there = broken()
     got = doctor(broken(redirect=there.url).url)
@@ -412,6 +413,7 @@ def test_garbage(broken, garbage):
     assert got.err == ""
 
 
+@pytest.mark.covers("API10:2023")
 def test_hostile_texts(broken):
     """Nothing of a stranger's steers the terminal, or ends up as advice."""
     evil = "x\x1b[2J\x9b31m\xe2\x80\xae" + "A" * 3000

@@ -355,6 +355,7 @@ def test_strange_params(alone):
 
 # -- the path rule, one row a web server and mount
 
+@pytest.mark.covers("ASVS-V13.1.1")
 @pytest.mark.parametrize("uri,script,info", [
     ("/v1/users/a%20b?x=1", "/v1/users", "/a b"),        # lighttpd "/v1/"
     ("/v1/users/a%20b?x=1", "/v1", "/users/a b"),        # "/v1", ScriptAlias

@@ -31,6 +31,7 @@ def problem(r, status, code):
 BIG = b'{"a":"' + b"x" * 66000 + b'"}'
 
 
+@pytest.mark.covers("ASVS-V13.1.4", "ASVS-V13.2.5")
 def test_order_of_refusals(site, app):
     """404, 405, 401, 403, 413, 415, 400, 404, 412: each before the next."""
     user, good = app.auth(sub="u"), app.auth()
@@ -68,6 +69,7 @@ def test_no_such_route(site, path):
     assert answer.split()[1] in (b"404", b"400"), answer
 
 
+@pytest.mark.covers("ASVS-V13.2.1")
 def test_405_and_options_name_the_methods(site):
     want = {
         "/v1/apps": "POST, OPTIONS",
@@ -134,6 +136,7 @@ def test_a_request_cannot_forge_a_log_line(alone):
                 if x.startswith(("event=forged", "level=info event=forged"))]
 
 
+@pytest.mark.covers("API8:2023")
 def test_cors(make):
     s = make(env={"POSTERN_CORS_ORIGINS":
                   "https://app.example https://b.example"})
@@ -159,6 +162,7 @@ def test_cors(make):
         assert r["Access-Control-Allow-Origin"] is None
 
 
+@pytest.mark.covers("API8:2023")
 def test_no_cors_by_default(site):
     r = site.request("OPTIONS", "/v1/app", {"Origin": "https://x.example"})
     assert r["Access-Control-Allow-Origin"] is None
@@ -204,6 +208,7 @@ def raw(alone):
     return app
 
 
+@pytest.mark.covers("API2:2023")
 @pytest.mark.parametrize("value", ["plain", "nginx", "anything"])
 def test_gate_decides_before_routing(alone, raw, value):
     for uri in ("/healthz", "/readyz", "/v1/apps", "/", "/private", "/%zz",
@@ -277,6 +282,7 @@ $HTTP["url"] =~ "^/(index.html|healthz$)" {
     assert s.get("/index.html", app.auth()).status in (500, 503)
 
 
+@pytest.mark.covers("RFC8725-3.12", "API5:2023")
 def test_operator_tokens_are_no_jwts(site, app):
     for token in (REGISTRATION, ADMIN):
         r = site.get("/v1/whoami", {"X-Public-Key": app.public,

@@ -57,6 +57,7 @@ def refused(s, token):
 
 # -- the server
 
+@pytest.mark.covers("API6:2023")
 def test_as_many_as_it_says(site):
     invite = Invite(site, "--uses", "3")
     for n in range(1, 4):
@@ -81,6 +82,7 @@ def test_one_use_is_the_default(site):
     refused(site, invite.token)
 
 
+@pytest.mark.covers("API6:2023")
 def test_at_once(make):
     s = make(workers=4)
     invite = Invite(s, "--uses", "5")
@@ -170,6 +172,7 @@ def test_expired(site):
     assert invite.post().status == 201
 
 
+@pytest.mark.covers("ASVS-V3.5.1")
 def test_revoked(site):
     invite = Invite(site, "--uses", "2", "--expires", "never")
     assert invite.post().status == 201
@@ -198,6 +201,7 @@ def test_near_tokens(site):
     assert invite.uses == 0
 
 
+@pytest.mark.covers("RFC8725-3.12", "API5:2023")
 def test_nowhere_else(site, app):
     invite = Invite(site)
     bearer = {"Authorization": "Bearer " + invite.token}
@@ -258,6 +262,7 @@ def test_database_away(make):
     assert invite.post().status == 201
 
 
+@pytest.mark.covers("ASVS-V2.10.3")
 def test_only_its_hash_is_kept(site):
     invite = Invite(site, "--label", "kept")
     row = site.sql("SELECT invites::text FROM invites WHERE id = %s",
@@ -272,6 +277,7 @@ def test_only_its_hash_is_kept(site):
     secret_text_absent(site, invite.token, invite.token[15:])
 
 
+@pytest.mark.covers("API6:2023")
 def test_rights_of_the_server(site):
     """The server's role makes no invite, and prolongs none."""
     invite = Invite(site)

@@ -5,6 +5,8 @@ import secrets
 import signal
 import subprocess
 
+import pytest
+
 from harness import ADMIN, REGISTRATION, wait_until
 
 METRICS = "metrics-token-for-the-tests-00000000001"
@@ -34,6 +36,7 @@ def value(text, name, **labels):
     return total
 
 
+@pytest.mark.covers("RFC8725-3.12", "API5:2023")
 def test_who_may_read(make):
     s = make(env={"POSTERN_METRICS_TOKEN": METRICS})
     app = s.register()
@@ -51,6 +54,7 @@ def test_who_may_read(make):
     assert (head.status, head.body) == (200, b"")
 
 
+@pytest.mark.covers("ASVS-V2.10.2")
 def test_without_tokens(make):
     s = make(env={"POSTERN_ADMIN_TOKEN": None})
     assert s.get("/metrics", bearer("x" * 40)).status == 401
@@ -99,7 +103,10 @@ def test_counts_of_all_workers(make):
     assert grown(after, requests, status="401", **whoami) == 7
     assert grown(after, requests, status="404", route="none") == 5
     assert grown(after, requests, status="204", route="gate") == 1
-    assert grown(after, "postern_refusals_total", reason="signature_bad") == 7
+    refusals = "postern_refusals_total"
+    assert grown(after, refusals, reason="signature_bad", **whoami) == 7
+    assert grown(after, refusals, route="none") == 5
+    assert grown(after, refusals) == 12
     assert grown(after, "postern_refusals_total", reason="not_found") + grown(
         after, "postern_refusals_total", reason="no_such_route") == 5
     total = grown(after, requests)
@@ -143,7 +150,33 @@ def test_apps_and_keys(make):
     assert "forged" not in text
     s.sql("UPDATE apps SET master_key_id = NULL WHERE id = %s", apps[2].id)
     assert value(scrape(s), "postern_sealed_keys",
-                 master_key_id="goliauth") == 1
+                 master_key_id="goliauth", state="goliauth") == 1
+
+
+def test_keys_by_what_the_server_has(make):
+    """Sealed under the current master key, a former one, and one that this
+    server has not got."""
+    s = make()
+    s.register()
+    keys = [secrets.token_hex(32), secrets.token_hex(32)]
+    second = make(database=s.database, env={
+        "POSTERN_MASTER_KEY": keys[0],
+        "POSTERN_MASTER_KEYS_OLD": s.master_key})
+    for _ in range(2):
+        second.register()
+
+    def states(stack):
+        text = scrape(stack)
+        return [value(text, "postern_sealed_keys", state=state)
+                for state in ("current", "old", "missing", "goliauth")]
+
+    assert states(s) == [1, 0, 2, 0]
+    assert states(second) == [2, 1, 0, 0]
+    third = make(database=s.database, env={"POSTERN_MASTER_KEY": keys[1]})
+    assert states(third) == [0, 0, 3, 0]
+    ids = re.findall(r'postern_sealed_keys\{master_key_id="([0-9a-f]{16})"',
+                     scrape(third))
+    assert len(set(ids)) == 2
 
 
 def test_database_away(make):

@@ -174,6 +174,7 @@ def walk(pg):
         yield Walk(s)
 
 
+@pytest.mark.covers("API3:2023", "API9:2023", "ASVS-V13.2.5")
 @pytest.mark.parametrize("op", OPERATIONS, ids=lambda op: op.id)
 def test_each_status(walk, op):
     for status in op.responses:
@@ -358,6 +359,7 @@ def test_codes_of_low_limits(make):
     assert (r.status, r.code) == (429, "app_rate_limited")
 
 
+@pytest.mark.covers("API9:2023", "ASVS-V13.2.1")
 def test_other_methods_and_paths(walk):
     responses = DOCUMENT.doc["components"]["responses"]
     paths = {}
@@ -445,6 +447,7 @@ def test_examples():
         DOCUMENT.judge_value(value, schema, where)
 
 
+@pytest.mark.covers("API3:2023")
 @pytest.mark.parametrize("fault", [
     lambda r: r.update(id="7"), lambda r: r.update(more=1),
     lambda r: r.pop("updated_at"), lambda r: r.update(created_at="today"),

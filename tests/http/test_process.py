@@ -323,6 +323,7 @@ def test_single_process(make):
     assert s.process.returncode == 0
 
 
+@pytest.mark.covers("ASVS-V2.10.4", "ASVS-V6.4.2")
 def test_memory_hygiene(make):
     """Not dumpable, no core, no secret in the environment or the arguments;
     secrets locked in memory."""

@@ -2,6 +2,8 @@
 import json
 import secrets
 
+import pytest
+
 from harness import Stack, at_once, gcm_open, gcm_seal
 
 JSON = {"Content-Type": "application/json"}
@@ -86,6 +88,7 @@ def test_another_master_key(make):
     assert s.get("/v1/whoami", app.auth()).status == 200
 
 
+@pytest.mark.covers("ASVS-V6.2.4")
 def test_master_keys_of_each_length(pg):
     """AES-128, -192 and -256; each opened by another implementation."""
     for size in (16, 24, 32):
@@ -100,6 +103,7 @@ def test_master_keys_of_each_length(pg):
             assert raw.hex() == app.secret
 
 
+@pytest.mark.covers("API10:2023", "ASVS-V6.2.1")
 def test_rows_that_others_spoilt(site):
     """Whatever stands in a row, it opens nothing and breaks nothing."""
     for column, values in (
@@ -125,6 +129,7 @@ def test_rows_that_others_spoilt(site):
     assert site.get("/v1/whoami", app.auth()).status == 401
 
 
+@pytest.mark.covers("RFC8725-3.3", "API10:2023")
 def test_an_empty_secret_opens_nothing(site):
     """libjwt verifies nothing with an empty key: a row that seals one."""
     for raw in (b"", b"\0" * 32):

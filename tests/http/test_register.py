@@ -1,4 +1,6 @@
 """Registration, its policies, and the app's own life."""
+import functools
+import operator
 import re
 import time
 
@@ -15,6 +17,7 @@ def post(s, body, token=REGISTRATION, headers=None):
     return s.request("POST", "/v1/apps", h, body)
 
 
+@pytest.mark.covers("API3:2023")
 def test_answer(site):
     r = post(site, {"name": "Größe ✓"})
     assert r.status == 201
@@ -38,6 +41,23 @@ def test_answer(site):
     secret_text_absent(site, a["secret_key"], site.master_key, REGISTRATION)
 
 
+@pytest.mark.covers("RFC8725-3.5", "ASVS-V6.2.6")
+def test_keys_are_random(site):
+    """Each bit of keys and of the nonces that seal them is now 0 and now 1, and
+    none comes twice."""
+    apps = [site.register() for _ in range(64)]
+    sealed = dict(site.sql("SELECT public_key, encrypted_secret_key FROM apps"))
+    drawn = ([a.public for a in apps], [a.secret for a in apps],
+             [sealed[a.public][:24] for a in apps])
+    for texts in drawn:
+        assert len(set(texts)) == 64
+        numbers = [int(t, 16) for t in texts]
+        every = 16 ** len(texts[0]) - 1
+        assert functools.reduce(operator.or_, numbers) == every
+        assert functools.reduce(operator.and_, numbers) == 0
+    assert not set(drawn[0]) & set(drawn[1])
+
+
 @pytest.mark.parametrize("name", [
     "x", "x" * 100, "é" * 100, "\U0001f511" * 100, " x ", "' OR 1=1",
     "a\u0085b"])
@@ -46,6 +66,7 @@ def test_good_names(site, name):
     assert r.status == 201 and r.json()["name"] == name
 
 
+@pytest.mark.covers("RFC8725-3.5", "API3:2023", "ASVS-V13.2.2")
 @pytest.mark.parametrize("body,code", [
     ({"name": ""}, "value_invalid"), ({"name": "x" * 101}, "value_invalid"),
     ({"name": "  \t "}, "value_invalid"), ({"name": "\u3000"}, "value_invalid"),
@@ -67,6 +88,7 @@ def test_bad_bodies(site, body, code):
     assert (r.status, r.code) == (400, code)
 
 
+@pytest.mark.covers("API6:2023")
 def test_needs_the_token(site):
     count = site.sql("SELECT count(*) FROM apps")
     for token, code in ((None, "credentials_missing"),
@@ -81,6 +103,7 @@ def test_needs_the_token(site):
     assert post(site, {"name": "by admin"}, ADMIN).status == 201
 
 
+@pytest.mark.covers("ASVS-V2.10.2")
 def test_token_policy_without_a_token(make):
     s = make(env={"POSTERN_REGISTRATION_TOKEN": None,
                   "POSTERN_ADMIN_TOKEN": None})
@@ -88,6 +111,7 @@ def test_token_policy_without_a_token(make):
     assert post(s, {"name": "x"}).status == 401
 
 
+@pytest.mark.covers("API6:2023")
 def test_open_and_closed(make):
     s = make(env={"POSTERN_REGISTRATION": "open"})
     assert post(s, {"name": "x"}, None).status == 201
@@ -96,6 +120,7 @@ def test_open_and_closed(make):
     assert (r.status, r.code) == (403, "registration_closed")
 
 
+@pytest.mark.covers("ASVS-V2.10.3", "ASVS-V6.2.5", "ASVS-V6.2.7")
 def test_sealed_format(site, app):
     """Opened by another AES-GCM: nonce, ciphertext, tag; bound to its row."""
     sealed, key_id = site.sql(
@@ -106,6 +131,7 @@ def test_sealed_format(site, app):
     assert raw.hex() == app.secret
 
 
+@pytest.mark.covers("API10:2023", "ASVS-V6.2.7")
 def test_swapped_ciphertexts_do_not_open(site):
     a, b = site.register(), site.register()
     site.sql("UPDATE apps SET encrypted_secret_key = (SELECT"
@@ -117,6 +143,7 @@ def test_swapped_ciphertexts_do_not_open(site):
     assert any(a.public in line for line in site.log_lines("sealed_key_broken"))
 
 
+@pytest.mark.covers("API3:2023")
 def test_read_rename_delete(site, app):
     r = site.get("/v1/app", app.auth())
     assert r.status == 200
@@ -148,6 +175,7 @@ def rotate(s, app, body=None, **kw):
     return r.json()
 
 
+@pytest.mark.covers("API5:2023", "ASVS-V2.10.1")
 def test_rotate_with_two_slots(site, app):
     old = app.secret
     a = rotate(site, app)
@@ -177,6 +205,7 @@ def test_rotate_with_two_slots(site, app):
     assert r.json()["previous_valid_until"] is None
 
 
+@pytest.mark.covers("ASVS-V2.10.1", "ASVS-V3.5.1")
 def test_rotate_at_once_and_for_a_second(site, app):
     old = app.secret
     new = rotate(site, app, {"grace_seconds": 0})["secret_key"]
@@ -190,6 +219,7 @@ def test_rotate_at_once_and_for_a_second(site, app):
     assert site.get("/v1/whoami", app.auth(secret=newest)).status == 200
 
 
+@pytest.mark.covers("ASVS-V13.2.2")
 @pytest.mark.parametrize("body", [
     {"grace_seconds": -1}, {"grace_seconds": 2592001}, {"grace_seconds": 1.5},
     {"grace_seconds": "60"}, {"grace_seconds": None}, {"grace": 1},
@@ -200,6 +230,7 @@ def test_bad_grace(site, app, body):
     assert site.get("/v1/whoami", app.auth()).status == 200
 
 
+@pytest.mark.covers("RFC8725-3.12", "API5:2023", "ASVS-V13.1.4")
 def test_user_token_does_not_manage(site, app):
     for method, path in (("GET", "/v1/app"), ("PATCH", "/v1/app"),
                          ("DELETE", "/v1/app"), ("POST", "/v1/app/rotate"),
@@ -230,6 +261,7 @@ def test_tool_and_server_agree(site):
     assert events == ["created", "rotated", "disabled", "enabled", "deleted"]
 
 
+@pytest.mark.covers("API8:2023")
 def test_least_rights(site, app):
     import psycopg2
     c = site.pg.connect(site.database, "server")

@@ -226,6 +226,7 @@ def heard(stack, db, public, secret=None):
         ask(stack, db, public, secret) for _ in range(4)] == [200] * 4)
 
 
+@pytest.mark.covers("ASVS-V2.10.1", "ASVS-V6.2.4")
 def test_rotation_of_the_master_key(db, keys):
     """Current and previous secrets, from two former keys."""
     db.fill(3, keys["a"])
@@ -255,6 +256,7 @@ def test_rotation_of_the_master_key(db, keys):
     assert db.rows() == after and db.events()["resealed"] == 12
 
 
+@pytest.mark.covers("ASVS-V6.2.4")
 @pytest.mark.parametrize("master", ["now", "then"])
 def test_goliauth(db, keys, serve, master):
     """Its rows come over as they stand, from any of the keys."""
@@ -321,6 +323,7 @@ def test_previous_secret_of_goliauth(db, keys, serve):
     assert ask(serve("k"), db, app, db.previous[app]) == 200
 
 
+@pytest.mark.covers("ASVS-V6.2.7")
 def test_swapped_ciphertexts(db, keys, serve):
     """They open in no other row, before and after."""
     a, b, c, d = db.fill(4, keys["old"])
@@ -385,6 +388,7 @@ def test_missing_key(db, keys, serve):
     heard(s, db, half[0], db.previous[half[0]])
 
 
+@pytest.mark.covers("ASVS-V2.10.3")
 def test_a_stolen_database(db, keys, serve):
     """A copy of it opens nothing for another master key, in any format."""
     db.fill(3, keys["k"])
@@ -747,6 +751,7 @@ def test_check(db, keys):
     assert has(check("new", rc=1), False, "seals", "change it in time")
 
 
+@pytest.mark.covers("ASVS-V2.10.1")
 def test_the_whole_way(db, keys):
     """As README has it: the new key in, SIGHUP, reseal, the old one out."""
     conf = db.pg.scratch.dir() / "postern.conf"

@@ -37,6 +37,7 @@ def uses(s, app):
 
 # -- the overlap
 
+@pytest.mark.covers("ASVS-V2.10.1")
 def test_grace(make):
     """The old secret serves until then, and never again."""
     s = make()
@@ -68,6 +69,7 @@ def test_warm_workers_end_it_by_their_clock(make):
         assert statuses(s, app, app.secret) == {200}
 
 
+@pytest.mark.covers("ASVS-V3.5.1")
 def test_ended_early(site, app):
     old = app.secret
     rotate(site, app, 3600)
@@ -237,6 +239,7 @@ def whoami(s, app, token):
                                 "Authorization": "Bearer " + token})
 
 
+@pytest.mark.covers("ASVS-V3.5.2", "ASVS-V3.5.3")
 def test_once(make):
     s = make(env=SINGLE, workers=4)
     app, other = s.register(), s.register()
@@ -263,6 +266,7 @@ def test_once(make):
     assert (app.id, sha256("a")) in rows and len(rows) == 4
 
 
+@pytest.mark.covers("ASVS-V3.5.3")
 def test_once_at_once(make):
     s = make(env=SINGLE, workers=4)
     app = s.register()

@@ -21,6 +21,7 @@ def told(stack):
             for line in lines]
 
 
+@pytest.mark.covers("API8:2023")
 @pytest.mark.parametrize("workers", [2, 0])
 def test_active(make, workers):
     s = make(workers=workers)
@@ -58,6 +59,7 @@ def test_new_workers_too(make):
     assert {status(p)["Seccomp"] for p in s.workers()} == {"2"}
 
 
+@pytest.mark.covers("ASVS-V2.10.4")
 def test_no_secret_outside(make):
     """In no environment, no command line, and no file of the server's."""
     s = make(workers=2)
@@ -128,6 +130,7 @@ def tls(scratch):
     p.stop()
 
 
+@pytest.mark.covers("ASVS-V13.2.6")
 def test_reconnect_by_name_and_tls(tls):
     """By host name, with the certificate checked; the first of two servers is
     away; the connection is cut, and Postgres restarted."""

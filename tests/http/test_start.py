@@ -27,6 +27,7 @@ def start(scratch, env, stdin=subprocess.DEVNULL, args=(), timeout=None):
         timeout=timeout or PATIENCE, preexec_fn=demoted(), cwd="/")
 
 
+@pytest.mark.covers("RFC8725-3.2", "RFC8725-3.5", "API8:2023", "ASVS-V2.10.2")
 @pytest.mark.parametrize("env,words", [
     ({"POSTERN_MASTER_KEY": None}, ["POSTERN_MASTER_KEY"]),
     ({"POSTERN_MASTER_KEY": ""}, ["POSTERN_MASTER_KEY"]),
@@ -79,6 +80,7 @@ def test_names_of_others_are_ignored(scratch):
     assert "/nonexistent/s" in r.stderr
 
 
+@pytest.mark.covers("API8:2023", "ASVS-V2.10.4", "ASVS-V6.4.1")
 def test_secret_files(scratch):
     d = scratch.dir()
     f = d / "key"
@@ -101,6 +103,7 @@ def test_secret_files(scratch):
         assert r.returncode == 1 and str(f) in r.stderr
 
 
+@pytest.mark.covers("API8:2023", "ASVS-V6.4.1")
 def test_settings_file(scratch):
     d = scratch.dir()
     f = d / "postern.conf"

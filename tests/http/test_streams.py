@@ -119,6 +119,7 @@ def test_broken_protocol(alone, name, data):
     wait_until("healthy again", lambda: healthy(alone))
 
 
+@pytest.mark.covers("API4:2023")
 def test_many_and_long_params(alone, app):
     good = put(app, "p", CONTENT_LENGTH=len(BODY))
     for extra in ({f"HTTP_X{i}": "y" for i in range(400)},
@@ -128,6 +129,7 @@ def test_many_and_long_params(alone, app):
     assert absent(alone, app, "p")
 
 
+@pytest.mark.covers("API4:2023")
 def test_stalled_connections_are_released(pg):
     """More stalled connections than workers: each is let go at the request's
     deadline, wherever it stalls."""

@@ -63,6 +63,7 @@ def limited(make):
     return new
 
 
+@pytest.mark.covers("API2:2023", "API4:2023")
 def test_failures_of_an_address(limited):
     s = limited()
     c, app = Caller(s), s.app
@@ -108,6 +109,7 @@ def test_log_and_metrics_say_so(limited):
     assert value(text, "postern_requests_total", status="429") == 2
 
 
+@pytest.mark.covers("API2:2023")
 def test_failures_of_a_key(limited):
     """From many addresses; the app itself does not notice."""
     s = limited()
@@ -184,6 +186,7 @@ def test_ipv6_by_64(limited):
     assert Caller(s, "192.0.2.1").bad() == 429
 
 
+@pytest.mark.covers("API4:2023")
 def test_forwarded_for(limited):
     """Believed of trusted proxies only, and of them only what they added."""
     s = limited(POSTERN_TRUSTED_PROXIES="10.0.0.0/8 2001:db8:aa::/48")
@@ -213,6 +216,7 @@ def test_forwarded_for(limited):
     assert [twice(i) for i in range(4)] == [401, 401, 401, 429]
 
 
+@pytest.mark.covers("API8:2023")
 def test_untrusted_by_default(limited):
     s = limited()
     got = [Caller(s, "10.0.0.1", f"203.0.113.{i}").bad() for i in range(4)]
@@ -233,6 +237,7 @@ def test_off(limited):
     assert {c.bad() for _ in range(400)} == {401}
 
 
+@pytest.mark.covers("API8:2023")
 def test_defaults(limited):
     """On by default, and generous."""
     s = limited(None)
@@ -250,6 +255,7 @@ def test_tokens_come_back(limited):
     wait_until("401 again", lambda: c.bad() == 401)
 
 
+@pytest.mark.covers("API4:2023", "API6:2023")
 def test_registrations(limited):
     s = limited(POSTERN_REGISTRATION="open",
                 POSTERN_LIMIT_REGISTRATIONS="2/3600")
@@ -292,6 +298,7 @@ def test_no_registration_limit_elsewhere(limited):
     assert c.register().code == "credentials_missing"
 
 
+@pytest.mark.covers("API4:2023")
 def test_rate_of_an_app(limited):
     s = limited(POSTERN_LIMIT_APP="5/3600")
     other = App(Caller(s).register(REGISTRATION).json())

@@ -4,13 +4,15 @@ import hashlib
 import hmac
 import json
 import pathlib
+import socket
 import subprocess
 import time
+import zlib
 
 import jwt
 import pytest
 
-from harness import App, b64, raw_token, secret_text_absent
+from harness import ADMIN, App, b64, raw_token, secret_text_absent
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -62,6 +64,7 @@ def test_jose(site, app):
     assert json.loads(r.stdout)["sub"] == "ada"
 
 
+@pytest.mark.covers("RFC6750-3")
 def test_nothing_sent(site, app):
     refused(site.get("/v1/whoami"), "credentials_missing", None)
     refused(site.get("/v1/whoami", {"X-Public-Key": app.public}),
@@ -70,6 +73,7 @@ def test_nothing_sent(site, app):
             "invalid_request")
 
 
+@pytest.mark.covers("RFC6750-2", "RFC6750-3")
 @pytest.mark.parametrize("authorization", [
     "Bearer", "Bearer ", "Basic YTpi", "Token x.y.z", "Bearer a b",
     "Bearer x", "Bearerx.y.z", "Bearer =", "Bearer \"x\"",
@@ -80,6 +84,7 @@ def test_not_a_bearer_token(site, app, authorization):
             "invalid_credentials")
 
 
+@pytest.mark.covers("RFC6750-2")
 def test_scheme_in_any_case(site, app):
     for scheme in ("bearer", "BEARER", "Bearer  "):
         r = site.get("/v1/whoami", {"X-Public-Key": app.public,
@@ -98,6 +103,7 @@ def test_unknown_keys_look_alike(site, app, key):
     assert r.code in ("invalid_credentials", "public_key_missing")
 
 
+@pytest.mark.covers("API2:2023", "ASVS-V6.2.1")
 def test_one_answer(site, app):
     """Unknown key, bad signature, disabled and expired app: the same."""
     other = site.register()
@@ -136,6 +142,10 @@ def hs(header, payload=None, **kw):
 FUTURE = int(time.time()) + 3600
 
 
+@pytest.mark.covers("RFC8725-3.1", "RFC8725-3.2", "RFC8725-3.4", "RFC8725-3.7",
+                    "RFC8725-3.11", "RFC7515-2", "RFC7515-4", "RFC7515-4.1.11",
+                    "RFC7519-2", "RFC7519-4.1", "API2:2023", "ASVS-V3.5.2",
+                    "ASVS-V3.5.3")
 @pytest.mark.parametrize("name,token,code", [
     ("none, empty signature",
      lambda a: f'{b64(json.dumps(dict(alg="none")))}.{b64("{}")}.', None),
@@ -225,6 +235,7 @@ def canonical_twin(token):
     return token[:-1] + alphabet[alphabet.index(token[-1]) + 1]
 
 
+@pytest.mark.covers("RFC8725-3.10", "RFC7519-2", "RFC7519-4.1")
 @pytest.mark.parametrize("token", [
     lambda a: a.token(exp=-20),                      # within the leeway
     lambda a: a.token(nbf=int(time.time()) + 20),
@@ -241,6 +252,7 @@ def test_accepted(site, app, token):
     assert r.status == 200, r
 
 
+@pytest.mark.covers("RFC8725-3.8", "RFC8725-3.12")
 @pytest.mark.parametrize("sub", ['""', "null", "0", "1.5", "true", "false",
                                  "[]", '["u"]', "{}", '{"a":1}'])
 @pytest.mark.parametrize("path", ["/v1/whoami", "/v1/app", "/v1/me",
@@ -253,6 +265,7 @@ def test_sub_of_wrong_type(site, app, sub, path):
     refused(r, "token_subject")
 
 
+@pytest.mark.covers("RFC6750-2", "ASVS-V13.1.3")
 def test_token_in_url_is_ignored(site, app):
     t = app.token()
     r = site.get(f"/v1/whoami?access_token={t}&jwt={t}&public_key={app.public}")
@@ -260,6 +273,67 @@ def test_token_in_url_is_ignored(site, app):
     assert t not in site.log()
 
 
+@pytest.mark.covers("RFC6750-2", "ASVS-V13.2.3")
+def test_cookies_are_no_credentials(site, app):
+    t = app.token()
+    cookie = {"Cookie": f"token={t}; access_token={t}; Authorization={t}"}
+    for more, code in (({}, "credentials_missing"),
+                       ({"X-Public-Key": app.public}, "token_missing")):
+        refused(site.get("/v1/whoami", {**cookie, **more}), code, None)
+    refused(site.get("/v1/apps", {"Cookie": f"token={ADMIN}"}),
+            "credentials_missing", None)
+    for r in (site.get("/v1/whoami", app.auth()), site.get("/healthz"),
+              site.request("PUT", "/v1/users/u", app.auth(), {})):
+        assert r.status in (200, 201) and r.all("Set-Cookie") == []
+
+
+@pytest.mark.covers("RFC8725-3.8")
+def test_issuer_selects_nothing(site, app):
+    other = site.register()
+    named = dict(iss=other.public, headers={"kid": other.public})
+    r = whoami(site, app, app.token(**named))
+    assert r.status == 200
+    assert r.json()["app"]["public_key"] == app.public
+    # Nor does it make another's signature good.
+    refused(whoami(site, other, app.token(**named)), "invalid_credentials")
+    refused(whoami(site, app, other.token(**named)), "invalid_credentials")
+
+
+@pytest.mark.covers("RFC8725-3.10", "API7:2023", "ASVS-V3.5.3")
+def test_keys_in_the_header_are_ignored(site, app):
+    """A key that a token brings verifies nothing, and none is fetched."""
+    own = "5" * 64
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        url = "http://127.0.0.1:%d/keys" % there.getsockname()[1]
+        for header in ({"jku": url}, {"x5u": url, "kid": url},
+                       {"jwk": {"kty": "oct", "k": b64(own)}},
+                       {"x5c": [b64(own)], "kid": own}):
+            refused(whoami(site, app, app.token(secret=own, headers=header)),
+                    "invalid_credentials")
+            r = whoami(site, app, app.token(headers=header, iss=url, jku=url))
+            assert r.status == 200, r
+        r = site.request("PUT", "/v1/users/u", {
+            **app.auth(), "Origin": url, "Referer": url},
+            {"picture": url, "$schema": url})
+        assert r.status == 201
+        there.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            there.accept()
+
+
+@pytest.mark.covers("RFC8725-3.6")
+def test_nothing_is_inflated(site, app):
+    header, text = '{"alg":"HS256","zip":"DEF"}', '{"exp":%d}' % FUTURE
+    for bits in (-15, 15, 31):  # raw, zlib's, gzip's
+        packed = zlib.compress(text.encode(), wbits=bits)
+        refused(whoami(site, app, raw_token(app.secret, header, packed)),
+                "token_malformed")
+    # The member means nothing.
+    r = whoami(site, app, raw_token(app.secret, header, text))
+    assert r.status == 200
+
+
+@pytest.mark.covers("RFC6750-2", "API2:2023")
 def test_credentials_twice(site, app):
     t = app.token()
 
@@ -278,6 +352,7 @@ def test_credentials_twice(site, app):
         assert ask(*lines).startswith(b"HTTP/1.1 401"), lines
 
 
+@pytest.mark.covers("RFC6750-2", "API2:2023")
 def test_credentials_twice_as_params(alone):
     """nginx sends two params for a header sent twice; libfcgi would take the
     first."""
@@ -315,6 +390,8 @@ def test_secret_encoding_suspected(site, app):
     secret_text_absent(site, app.secret)
 
 
+@pytest.mark.covers("RFC8725-3.2", "RFC8725-3.9", "RFC7519-4.1", "ASVS-V3.5.2",
+                    "ASVS-V6.2.4")
 def test_settings(make):
     s = make(env={"POSTERN_JWT_AUDIENCE": "https://api.example",
                   "POSTERN_JWT_MAX_AGE": "60", "POSTERN_JWT_LEEWAY": "0",
@@ -349,6 +426,7 @@ def test_key_is_the_characters(site, app):
     assert whoami(site, app, f"{signed}.{b64(mac)}").status == 200
 
 
+@pytest.mark.covers("RFC8725-3.5")
 @pytest.mark.parametrize("size", [16, 64])
 def test_key_bytes(make, size):
     s = make(env={"POSTERN_KEY_BYTES": str(size)})

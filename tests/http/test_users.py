@@ -30,6 +30,7 @@ def test_life_of_a_document(site, app):
     assert again.status == 201 and again["ETag"] not in (first, r["ETag"])
 
 
+@pytest.mark.covers("RFC8725-3.12")
 def test_me_is_the_same_document(site, app):
     me = app.auth(sub="ada")
     assert site.get("/v1/me", me).status == 404
@@ -43,6 +44,7 @@ def test_me_is_the_same_document(site, app):
     assert (r.status, r.code) == (403, "user_token_required")
 
 
+@pytest.mark.covers("RFC8725-3.8", "API1:2023", "ASVS-V13.1.4")
 def test_users_are_bytes(site, app):
     """Near-equal names are other users; policy compares bytes."""
     names = {"ada": "ada", "Ada": "Ada", "ada%20": "ada ", "%C3%A9": "é",
@@ -76,6 +78,7 @@ def test_bad_users(site, app, user):
     assert put(site, app, "x" * 255, {}).status in (200, 201)
 
 
+@pytest.mark.covers("RFC8725-3.10")
 def test_subject_too_long_for_a_document(site, app):
     r = site.get("/v1/me", app.auth(sub="x" * 256))
     assert (r.status, r.code) == (400, "value_invalid")
@@ -83,6 +86,7 @@ def test_subject_too_long_for_a_document(site, app):
     assert (r.status, r.code) == (400, "value_invalid")
 
 
+@pytest.mark.covers("API1:2023", "ASVS-V13.1.4")
 def test_other_apps_users_are_absent(site, app):
     other = site.register()
     put(site, other, "ada", {"secret": "x"})
@@ -118,6 +122,7 @@ def nested(n):
     return '{"a":' * (n - 1) + "{}" + "}" * (n - 1)
 
 
+@pytest.mark.covers("API4:2023", "ASVS-V13.2.2")
 @pytest.mark.parametrize("body,status,code", [
     (nested(32), 201, None), (nested(33), 400, "json_invalid"),
     ('{"a":' + "[" * 31 + "]" * 31 + "}", 201, None),
@@ -166,6 +171,7 @@ def test_bodies(site, app, body, status, code):
         assert site.get("/v1/users/doc", app.auth()).status == 404
 
 
+@pytest.mark.covers("ASVS-V13.1.5", "ASVS-V13.2.5")
 @pytest.mark.parametrize("headers,status", [
     ({"Content-Type": "application/json; charset=utf-8"}, 201),
     ({"Content-Type": "APPLICATION/JSON"}, 201),
@@ -257,6 +263,7 @@ def test_merge_patch(site, app, target, patch, result):
     assert (r.status, r.json()) == (200, result)
 
 
+@pytest.mark.covers("API4:2023")
 def test_merge_patch_borders(site, app):
     h = {**app.auth(), **MERGE}
     assert site.request("PATCH", "/v1/users/none", h, "{}").status == 404
@@ -289,6 +296,7 @@ def test_merge_patches_at_once(site, app):
         f"k{i}": i for i in range(40)}
 
 
+@pytest.mark.covers("API4:2023")
 def test_pages(site, app):
     names = sorted((f"u{i:03d}" for i in range(250)), key=str.encode)
     site.sql("INSERT INTO users (app_id, user_id, information)"

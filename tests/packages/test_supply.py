@@ -43,6 +43,7 @@ def weaknesses(path):
     return found
 
 
+@pytest.mark.covers("API8:2023")
 @pytest.mark.skipif(SANITIZED, reason="a sanitizer's program")
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_hardened(name):

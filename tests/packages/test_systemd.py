@@ -46,6 +46,7 @@ def test_verify(units):
                           check=False).stdout
 
 
+@pytest.mark.covers("API8:2023")
 def test_exposure(units):
     """Below 2.0 of 10."""
     command = ["systemd-analyze", "security", "--offline=yes",
@@ -176,6 +177,7 @@ def acl_for(uid):
         struct.pack("<HHI", *e) for e in entries)
 
 
+@pytest.mark.covers("ASVS-V6.4.1")
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root")
 def test_credential_by_acl(scratch):
     """Where it can, systemd leaves the file root's and adds an ACL: 0440."""

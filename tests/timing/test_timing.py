@@ -108,6 +108,7 @@ def no_difference(measure, name, factor, record_property):
     pytest.fail(f"{name}: {seen}")
 
 
+@pytest.mark.covers("API2:2023", "ASVS-V6.2.8")
 @pytest.mark.parametrize("name", PAIRS)
 def test_no_difference(measure, name, record_property):
     no_difference(measure, name, 1, record_property)

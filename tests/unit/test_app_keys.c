@@ -109,6 +109,7 @@ assert_resealed(const char *key_id, const struct buf *sealed)
 	buf_free(&anew);
 }
 
+/* covers: ASVS-V6.2.4 */
 static void
 from_each_key(void **state)
 {
@@ -138,6 +139,7 @@ assert_refused(const char *key_id, const char *sealed, enum status want)
 	buf_free(&anew);
 }
 
+/* covers: ASVS-V6.2.7 */
 static void
 what_does_not_open(void **state)
 {

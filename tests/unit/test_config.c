@@ -357,6 +357,7 @@ static const struct {
 	{ "short\n", 6, 0600, "5 characters, needs at least 32" },
 };
 
+/* covers: ASVS-V2.10.4, ASVS-V6.4.1 */
 static void
 test_secret_files(void **state)
 {
@@ -446,6 +447,7 @@ test_settings_file_refused(void **state)
 	buf_free(&err);
 }
 
+/* covers: ASVS-V2.10.4, API8:2023 */
 static void
 test_document_root(void **state)
 {
@@ -472,6 +474,7 @@ test_document_root(void **state)
 }
 
 /* The strings of the environment themselves are overwritten. */
+/* covers: ASVS-V2.10.4 */
 static void
 test_env_take(void **state)
 {

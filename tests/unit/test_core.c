@@ -132,6 +132,7 @@ secret_in_core(enum where where, const char *filter)
 /* Everything that a dump can hold, by core(5). */
 #define EVERYTHING "0x1ff"
 
+/* covers: ASVS-V2.10.4, ASVS-V6.4.2 */
 static void
 test_no_secret_in_core(void **state)
 {

@@ -234,6 +234,7 @@ test_good(void **state)
 	json_free(NULL);
 }
 
+/* covers: RFC8725-3.7 */
 static void
 test_bad(void **state)
 {
@@ -244,6 +245,7 @@ test_bad(void **state)
 		refuse(&bad[i]);
 }
 
+/* covers: ASVS-V13.1.1 */
 static void
 test_differential(void **state)
 {
@@ -301,6 +303,7 @@ nested(int depth, bool arrays)
 	return fault;
 }
 
+/* covers: API4:2023 */
 static void
 test_depth(void **state)
 {
@@ -414,6 +417,7 @@ names(struct buf *b, int n, const char *format)
 }
 
 /* Many names, with long common prefixes: no choice of them is slow. */
+/* covers: API4:2023 */
 static void
 test_many_names(void **state)
 {

@@ -197,6 +197,7 @@ test_drop_and_clear(void **state)
 	key_cache_free(kc);
 }
 
+/* covers: ASVS-V6.4.2 */
 static void
 test_references_and_wiping(void **state)
 {

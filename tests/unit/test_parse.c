@@ -66,6 +66,7 @@ test_u64(void **state)
 	}
 }
 
+/* covers: RFC8725-3.7 */
 static void
 test_utf8(void **state)
 {
@@ -104,6 +105,7 @@ test_control(void **state)
 }
 
 /* RFC 4648 section 10, without padding, and the two characters of 62, 63. */
+/* covers: RFC8725-3.4, RFC7515-2 */
 static void
 test_base64url(void **state)
 {
@@ -186,6 +188,7 @@ test_percent(void **state)
 	buf_free(&back);
 }
 
+/* covers: RFC6750-2 */
 static void
 test_bearer(void **state)
 {

@@ -116,6 +116,7 @@ try_denied(void)
 	return bad;
 }
 
+/* covers: ASVS-V6.4.2, API8:2023 */
 static void
 test_denied_calls(void **state)
 {
@@ -171,6 +172,7 @@ try_writes(void)
 	return bad;
 }
 
+/* covers: ASVS-V6.4.2 */
 static void
 test_no_writes(void **state)
 {

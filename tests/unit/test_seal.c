@@ -18,6 +18,7 @@ static const char MASTER[] = "9f1c4be2a07d5836c2e81f94d3b7605a"
 			     "e4926b0fd871c35a4ce0937f16b28d05";
 static const char PUBLIC[] = "5b1e0c77a2f94d3886e5b0c19d2f7a44";
 
+/* covers: ASVS-V6.2.2 */
 static void
 hmac_vectors(void **state)
 {
@@ -51,6 +52,7 @@ hmac_vectors(void **state)
 	assert_false(crypto_hmac(CRYPTO_SHA256, "", 0, "x", 1, mac));
 }
 
+/* covers: ASVS-V6.2.1, ASVS-V6.2.2, ASVS-V6.2.3 */
 static void
 gcm_vector(void **state)
 {
@@ -93,6 +95,7 @@ gcm_vector(void **state)
 	assert_false(crypto_gcm_open(&g, c, 60, back));
 }
 
+/* covers: RFC8725-3.5, ASVS-V2.10.2 */
 static void
 master_keys(void **state)
 {
@@ -149,6 +152,7 @@ either_case(void **state)
 	master_key_clear(&up);
 }
 
+/* covers: ASVS-V6.2.6 */
 static void
 round_trip(void **state)
 {
@@ -182,6 +186,7 @@ round_trip(void **state)
 }
 
 /* Every byte changed, every cut, another row, another format: none opens. */
+/* covers: ASVS-V6.2.1, ASVS-V6.2.7 */
 static void
 never_opens(void **state)
 {

@@ -56,6 +56,7 @@ test_set_and_clear(void **state)
 	secret_clear(&s);
 }
 
+/* covers: ASVS-V6.4.2 */
 static void
 test_shortened_is_wiped_whole(void **state)
 {

@@ -78,6 +78,7 @@ judge(const char *header, const char *payload)
 	return judge_at(header, payload, CRYPTO_SHA256, &cfg, NOW);
 }
 
+/* covers: RFC8725-3.4, RFC7515-2 */
 static void
 shape(void **state)
 {
@@ -136,6 +137,7 @@ shape(void **state)
 	assert_false(token_split(text, 51, &t)); /* a NUL inside */
 }
 
+/* covers: RFC8725-3.4, API4:2023 */
 static void
 longest(void **state)
 {
@@ -155,6 +157,8 @@ longest(void **state)
 	buf_free(&b);
 }
 
+/* covers: RFC8725-3.1, RFC8725-3.7, RFC8725-3.10, RFC8725-3.11, RFC7515-4,
+ * RFC7515-4.1.11, ASVS-V3.5.3 */
 static void
 headers(void **state)
 {
@@ -201,6 +205,7 @@ headers(void **state)
 			fail_msg("header %s", rows[i].header);
 }
 
+/* covers: RFC8725-3.7, RFC8725-3.8, RFC7515-4, RFC7519-2, RFC7519-4.1 */
 static void
 claims(void **state)
 {
@@ -261,6 +266,7 @@ claims(void **state)
 			    problem_code(judge(HS256, rows[i].payload)));
 }
 
+/* covers: RFC8725-3.9, RFC7519-4.1 */
 static void
 settings(void **state)
 {
@@ -294,6 +300,7 @@ settings(void **state)
 	    P_TOKEN_AUDIENCE);
 }
 
+/* covers: RFC8725-3.1, RFC8725-3.2, ASVS-V6.2.4, ASVS-V6.2.5 */
 static void
 algorithms(void **state)
 {
@@ -314,6 +321,7 @@ algorithms(void **state)
 	    P_TOKEN_ALGORITHM);
 }
 
+/* covers: RFC8725-3.3, ASVS-V3.5.3 */
 static void
 empty_key(void **state)
 {
@@ -331,6 +339,7 @@ empty_key(void **state)
 }
 
 /* Each bit of a good token changed once: none verifies. */
+/* covers: RFC8725-3.3, ASVS-V3.5.3 */
 static void
 every_bit(void **state)
 {
@@ -456,6 +465,7 @@ judge_starved(const struct buf *text, bool check_mac, long nth)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : DIED;
 }
 
+/* covers: RFC8725-3.1, RFC8725-3.3, ASVS-V6.2.1 */
 static void
 starved(void **state)
 {

@@ -81,6 +81,7 @@ def jws_keys(group):
     return [text, *parts, b"".join(parts), *pem]
 
 
+@pytest.mark.covers("RFC8725-3.1", "RFC8725-3.2", "ASVS-V6.2.2")
 def test_jws(report):
     counts = collections.Counter()
     cases = [(g, t) for g in groups("json_web_signature_test.json", 401)
@@ -115,6 +116,7 @@ def test_jws(report):
     assert counts["of other algorithms, refused"] == 361
 
 
+@pytest.mark.covers("ASVS-V6.2.2")
 def test_hmac(report):
     counts = collections.Counter()
     cases = [(g, t) for g in groups("hmac_sha256_test.json", 174)
@@ -135,6 +137,7 @@ def test_hmac(report):
     assert counts["of a truncated MAC, refused"] == 87
 
 
+@pytest.mark.covers("ASVS-V6.2.2", "ASVS-V6.2.3", "ASVS-V6.2.7")
 def test_aes_gcm(report):
     counts = collections.Counter()
     cases = [(g, t) for g in groups("aes_gcm_test.json", 316)
