@@ -37,6 +37,9 @@ struct crypto_signed {
 	size_t n;
 };
 
+/* crypto_hmac keeps its last key until the next: no more, from here on. */
+void crypto_forget_keys(void);
+
 /*
  * Is mac (maclen bytes) the HMAC of s? Constant time. A shortened MAC is never
  * one, nor is any under an empty key.

@@ -2,7 +2,7 @@
  * The use of libcrypto: random bytes, SHA-256, HMAC and AES-GCM. A cipher's
  * context lives for one call, so that OpenSSL wipes the key that it copied. An
  * HMAC's is made once, and holds the last key, in OpenSSL's own memory, until
- * the next call.
+ * the next call or crypto_forget_keys.
  */
 #include "base/crypto.h"
 
@@ -37,12 +37,14 @@ crypto_mac_len(enum crypto_hash hash)
 	return lens[hash];
 }
 
-/* A context for each hash, made once: fetching walks the providers. */
+/* One for each hash. */
+static EVP_MAC_CTX *contexts[3];
+
+/* A context is made once: fetching walks the providers. */
 static EVP_MAC_CTX *
 hmac_context(enum crypto_hash hash)
 {
 	static const char *const digests[] = { "SHA256", "SHA384", "SHA512" };
-	static EVP_MAC_CTX *contexts[3];
 	char digest[8];
 	OSSL_PARAM params[2];
 	EVP_MAC *mac;
@@ -80,6 +82,22 @@ crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
 	if (!ok)
 		OPENSSL_cleanse(out, want);
 	return ok;
+}
+
+void
+crypto_forget_keys(void)
+{
+	static const unsigned char nobody[CRYPTO_MAC_MAX];
+	size_t i;
+
+	/* Another key takes the place of the last one, and of all that was
+	 * derived from it. */
+	for (i = 0; i < sizeof contexts / sizeof contexts[0]; i++)
+		if (contexts[i] != NULL && EVP_MAC_init(contexts[i], nobody,
+					       sizeof nobody, NULL) != 1) {
+			EVP_MAC_CTX_free(contexts[i]);
+			contexts[i] = NULL;
+		}
 }
 
 bool

@@ -74,6 +74,7 @@ fingerprint(struct master_key *mk)
 		sizeof label - 1, mac))
 		abort();
 	hex_encode(mac, SEAL_KEY_ID_LEN / 2, mk->id);
+	crypto_forget_keys();
 }
 
 /* Lower case is the one spelling that hex.h knows; operators paste both. */

@@ -21,7 +21,7 @@
 /* A body that is too large is read on for this much, so that the web server
  * gets to the answer instead of a broken pipe. */
 enum { DRAIN_MAX = 2 << 20 };
-enum { CHUNK = 8192 };
+enum { CHUNK = 8192, READER_MAX = 65536 };
 
 struct fcgi_conn {
 	FCGX_Request r;
@@ -30,6 +30,20 @@ struct fcgi_conn {
 	bool begun;     /* between fcgi_begin and fcgi_finish */
 	bool body_done; /* STDIN was read to its end */
 	int64_t taken;  /* bytes of CGI's body so far */
+	/* Of libfcgi's buffers, what the request and its answer have used. */
+	unsigned char *in, *out;
+	size_t in_used, out_size;
+};
+
+/*
+ * How libfcgi's reader begins, private to it, in the version that this was
+ * written for; believed only where its public fields agree.
+ */
+struct reader {
+	unsigned char *buff;
+	int bufflen;
+	unsigned char *mbuff;
+	unsigned char *buff_stop; /* behind the last byte that it has read */
 };
 
 void
@@ -70,6 +84,36 @@ fcgi_conn_fd(const struct fcgi_conn *c)
 	return c->r.ipcFd;
 }
 
+/* How much of its buffer the reader has used, at the most. */
+static void
+note_reader(struct fcgi_conn *c)
+{
+	const FCGX_Stream *in = c->r.in;
+	const struct reader *r = in->data;
+	size_t n;
+
+	if (r->bufflen < 0 || r->bufflen > READER_MAX ||
+	    (uintptr_t)r->buff > (uintptr_t)in->rdNext ||
+	    (uintptr_t)in->stop > (uintptr_t)r->buff_stop ||
+	    (uintptr_t)r->buff_stop > (uintptr_t)r->buff + (size_t)r->bufflen)
+		return;
+	n = (size_t)(r->buff_stop - r->buff);
+	c->in = r->buff;
+	c->in_used = MAX(c->in_used, n);
+}
+
+/* libfcgi gives its buffers back unwiped: tokens came through the one, and a
+ * new secret key goes through the other. */
+static void
+wipe_buffers(struct fcgi_conn *c, size_t answer_len)
+{
+	if (c->in != NULL)
+		crypto_wipe(c->in, c->in_used);
+	crypto_wipe(c->out, MIN(answer_len, c->out_size));
+	c->in = c->out = NULL;
+	c->in_used = c->out_size = 0;
+}
+
 bool
 fcgi_begin(struct fcgi_conn *c)
 {
@@ -81,6 +125,9 @@ fcgi_begin(struct fcgi_conn *c)
 		return false;
 	c->begun = true;
 	c->params = c->r.envp;
+	c->out = c->r.out->wrNext;
+	c->out_size = (size_t)(c->r.out->stop - c->r.out->wrNext);
+	note_reader(c);
 	return FCGX_GetError(c->r.in) == 0;
 }
 
@@ -137,6 +184,7 @@ read_some(struct fcgi_conn *c, char *p, size_t n)
 
 	if (!c->cgi) {
 		got = FCGX_GetStr(p, (int)n, c->r.in);
+		note_reader(c);
 		return FCGX_GetError(c->r.in) != 0 ? -1 : got;
 	}
 	n = (size_t)MIN((int64_t)n, cgi_left(c));
@@ -246,6 +294,7 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 	ok = len <= INT32_MAX && FCGX_FClose(c->r.err) == 0 &&
 	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
 	     FCGX_FClose(c->r.out) == 0;
+	wipe_buffers(c, len);
 	/* With all of STDIN read nothing more can come, and closing at once
 	 * spares the wait for the web server's own close. Unread input keeps
 	 * libfcgi's lingering close: a plain one would reset the answer. */

@@ -13,6 +13,7 @@
 
 #include "api/api.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "data/schema.h"
@@ -37,6 +38,7 @@ enum { DRAIN_US = 2000000 };
 /* A wait that was over sooner was none; and how long connections are taken
  * without a look at anything else. */
 enum { NO_WAIT_US = 20, GO_US = 1000 };
+enum { IDLE_MS = 50 }; /* without a request, and libcrypto holds no key */
 
 struct worker {
 	const struct config *cfg;
@@ -54,6 +56,7 @@ struct worker {
 	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
 	size_t nkept;
 	int64_t served;
+	bool used; /* since it was last idle */
 	bool stop;
 };
 
@@ -169,6 +172,7 @@ serve_conn(struct worker *w, struct fcgi_conn *c)
 	if (begun) {
 		serve(w, c);
 		w->served++;
+		w->used = true;
 	}
 	watch(-1, 0);
 	/* Never kept unanswered: libfcgi would end that request in form, and
@@ -275,6 +279,8 @@ timeout_ms(const struct worker *w, int64_t now)
 {
 	int64_t wake = MIN(db_wake_us(w->db), auth_due_us(w->auth));
 
+	if (w->used)
+		wake = MIN(wake, now + IDLE_MS * 1000);
 	if (wake == INT64_MAX)
 		return -1;
 	if (wake <= now)
@@ -296,6 +302,10 @@ turn(struct worker *w)
 	before = clock_mono_us();
 	n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout_ms(w, before));
 	now = clock_mono_us();
+	if (n == 0 && w->used) {
+		crypto_forget_keys();
+		w->used = false;
+	}
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->signal_fd)
 			w->stop = true;

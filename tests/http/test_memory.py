@@ -1,0 +1,88 @@
+"""What a process's memory holds, as a debugger that is allowed to look finds
+it: the cores of a live master and of a worker."""
+import base64
+import pathlib
+import subprocess
+import time
+
+import pytest
+
+from harness import ADMIN, REGISTRATION, SANITIZED, Stack
+
+METRICS = "metrics-token-for-the-tests-0000000001"
+USUAL = "0x33"  # the memory that a core has by the kernel's default (core(5))
+IDLE = 0.5      # seconds; a worker is idle ten times sooner
+
+pytestmark = pytest.mark.skipif(
+    SANITIZED, reason="the sanitizer's quarantine keeps what was freed")
+
+
+@pytest.fixture(scope="module")
+def used(pg):
+    """A server that has made, sealed, opened and used keys, and is idle."""
+    with Stack(pg, workers=1, env={"POSTERN_METRICS_TOKEN": METRICS}) as s:
+        app = s.register()
+        now = s.request("POST", "/v1/app/rotate", app.auth(),
+                        {}).json()["secret_key"]
+        for secret in (app.secret, now):
+            assert s.get("/v1/whoami",
+                         app.auth(secret=secret, sub="ada")).status == 200
+        assert s.get("/v1/whoami", app.auth(secret="0" * 64)).status == 401
+        assert s.request("PUT", "/v1/users/ada", app.auth(secret=now),
+                         {"pad": "x" * 20000}).status == 201
+        for path, token in (("/v1/apps", ADMIN), ("/metrics", METRICS)):
+            assert s.get(path, {
+                "Authorization": "Bearer " + token}).status == 200
+        time.sleep(IDLE)
+        s.public_key = app.public
+        s.kept_secret = {
+            "master key": forms(s.master_key), "secret key": forms(now),
+            "secret key before": forms(app.secret),
+            "admin token": [ADMIN.encode()],
+            "registration token": [REGISTRATION.encode()],
+            "metrics token": [METRICS.encode()]}
+        yield s
+
+
+def forms(secret):
+    """A key as its characters and as what they stand for."""
+    raw = bytes.fromhex(secret)
+    return [secret.encode(), secret.upper().encode(), raw,
+            base64.b64encode(raw).rstrip(b"=")]
+
+
+def core(pid, directory, which=None):
+    """The core that gdb writes of a process that goes on; which: another
+    coredump_filter than the one that it has."""
+    path = pathlib.Path(f"/proc/{pid}/coredump_filter")
+    before = path.read_text().strip()
+    if which:
+        path.write_text(which)
+    try:
+        subprocess.run(["gcore", "-o", directory / "core", str(pid)],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                       timeout=120, check=True)
+    finally:
+        path.write_text("0x" + before)
+    return (directory / f"core.{pid}").read_bytes()
+
+
+@pytest.mark.parametrize("who", ["master", "worker"])
+def test_no_secret(used, who, tmp_path):
+    """Not in the core that it would leave, which has no memory at all, and not
+    in one as the kernel makes them of other programs either."""
+    pid = used.process.pid if who == "master" else used.workers()[0]
+    own, usual = core(pid, tmp_path), core(pid, tmp_path, USUAL)
+    assert used.pg.url(used.database).encode() not in own
+    # What is no secret is there, so that all of its memory was looked at.
+    assert b"POSTERN_" in usual and len(usual) > 100 * len(own)
+    if who == "worker":
+        assert used.public_key.encode() in usual
+    for what, found in used.kept_secret.items():
+        for text in found:
+            assert text not in own, what
+            assert text not in usual, what
+    for name in ("environ", "cmdline"):
+        text = pathlib.Path(f"/proc/{pid}/{name}").read_bytes()
+        for what, found in used.kept_secret.items():
+            assert not any(f in text for f in found), (name, what)
