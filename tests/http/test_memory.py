@@ -67,6 +67,7 @@ def core(pid, directory, which=None):
     return (directory / f"core.{pid}").read_bytes()
 
 
+@pytest.mark.covers("ASVS-V6.4.2", "ASVS-V2.10.4")
 @pytest.mark.parametrize("who", ["master", "worker"])
 def test_no_secret(used, who, tmp_path):
     """Not in the core that it would leave, which has no memory at all, and not
