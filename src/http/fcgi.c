@@ -21,18 +21,17 @@
 /* A body that is too large is read on for this much, so that the web server
  * gets to the answer instead of a broken pipe. */
 enum { DRAIN_MAX = 2 << 20 };
-enum { CHUNK = 8192, READER_MAX = 65536 };
+enum { CHUNK = 8192, READER_MAX = 65536, PIECE = 1024 };
 
 struct fcgi_conn {
 	FCGX_Request r;
 	char **params;
 	bool cgi;
-	bool begun;     /* between fcgi_begin and fcgi_finish */
-	bool body_done; /* STDIN was read to its end */
-	int64_t taken;  /* bytes of CGI's body so far */
-	/* Of libfcgi's buffers, what the request and its answer have used. */
-	unsigned char *in, *out;
-	size_t in_used, out_size;
+	bool begun;              /* between fcgi_begin and fcgi_finish */
+	bool body_done;          /* STDIN was read to its end */
+	int64_t taken;           /* bytes of CGI's body so far */
+	unsigned char *in, *out; /* libfcgi's buffers, to be wiped */
+	size_t in_size, out_size;
 };
 
 /*
@@ -43,7 +42,7 @@ struct reader {
 	unsigned char *buff;
 	int bufflen;
 	unsigned char *mbuff;
-	unsigned char *buff_stop; /* behind the last byte that it has read */
+	unsigned char *buff_stop; /* behind the last byte of its last read */
 };
 
 void
@@ -84,34 +83,38 @@ fcgi_conn_fd(const struct fcgi_conn *c)
 	return c->r.ipcFd;
 }
 
-/* How much of its buffer the reader has used, at the most. */
+/* The reader's buffer, if it is where we think. */
 static void
-note_reader(struct fcgi_conn *c)
+find_reader(struct fcgi_conn *c)
 {
 	const FCGX_Stream *in = c->r.in;
 	const struct reader *r = in->data;
-	size_t n;
 
 	if (r->bufflen < 0 || r->bufflen > READER_MAX ||
 	    (uintptr_t)r->buff > (uintptr_t)in->rdNext ||
 	    (uintptr_t)in->stop > (uintptr_t)r->buff_stop ||
 	    (uintptr_t)r->buff_stop > (uintptr_t)r->buff + (size_t)r->bufflen)
 		return;
-	n = (size_t)(r->buff_stop - r->buff);
 	c->in = r->buff;
-	c->in_used = MAX(c->in_used, n);
+	c->in_size = (size_t)r->bufflen;
 }
 
-/* libfcgi gives its buffers back unwiped: tokens came through the one, and a
- * new secret key goes through the other. */
+/*
+ * libfcgi gives its buffers back unwiped: tokens came through the one, and a
+ * new secret key goes through the other. Each read begins at the buffer's
+ * start, so its end tells nothing about those before: all of it is wiped.
+ */
 static void
 wipe_buffers(struct fcgi_conn *c, size_t answer_len)
 {
-	if (c->in != NULL)
-		crypto_wipe(c->in, c->in_used);
-	crypto_wipe(c->out, MIN(answer_len, c->out_size));
+	size_t at;
+
+	/* In pieces: from 2 KiB on libc has a way that starts slowly. */
+	for (at = 0; c->in != NULL && at < c->in_size; at += PIECE)
+		explicit_bzero(c->in + at, MIN(PIECE, c->in_size - at));
+	if (c->out != NULL)
+		explicit_bzero(c->out, MIN(answer_len, c->out_size));
 	c->in = c->out = NULL;
-	c->in_used = c->out_size = 0;
 }
 
 bool
@@ -127,7 +130,7 @@ fcgi_begin(struct fcgi_conn *c)
 	c->params = c->r.envp;
 	c->out = c->r.out->wrNext;
 	c->out_size = (size_t)(c->r.out->stop - c->r.out->wrNext);
-	note_reader(c);
+	find_reader(c);
 	return FCGX_GetError(c->r.in) == 0;
 }
 
@@ -184,7 +187,6 @@ read_some(struct fcgi_conn *c, char *p, size_t n)
 
 	if (!c->cgi) {
 		got = FCGX_GetStr(p, (int)n, c->r.in);
-		note_reader(c);
 		return FCGX_GetError(c->r.in) != 0 ? -1 : got;
 	}
 	n = (size_t)MIN((int64_t)n, cgi_left(c));
@@ -316,6 +318,10 @@ fcgi_conn_free(struct fcgi_conn *c)
 {
 	if (c == NULL)
 		return;
+	if (!c->cgi && c->begun) { /* its peer went away in the params */
+		wipe_credentials(c->params);
+		wipe_buffers(c, 0);
+	}
 	if (!c->cgi)
 		FCGX_Free(&c->r, c->r.ipcFd >= 0);
 	free(c);

@@ -56,7 +56,7 @@ struct worker {
 	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
 	size_t nkept;
 	int64_t served;
-	bool used; /* since it was last idle */
+	int64_t used_us; /* when a request ended, 0 = libcrypto has no key */
 	bool stop;
 };
 
@@ -172,7 +172,7 @@ serve_conn(struct worker *w, struct fcgi_conn *c)
 	if (begun) {
 		serve(w, c);
 		w->served++;
-		w->used = true;
+		w->used_us = clock_mono_us();
 	}
 	watch(-1, 0);
 	/* Never kept unanswered: libfcgi would end that request in form, and
@@ -279,8 +279,8 @@ timeout_ms(const struct worker *w, int64_t now)
 {
 	int64_t wake = MIN(db_wake_us(w->db), auth_due_us(w->auth));
 
-	if (w->used)
-		wake = MIN(wake, now + IDLE_MS * 1000);
+	if (w->used_us != 0)
+		wake = MIN(wake, w->used_us + IDLE_MS * 1000);
 	if (wake == INT64_MAX)
 		return -1;
 	if (wake <= now)
@@ -302,9 +302,9 @@ turn(struct worker *w)
 	before = clock_mono_us();
 	n = epoll_wait(w->epoll_fd, ev, EVENTS, timeout_ms(w, before));
 	now = clock_mono_us();
-	if (n == 0 && w->used) {
+	if (w->used_us != 0 && now >= w->used_us + IDLE_MS * 1000) {
 		crypto_forget_keys();
-		w->used = false;
+		w->used_us = 0;
 	}
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->signal_fd)

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, SANITIZED, Stack
+from harness import ADMIN, REGISTRATION, SANITIZED, FastCGI, Stack
 
 METRICS = "metrics-token-for-the-tests-0000000001"
 USUAL = "0x33"  # the memory that a core has by the kernel's default (core(5))
 IDLE = 0.5      # seconds; a worker is idle ten times sooner
+PAUSE = 0.05    # in which a worker reads what was sent
 
 pytestmark = pytest.mark.skipif(
     SANITIZED, reason="the sanitizer's quarantine keeps what was freed")
@@ -33,6 +34,8 @@ def used(pg):
         for path, token in (("/v1/apps", ADMIN), ("/metrics", METRICS)):
             assert s.get(path, {
                 "Authorization": "Bearer " + token}).status == 200
+        for way in in_pieces, in_many_params, unfinished:
+            way(s)
         time.sleep(IDLE)
         s.public_key = app.public
         s.kept_secret = {
@@ -42,6 +45,37 @@ def used(pg):
             "registration token": [REGISTRATION.encode()],
             "metrics token": [METRICS.encode()]}
         yield s
+
+
+PARAMS = {"REQUEST_METHOD": "GET", "REQUEST_URI": "/v1/apps",
+          "HTTP_AUTHORIZATION": "Bearer " + ADMIN}
+
+
+def in_pieces(stack):
+    """Each record is read by itself, the last ones being short."""
+    with FastCGI(stack.sock) as f:
+        f.begin()
+        for kind, content in ((4, f.encode(PARAMS)), (4, b""), (5, b"")):
+            time.sleep(PAUSE)
+            f.record(kind, content)
+        assert f.answer().status == 200
+
+
+def in_many_params(stack):
+    """More than libfcgi reads at once, the token among the first."""
+    with FastCGI(stack.sock) as f:
+        f.begin()
+        f.params({**PARAMS, "HTTP_X_PAD": "x" * 9000})
+        f.stdin(b"")
+        assert f.answer().status == 200
+
+
+def unfinished(stack):
+    """The web server goes away among the params."""
+    with FastCGI(stack.sock) as f:
+        f.begin()
+        f.params(PARAMS, end=False)
+        time.sleep(PAUSE)
 
 
 def forms(secret):
