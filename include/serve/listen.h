@@ -17,7 +17,8 @@ struct listener {
  * Open what the settings name: fd 0, fd 3 from systemd (LISTEN_PID,
  * LISTEN_FDS), unix:PATH (lock file, umask, mode from the settings; a live
  * owner is an error, a stale socket is replaced) or host:port. Each gets the
- * settings' backlog, is non-blocking and close-on-exec. False with a message in *err.
+ * settings' backlog, is non-blocking and close-on-exec. False with a message in
+ * *err.
  */
 bool listen_open(const struct config *cfg, struct listener *l, struct buf *err);
 void listen_close(struct listener *l);

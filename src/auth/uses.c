@@ -24,7 +24,7 @@ struct uses {
 	struct db *db;
 	struct app_use *noted; /* NOTED_MAX of them */
 	size_t n;
-	size_t ended; /* of those, from rounds that ended; not yet written */
+	size_t ended;   /* of those, from rounds that ended; not yet written */
 	unsigned round; /* never 0, which is an entry's beginning */
 	int64_t due_us;
 };

@@ -171,8 +171,8 @@ open_tcp(const struct config *cfg, const char *where, struct listener *l,
 }
 
 static bool
-open_inherited(const struct config *cfg, int fd, struct listener *l,
-    struct buf *err)
+open_inherited(
+    const struct config *cfg, int fd, struct listener *l, struct buf *err)
 {
 	if (!listen_is_listening(fd)) {
 		buf_adds(err,
