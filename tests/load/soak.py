@@ -53,9 +53,6 @@ class Times:
             if i < SAMPLES:
                 self.kept[i] = took
 
-    def at(self, share):
-        return sorted(self.kept)[int(share * (len(self.kept) - 1))]
-
 
 class Client(threading.Thread):
     """One after the other, on apps of its own. What is wrong is put down in

@@ -115,7 +115,8 @@ class Soak:
                    for kind in ("register", "rotate", "enable"))
 
     def growth(self):
-        """Of each process: bytes, from the first half's median to the last's."""
+        """Of each process, in bytes: how far the later half's median is above
+        the earlier's."""
         out = []
         for samples in self.samples.values():
             half = len(samples) // 2
@@ -151,7 +152,8 @@ class Soak:
         late = sum(c.late for c in self.clients)
         lines.insert(0, f"soak: {SECONDS:.0f} s, {total} requests, "
                      f"{self.kills} kills that cost {interrupted} answers, "
-                     f"{self.reloads} reloads; {late} times no news yet; growth in bytes, master first: "
+                     f"{self.reloads} reloads; {late} times no news yet; "
+                     f"growth in bytes, master first: "
                      f"{self.growth()}, room for {self.room}")
         (BUILD / "soak.txt").write_text("\n".join(lines) + "\n")
 
