@@ -14,7 +14,7 @@ from harness import BUILD, SANITIZED, Stack, wait_until
 from offered import Offer, goodput
 from servers import Nginx
 
-BACKLOG = 48
+BACKLOG = 24
 PATIENCE = 10  # of a client, in seconds; the whole queue takes less than one
 SECONDS = 6
 
@@ -23,7 +23,7 @@ FULL = {"lighttpd": 500, "nginx": 502}
 
 SLOW = """
 CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS
-    'BEGIN PERFORM pg_sleep(0.01); RETURN NEW; END';
+    'BEGIN PERFORM pg_sleep(0.02); RETURN NEW; END';
 CREATE TRIGGER slow BEFORE INSERT ON users
     FOR EACH ROW EXECUTE FUNCTION slow();
 """
