@@ -58,7 +58,7 @@ PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 .PHONY: all help run test test-long test-unit test-http test-fronts \
 	test-browser test-packages test-people test-trust check-asan units \
 	vectors fuzz fuzz-coverage fuzzers bench bench-scale \
-	bench-freshness bench-micro lint format deps-run deps-test \
+	bench-freshness bench-micro soak lint format deps-run deps-test \
 	deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
@@ -73,6 +73,7 @@ help:
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
+	@echo 'make soak       mixed traffic for SOAK_S seconds, and overload'
 	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
@@ -174,6 +175,10 @@ bench-freshness: deps-test all
 
 bench-micro: deps-test all
 	@POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/micro.py
+
+SOAK_S ?= 3600
+soak: deps-test all
+	@SOAK_S=$(SOAK_S) tools/test short load
 
 check-asan:
 	@tools/test short asan

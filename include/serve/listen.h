@@ -15,9 +15,10 @@ struct listener {
 
 /*
  * Open what the settings name: fd 0, fd 3 from systemd (LISTEN_PID,
- * LISTEN_FDS), unix:PATH (lock file, umask, backlog 1024, mode from the
- * settings; a live owner is an error, a stale socket is replaced) or
- * host:port. Non-blocking, close-on-exec. False with a message in *err.
+ * LISTEN_FDS), unix:PATH (lock file, umask, mode from the settings; a live
+ * owner is an error, a stale socket is replaced) or host:port. Each gets the
+ * settings' backlog, is non-blocking and close-on-exec. False with a message in
+ * *err.
  */
 bool listen_open(const struct config *cfg, struct listener *l, struct buf *err);
 void listen_close(struct listener *l);

@@ -109,7 +109,7 @@ auth_tend(struct auth *au)
 void
 auth_finish(struct auth *au)
 {
-	uses_flush(au->uses);
+	uses_flush_all(au->uses);
 	/* Not every process lives for a round: a CGI has one request. */
 	if (au->cfg->jwt_single_use)
 		purge_jtis(au);

@@ -1,6 +1,11 @@
 /*
- * Uses of keys, from many requests to one write. What is noted stands apart
+ * Uses of keys, from many requests to few writes. What is noted stands apart
  * from the key cache: an entry that goes takes no use with it.
+ *
+ * A round's notes are written in pieces, oldest first, with requests between
+ * them: all at once would hold the worker for as long as hundreds of requests
+ * take. The next round begins with the first piece; what is noted from then on
+ * comes after the notes that are being written, and waits for its own turn.
  */
 #include "auth/uses.h"
 
@@ -10,13 +15,17 @@
 #include "data/app_store.h"
 
 #include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
 
-enum { ROUND_MS = 60000, NOTED_MAX = 16384 };
+enum { ROUND_MS = 60000, NOTED_MAX = 16384, PIECE_MAX = 512 };
+enum { LAST_US = 2000000 };
 
 struct uses {
 	struct db *db;
 	struct app_use *noted; /* NOTED_MAX of them */
 	size_t n;
+	size_t ended;   /* of those, from rounds that ended; not yet written */
 	unsigned round; /* never 0, which is an entry's beginning */
 	int64_t due_us;
 };
@@ -77,13 +86,37 @@ uses_due_us(const struct uses *u)
 	return u->n > 0 ? u->due_us : INT64_MAX;
 }
 
+/* Write the oldest; false when there is nothing, or the database is away. */
+static bool
+write_piece(struct uses *u)
+{
+	size_t ended = u->ended > 0 ? u->ended : u->n;
+	size_t n = MIN(ended, PIECE_MAX);
+
+	if (n == 0 || !db_is_up(u->db) ||
+	    app_store_note_uses(u->db, u->noted, n) != ST_OK)
+		return false;
+	if (u->ended == 0)
+		u->round = u->round + 1 != 0 ? u->round + 1 : 1;
+	u->n -= n;
+	u->ended = ended - n;
+	memmove(u->noted, u->noted + n, u->n * sizeof *u->noted);
+	return true;
+}
+
 void
 uses_flush(struct uses *u)
 {
-	if (u->n > 0 && db_is_up(u->db) &&
-	    app_store_note_uses(u->db, u->noted, u->n) == ST_OK) {
-		u->n = 0;
-		u->round = u->round + 1 != 0 ? u->round + 1 : 1;
-	}
-	u->due_us = next_due();
+	bool written = write_piece(u);
+
+	u->due_us = written && u->ended > 0 ? 0 : next_due();
+}
+
+void
+uses_flush_all(struct uses *u)
+{
+	int64_t until = clock_mono_us() + LAST_US;
+
+	while (write_piece(u) && clock_mono_us() < until)
+		;
 }

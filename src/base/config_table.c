@@ -18,6 +18,10 @@ static const struct setting settings[SETTINGS] = {
 	    NULL, config_check_token,
 	    "Bearer token of the operator's routes; without one they answer "
 	    "401." },
+	{ "POSTERN_BACKLOG", SETTING_INT, AT(backlog), "256", 1, 65535, NULL,
+	    NULL,
+	    "Connections that may wait for a worker; on a Unix socket the web "
+	    "server refuses the next one at once." },
 	{ "POSTERN_BASE_PATH", SETTING_STRING, AT(base_path), "", 0, 0, NULL,
 	    config_check_base_path,
 	    "Path under which the web server mounts the API, such as /api." },

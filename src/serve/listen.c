@@ -5,6 +5,7 @@
  */
 #include "serve/listen.h"
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/parse.h"
 
@@ -19,7 +20,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, SYSTEMD_FD = 3 };
+enum { SYSTEMD_FD = 3 };
 
 bool
 listen_is_listening(int fd)
@@ -113,13 +114,14 @@ open_unix(const struct config *cfg, const char *path, struct listener *l,
 		return fail(err, path);
 	l->path = mem_strdup(path);
 	if (chmod(path, (mode_t)cfg->socket_mode) != 0 ||
-	    listen(l->fd, BACKLOG) != 0)
+	    listen(l->fd, (int)cfg->backlog) != 0)
 		return fail(err, path);
 	return true;
 }
 
 static bool
-bind_first(const struct addrinfo *ai, struct listener *l)
+bind_first(
+    const struct config *cfg, const struct addrinfo *ai, struct listener *l)
 {
 	int on = 1;
 
@@ -129,7 +131,7 @@ bind_first(const struct addrinfo *ai, struct listener *l)
 			continue;
 		setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 		if (bind(l->fd, ai->ai_addr, ai->ai_addrlen) == 0 &&
-		    listen(l->fd, BACKLOG) == 0)
+		    listen(l->fd, (int)cfg->backlog) == 0)
 			return true;
 		close(l->fd);
 		l->fd = -1;
@@ -139,7 +141,8 @@ bind_first(const struct addrinfo *ai, struct listener *l)
 
 /* host:port, or [v6]:port. */
 static bool
-open_tcp(const char *where, struct listener *l, struct buf *err)
+open_tcp(const struct config *cfg, const char *where, struct listener *l,
+    struct buf *err)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM }, *list = NULL;
 	const char *colon = strrchr(where, ':');
@@ -160,7 +163,7 @@ open_tcp(const char *where, struct listener *l, struct buf *err)
 	if (rc != 0)
 		buf_addf(
 		    err, "POSTERN_LISTEN: %s: %s", where, gai_strerror(rc));
-	else if (!(ok = bind_first(list, l)))
+	else if (!(ok = bind_first(cfg, list, l)))
 		fail(err, where);
 	if (list != NULL)
 		freeaddrinfo(list);
@@ -169,7 +172,8 @@ open_tcp(const char *where, struct listener *l, struct buf *err)
 }
 
 static bool
-open_inherited(int fd, struct listener *l, struct buf *err)
+open_inherited(
+    const struct config *cfg, int fd, struct listener *l, struct buf *err)
 {
 	if (!listen_is_listening(fd)) {
 		buf_adds(err,
@@ -178,6 +182,10 @@ open_inherited(int fd, struct listener *l, struct buf *err)
 		    "server start this program");
 		return false;
 	}
+	/* As long as that of a socket of ours, however it was bound. Where that
+	 * is refused, what its maker chose will do. */
+	if (listen(fd, (int)cfg->backlog) != 0)
+		log_warn("backlog_refused", LOG_S("error", strerror(errno)));
 	l->fd = fd;
 	l->inherited = fd == STDIN_FILENO;
 	return true;
@@ -191,13 +199,13 @@ listen_open(const struct config *cfg, struct listener *l, struct buf *err)
 
 	l->fd = l->lock_fd = -1;
 	if (from_systemd())
-		ok = open_inherited(SYSTEMD_FD, l, err);
+		ok = open_inherited(cfg, SYSTEMD_FD, l, err);
 	else if (*where == '\0' || strcmp(where, "fd:0") == 0)
-		ok = open_inherited(STDIN_FILENO, l, err);
+		ok = open_inherited(cfg, STDIN_FILENO, l, err);
 	else if (strncmp(where, "unix:", 5) == 0)
 		ok = open_unix(cfg, where + 5, l, err);
 	else
-		ok = open_tcp(where, l, err);
+		ok = open_tcp(cfg, where, l, err);
 	if (ok && !set_flags(l->fd))
 		ok = fail(err, "fcntl");
 	if (!ok)

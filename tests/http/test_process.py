@@ -1,8 +1,10 @@
 """The life of the processes: start, stop, reload, death, memory."""
 import concurrent.futures
+import contextlib
 import os
 import random
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -10,7 +12,7 @@ import time
 import pytest
 
 from harness import (REGISTRATION, SANITIZED, App, FastCGI, Stack, demoted,
-                     wait_until)
+                     stop, wait_until)
 from test_tokens import register_raw
 
 
@@ -321,6 +323,51 @@ def test_single_process(make):
     s.process.send_signal(signal.SIGHUP)
     s.process.wait(20)
     assert s.process.returncode == 0
+
+
+@contextlib.contextmanager
+def bound_here(s):
+    """A single process on a socket that somebody else has bound, with room
+    for many."""
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(s.sock)
+        os.chmod(s.sock, 0o666)
+        listener.listen(1000)
+        process = subprocess.Popen(
+            [s.scratch.bin / "postern.fcgi"], stdin=listener,
+            env={**s.base_env(), **s.env, "POSTERN_LISTEN": "fd:0"},
+            stdout=subprocess.DEVNULL, stderr=open(s.dir / "log", "ab"),
+            preexec_fn=demoted(), cwd="/")
+    try:
+        yield process
+    finally:
+        stop(process)
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["own", "inherited"])
+def test_backlog(pg, own):
+    """So many may wait, and one that the kernel counts apart; the next is
+    told at once."""
+    with contextlib.ExitStack() as ends:
+        s = ends.enter_context(Stack(
+            pg, way="alone" if own else "idle", workers=0,
+            env={"POSTERN_BACKLOG": "5"}))
+        process = s.process if own else ends.enter_context(bound_here(s))
+        assert s.fcgi({"REQUEST_METHOD": "GET",
+                       "REQUEST_URI": "/healthz"}).status == 200
+        process.send_signal(signal.SIGSTOP)
+        ends.callback(process.send_signal, signal.SIGCONT)
+        waiting = 0
+        while True:
+            c = ends.enter_context(socket.socket(socket.AF_UNIX))
+            c.setblocking(False)
+            try:
+                c.connect(s.sock)
+            except BlockingIOError:
+                break
+            waiting += 1
+            assert waiting < 1000
+        assert waiting == 6
 
 
 @pytest.mark.covers("ASVS-V2.10.4", "ASVS-V6.4.2")

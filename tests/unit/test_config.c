@@ -152,6 +152,8 @@ struct text_case {
 	}
 
 static const struct text_case text_cases[] = {
+	{ "POSTERN_BACKLOG", LIST("1", "256", "65535"),
+	    LIST("0", "65536", "-1", "x") },
 	{ "POSTERN_BASE_PATH", LIST("/api", "/a/b-c_d.e~f", "/a..b"),
 	    LIST("api", "/", "/api/", "/a//b", "/a b", "/../x", "/x/..", "/x/.",
 		"/a?b", "/a%2f", "/\xc3\xbc") },
