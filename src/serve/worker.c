@@ -55,6 +55,7 @@ struct worker {
 	size_t nkept;
 	int64_t served;
 	bool stop;
+	bool failed; /* it stops because it can't go on */
 };
 
 /* What the watchdog looks at; written only between requests. */
@@ -139,17 +140,22 @@ forget_kept(struct worker *w, const struct fcgi_conn *c)
 	return false;
 }
 
+static void
+drop_oldest(struct worker *w)
+{
+	struct fcgi_conn *oldest = w->kept[0];
+
+	(void)forget_kept(w, oldest);
+	fcgi_conn_free(oldest);
+}
+
 /* Put a connection that its web server keeps back into the epoll set; the
  * oldest makes room. */
 static void
 keep(struct worker *w, struct fcgi_conn *c)
 {
-	struct fcgi_conn *oldest = w->kept[0];
-
-	if (w->nkept == KEPT_MAX) {
-		(void)forget_kept(w, oldest);
-		fcgi_conn_free(oldest);
-	}
+	if (w->nkept == KEPT_MAX)
+		drop_oldest(w);
 	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
 		c) != 0) {
 		fcgi_conn_free(c);
@@ -226,6 +232,17 @@ yield_to_others(void)
 		(void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
+/* No descriptor for a connection that waits: a kept one makes room, or this
+ * process for another, that has what it needs. */
+static void
+make_room(struct worker *w)
+{
+	if (w->nkept > 0)
+		drop_oldest(w);
+	else
+		w->stop = w->failed = true;
+}
+
 /* False when there was none. */
 static bool
 accept_one(struct worker *w)
@@ -242,6 +259,9 @@ accept_one(struct worker *w)
 	}
 	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+	    errno == ENOMEM)
+		make_room(w);
 	return false;
 }
 
@@ -407,7 +427,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 	close_stores(&w);
 	close(w.epoll_fd);
 	close(w.signal_fd);
-	return 0;
+	return w.failed ? 1 : 0;
 }
 
 int

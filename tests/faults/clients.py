@@ -37,13 +37,13 @@ class Clients:
 
     def __init__(self, s, front=False):
         self.s, self.front = s, front
-        self.port = s.port
         self.ending = threading.Event()
         self.lock = threading.Lock()
         self.asked = []
         self.wrong, self.odd = [], []
         self.apps, self.documents = [], {}
         self.struck = self.healed = None
+        self.open = set()  # who waits for an answer
         self.rows = collections.defaultdict(int)  # normal answers in a row
         self.app = s.register()
         self.bad_ones()
@@ -105,6 +105,7 @@ class Clients:
             start, r = time.monotonic(), None
             # What is written now may be there, also unacknowledged.
             floor = self.documents.get(0, 0)
+            self.open.add((kind, n))
             try:
                 r = self.request(kind, n, i)
                 got = r.status
@@ -112,6 +113,7 @@ class Clients:
                 got = HUNG
             except (OSError, http.client.HTTPException):
                 got = BROKEN
+            self.open.discard((kind, n))
             with self.lock:
                 try:
                     self.note(kind, good, n, i, start, got, r, floor)
@@ -181,7 +183,8 @@ class Clients:
             and min(list(self.rows.values())) >= IN_A_ROW))
 
     def strike(self):
-        """The fault comes now."""
+        """The fault comes now, in the midst of some requests."""
+        wait_until("requests in flight", lambda: len(self.open) >= 2)
         self.struck = time.monotonic()
 
     def suffer(self, seconds):
