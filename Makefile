@@ -126,6 +126,12 @@ $(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
 
 vectors: $(BUILD)/vectors/driver
 
+$(BUILD)/faults/starve.so: tests/faults/starve.c
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared $(CPPFLAGS) \
+		$(CFLAGS) -o $@ $<
+
 # Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
 	$(wildcard tests/fuzz/*.c)))
