@@ -191,9 +191,14 @@ class Clients:
         """The fault lasts, for so long; nobody fails over it."""
         time.sleep(seconds)
 
+    def over(self):
+        """The fault is."""
+        self.healed = time.monotonic()
+
     def heal(self):
         """It is over; wait until all is as it was."""
-        self.healed = time.monotonic()
+        if self.healed is None:
+            self.over()
         self.wait_normal()
         self.end()
 

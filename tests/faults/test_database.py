@@ -16,7 +16,7 @@ from harness import demoted, wait_until
 from standby import Node
 
 fault = pytest.mark.fault
-OUTAGE = 2  # seconds, the short form of each
+OUTAGE = 1.5  # seconds, of the short ones
 WARM = "Keys in the cache verify, all else is 503 at once"
 NEVER = "until it is back"
 
@@ -153,7 +153,7 @@ def test_database_refuses(server, site, record):
         with s.database_away():
             c.suffer(OUTAGE)
             served_from_the_cache(c)
-            c.healed = time.monotonic()
+            c.over()
         c.heal()
     record(c.account())
 
@@ -356,7 +356,7 @@ def test_lock_held(server, site, record):
     with Clients(s) as c:
         c.strike()
         c0.cursor().execute("LOCK TABLE apps, users IN ACCESS EXCLUSIVE MODE")
-        c.suffer(4)
+        c.suffer(3)
         assert 200 in c.statuses("warm")
         assert 503 in c.statuses("register") and 503 in c.statuses("stranger")
         c0.rollback()
@@ -375,7 +375,7 @@ def test_trigger_sleeps(server, site, record):
               " 'BEGIN PERFORM pg_sleep(60); RETURN NEW; END';"
               "CREATE TRIGGER doze BEFORE INSERT ON apps"
               " FOR EACH ROW EXECUTE FUNCTION doze()")
-        c.suffer(4)
+        c.suffer(3)
         assert c.statuses("warm") == {200}
         assert 503 in c.statuses("register")
         s.sql("DROP TRIGGER doze ON apps")
@@ -424,7 +424,7 @@ def cut_silently(server, site, record, sever):
         with Clients(s) as c:
             c.strike()
             sever(wire)
-            c.suffer(4)
+            c.suffer(3)
             assert c.statuses("warm") == {200}
             assert 503 in c.statuses("register")
             wire.lose = ""
