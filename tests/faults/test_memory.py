@@ -372,8 +372,8 @@ def each_allocation(pg, ends, record, routes):
     for route in routes:
         world.each_allocation(route)
     f = world.figures
-    record({**f, "note": f"{sum(f['allocations'].values())} allocations, "
-                         f"{len(routes)} requests"})
+    record({**f, "note": f"{sum(f['allocations'].values()):,} allocations "
+                         f"of {len(routes)} kinds of request"})
 
 
 needs_allocator = pytest.mark.skipif(
