@@ -32,8 +32,7 @@ start(void)
 
 	if (fd < 0)
 		abort();
-	p = mmap(
-	    NULL, sizeof none, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	p = mmap(NULL, sizeof none, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	close(fd);
 	if (p == MAP_FAILED)
 		abort();
