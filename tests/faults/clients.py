@@ -213,6 +213,13 @@ class Clients:
         """That this kind got while the fault lasted, so far."""
         return {a.got for a in self.during() if a.kind == kind}
 
+    def served_from_the_cache(self):
+        """What is in it, and it alone."""
+        assert self.statuses("warm") == {200}
+        assert self.statuses("gate") == {204}
+        assert 503 in self.statuses("register")
+        assert 503 in self.statuses("stranger")
+
     def lost(self):
         """What was acknowledged and is not there, or can't be used."""
         rows = {r[0] for r in self.s.sql("SELECT public_key FROM apps")}
@@ -262,4 +269,21 @@ def tally(asked):
                                    "stranger") else "good"
         counts = out.setdefault(side, {})
         counts[str(a.got)] = counts.get(str(a.got), 0) + 1
+    return out
+
+
+def total(all_figures):
+    """Of several accounts: sums, and the longest times."""
+    out = {}
+    for f in all_figures:
+        for name, value in f.items():
+            if isinstance(value, dict):
+                for side, counts in value.items():
+                    sums = out.setdefault(name, {}).setdefault(side, {})
+                    for status, n in counts.items():
+                        sums[status] = sums.get(status, 0) + n
+            elif name.endswith("_s"):
+                out[name] = max(out.get(name, 0), value)
+            else:
+                out[name] = out.get(name, 0) + value
     return out

@@ -20,8 +20,8 @@ HEAD = ["Fault", "Promised", "In flight when it came", "Asked while it lasted",
         "Back to normal"]
 
 
-FILES = ["test_database", "test_processes", "test_memory", "test_clock",
-         "test_log"]
+FILES = ["test_database", "test_standby", "test_processes", "test_memory",
+         "test_clock", "test_log"]
 
 
 class Collector:

@@ -69,7 +69,7 @@ class SmallPipe(Stack):
 def full_log(s, record):
     with Clients(s) as c:
         c.strike()
-        c.suffer(2)
+        c.suffer(1.5)
         c.heal()
     assert all(a.normal for a in c.asked)
     record(c.account())

@@ -12,7 +12,7 @@ from clients import BROKEN, Clients
 from harness import demoted, wait_until
 
 fault = pytest.mark.fault
-KILL_S = 3
+KILL_S = 2
 
 
 def kill_workers(s, seconds):
