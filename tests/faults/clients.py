@@ -161,6 +161,8 @@ class Clients:
             t.start()
         try:
             self.wait_normal()
+            if self.s.log():  # not where the log is what fails
+                self.s.warm(self.app)
         except BaseException:
             self.end()
             raise
@@ -176,6 +178,9 @@ class Clients:
         self.s.registered += [a.secret for a in self.apps]
 
     def wait_normal(self):
+        """Until all workers are connected, and all clients content."""
+        if self.s.log():
+            wait_until("all connected", self.s.all_connected)
         with self.lock:
             self.rows.clear()
         wait_until("all clients served as ever", lambda: (
@@ -222,11 +227,16 @@ class Clients:
 
     def lost(self):
         """What was acknowledged and is not there, or can't be used."""
+        def usable(app):
+            """A worker that is not connected yet can't know."""
+            return wait_until("an answer", lambda: (
+                r := self.s.get("/v1/whoami", app.auth()).status) != 503
+                and r) == 200
+
         rows = {r[0] for r in self.s.sql("SELECT public_key FROM apps")}
         missing = [a.public for a in self.apps if a.public not in rows]
         parts = at_once(4, lambda i: [
-            a.public for a in self.apps[i::4]
-            if self.s.get("/v1/whoami", a.auth()).status != 200])
+            a.public for a in self.apps[i::4] if not usable(a)])
         stored = {user: i for user, i in self.s.sql(
             "SELECT user_id, (information->>'i')::int FROM users"
             " WHERE app_id = %s", self.app.id)}
@@ -254,7 +264,7 @@ class Clients:
         }
         print(json.dumps(figures))
         assert self.wrong == [], self.wrong[:5]
-        assert lost == []
+        assert lost == [], lost[:5]
         assert self.odd == [], self.odd[:5]
         assert min(collections.Counter(
             a.kind for a in self.asked).values()) >= IN_A_ROW
