@@ -56,8 +56,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-browser test-packages test-people test-trust check-asan units \
-	vectors fuzz fuzz-coverage fuzzers bench bench-scale \
+	test-faults test-browser test-packages test-people test-trust \
+	check-asan units vectors fuzz fuzz-coverage fuzzers bench bench-scale \
 	bench-freshness bench-micro soak lint format deps-run deps-test \
 	deps-bench install bundle clean
 .DELETE_ON_ERROR:
@@ -74,6 +74,7 @@ help:
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
 	@echo 'make soak       mixed traffic for SOAK_S seconds, and overload'
+	@echo 'make test-faults  what clients see when something fails'
 	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
@@ -127,6 +128,12 @@ $(BUILD)/timing: tests/timing/timing.c $(SHARED_O)
 
 vectors: $(BUILD)/vectors/driver
 
+$(BUILD)/faults/starve.so: tests/faults/starve.c
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared $(CPPFLAGS) \
+		$(CFLAGS) -o $@ $<
+
 # Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
 	$(wildcard tests/fuzz/*.c)))
@@ -156,7 +163,8 @@ test: deps-test
 test-long: deps-test
 	@tools/test long
 
-test-unit test-http test-fronts test-browser test-packages test-people test-trust: all
+test-unit test-http test-fronts test-faults test-browser test-packages \
+test-people test-trust: all
 	@tools/test short $(@:test-%=%)
 
 bench bench-scale: deps-bench
@@ -188,7 +196,8 @@ lint:
 
 format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
-		tests/timing/*.c tests/vectors/*.c tests/fuzz/*.[ch])
+		tests/timing/*.c tests/vectors/*.c tests/faults/*.c \
+		tests/fuzz/*.[ch])
 
 # Examples and units name the paths of this installation.
 install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh

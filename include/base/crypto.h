@@ -4,7 +4,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* libcrypto, met in this module only. */
+/* libcrypto, met in this module only. Out of memory it fails, and the process
+ * with it. */
 
 enum { CRYPTO_SHA256_LEN = 32, CRYPTO_MAC_MAX = 64 };
 enum { CRYPTO_NONCE_LEN = 12, CRYPTO_TAG_LEN = 16 };
@@ -24,7 +25,7 @@ size_t crypto_mac_len(enum crypto_hash hash);
 
 /*
  * HMAC (RFC 2104) with EVP_MAC over n bytes into out (crypto_mac_len bytes).
- * False only if libcrypto fails (keylen 0 too); out is zeroed then.
+ * False only if keylen is 0; out is zeroed then.
  */
 bool crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
     const void *p, size_t n, unsigned char *out);

@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/parse.h"
 
+#include <errno.h>
 #include <jwt.h>
 #include <stdlib.h>
 #include <string.h>
@@ -184,9 +185,13 @@ libjwt_agrees(const struct token_parts *t, const struct secret *key)
 
 	if (key->len == 0)
 		return false;
+	errno = 0;
 	if (jwt_decode(&jwt, t->text, (const unsigned char *)key->data,
 		(int)key->len) == 0)
 		ok = jwt_get_alg(jwt) == algorithms[t->hash].jwt;
+	/* No memory is no verdict, and would refuse a good token. */
+	if (!ok && errno == ENOMEM)
+		abort();
 	jwt_free(jwt);
 	return ok;
 }

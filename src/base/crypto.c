@@ -3,6 +3,10 @@
  * context lives for one call, so that OpenSSL wipes the key that it copied. An
  * HMAC's is made once, and holds the last key, in OpenSSL's own memory, until
  * the next call or crypto_forget_keys.
+ *
+ * Where it fails it has no memory. That is no verdict about what a peer sent,
+ * so it ends the process; of the calls below only the last step of opening a
+ * sealed text may say no.
  */
 #include "base/crypto.h"
 
@@ -40,6 +44,13 @@ crypto_mac_len(enum crypto_hash hash)
 /* One for each hash. */
 static EVP_MAC_CTX *contexts[3];
 
+static void
+must(bool done)
+{
+	if (!done)
+		abort();
+}
+
 /* A context is made once: fetching walks the providers. */
 static EVP_MAC_CTX *
 hmac_context(enum crypto_hash hash)
@@ -52,18 +63,15 @@ hmac_context(enum crypto_hash hash)
 	if (contexts[hash] != NULL)
 		return contexts[hash];
 	mac = EVP_MAC_fetch(NULL, OSSL_MAC_NAME_HMAC, NULL);
-	if (mac != NULL)
-		contexts[hash] = EVP_MAC_CTX_new(mac);
+	must(mac != NULL);
+	contexts[hash] = EVP_MAC_CTX_new(mac);
+	must(contexts[hash] != NULL);
 	EVP_MAC_free(mac);
 	memcpy(digest, digests[hash], strlen(digests[hash]) + 1);
 	params[0] =
 	    OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, digest, 0);
 	params[1] = OSSL_PARAM_construct_end();
-	if (contexts[hash] != NULL &&
-	    EVP_MAC_CTX_set_params(contexts[hash], params) != 1) {
-		EVP_MAC_CTX_free(contexts[hash]);
-		contexts[hash] = NULL;
-	}
+	must(EVP_MAC_CTX_set_params(contexts[hash], params) == 1);
 	return contexts[hash];
 }
 
@@ -73,15 +81,15 @@ crypto_hmac(enum crypto_hash hash, const void *key, size_t keylen,
 {
 	EVP_MAC_CTX *ctx = hmac_context(hash);
 	size_t want = crypto_mac_len(hash), got = 0;
-	bool ok;
 
-	ok = ctx != NULL && keylen > 0 &&
-	     EVP_MAC_init(ctx, key, keylen, NULL) == 1 &&
+	if (keylen == 0) {
+		memset(out, 0, want);
+		return false;
+	}
+	must(EVP_MAC_init(ctx, key, keylen, NULL) == 1 &&
 	     EVP_MAC_update(ctx, p, n) == 1 &&
-	     EVP_MAC_final(ctx, out, &got, want) == 1 && got == want;
-	if (!ok)
-		OPENSSL_cleanse(out, want);
-	return ok;
+	     EVP_MAC_final(ctx, out, &got, want) == 1 && got == want);
+	return true;
 }
 
 void
@@ -93,11 +101,8 @@ crypto_forget_keys(void)
 	/* Another key takes the place of the last one, and of all that was
 	 * derived from it. */
 	for (i = 0; i < sizeof contexts / sizeof contexts[0]; i++)
-		if (contexts[i] != NULL && EVP_MAC_init(contexts[i], nobody,
-					       sizeof nobody, NULL) != 1) {
-			EVP_MAC_CTX_free(contexts[i]);
-			contexts[i] = NULL;
-		}
+		must(contexts[i] == NULL || EVP_MAC_init(contexts[i], nobody,
+						sizeof nobody, NULL) == 1);
 }
 
 bool
@@ -132,29 +137,39 @@ gcm_cipher(const struct crypto_gcm *g)
 	}
 }
 
+/* Begun in one direction, with the additional data read. */
+static EVP_CIPHER_CTX *
+gcm_begin(const struct crypto_gcm *g, const EVP_CIPHER *cipher, int encrypt)
+{
+	EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+	int len;
+
+	must(ctx != NULL &&
+	     EVP_CipherInit_ex(ctx, cipher, NULL, g->key, g->nonce, encrypt) ==
+		 1 &&
+	     (g->aadlen == 0 || EVP_CipherUpdate(ctx, NULL, &len, g->aad,
+				    (int)g->aadlen) == 1));
+	return ctx;
+}
+
 bool
 crypto_gcm_seal(
     const struct crypto_gcm *g, const void *p, size_t n, unsigned char *out)
 {
 	const EVP_CIPHER *cipher = gcm_cipher(g);
-	EVP_CIPHER_CTX *ctx = NULL;
+	EVP_CIPHER_CTX *ctx;
 	int len = 0, last = 0;
-	bool ok = false;
 
 	if (cipher == NULL || n > INT_MAX / 2 || g->aadlen > INT_MAX / 2)
 		return false;
-	ctx = EVP_CIPHER_CTX_new();
-	ok = ctx != NULL &&
-	     EVP_EncryptInit_ex(ctx, cipher, NULL, g->key, g->nonce) == 1 &&
-	     (g->aadlen == 0 || EVP_EncryptUpdate(ctx, NULL, &len, g->aad,
-				    (int)g->aadlen) == 1) &&
-	     EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
+	ctx = gcm_begin(g, cipher, 1);
+	must(EVP_EncryptUpdate(ctx, out, &len, p, (int)n) == 1 &&
 	     (size_t)len == n &&
 	     EVP_EncryptFinal_ex(ctx, out + n, &last) == 1 && last == 0 &&
 	     EVP_CIPHER_CTX_ctrl(
-		 ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LEN, out + n) == 1;
+		 ctx, EVP_CTRL_AEAD_GET_TAG, CRYPTO_TAG_LEN, out + n) == 1);
 	EVP_CIPHER_CTX_free(ctx);
-	return ok;
+	return true;
 }
 
 bool
@@ -163,24 +178,20 @@ crypto_gcm_open(
 {
 	const EVP_CIPHER *cipher = gcm_cipher(g);
 	unsigned char tag[CRYPTO_TAG_LEN];
-	EVP_CIPHER_CTX *ctx = NULL;
+	EVP_CIPHER_CTX *ctx;
 	int len = 0, last = 0;
-	bool ok = false;
+	bool ok;
 
 	if (cipher == NULL || n > INT_MAX / 2 || g->aadlen > INT_MAX / 2)
 		return false;
 	/* Always the whole tag: OpenSSL would verify one of a single byte. */
 	memcpy(tag, (const unsigned char *)c + n, sizeof tag);
-	ctx = EVP_CIPHER_CTX_new();
-	ok = ctx != NULL &&
-	     EVP_DecryptInit_ex(ctx, cipher, NULL, g->key, g->nonce) == 1 &&
-	     (g->aadlen == 0 || EVP_DecryptUpdate(ctx, NULL, &len, g->aad,
-				    (int)g->aadlen) == 1) &&
-	     EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
+	ctx = gcm_begin(g, cipher, 0);
+	must(EVP_DecryptUpdate(ctx, out, &len, c, (int)n) == 1 &&
 	     (size_t)len == n &&
 	     EVP_CIPHER_CTX_ctrl(
-		 ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LEN, tag) == 1 &&
-	     EVP_DecryptFinal_ex(ctx, out + n, &last) == 1 && last == 0;
+		 ctx, EVP_CTRL_AEAD_SET_TAG, CRYPTO_TAG_LEN, tag) == 1);
+	ok = EVP_DecryptFinal_ex(ctx, out + n, &last) == 1 && last == 0;
 	EVP_CIPHER_CTX_free(ctx);
 	if (!ok)
 		OPENSSL_cleanse(out, n); /* unauthenticated plaintext */

@@ -21,6 +21,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -38,6 +39,7 @@ enum { DRAIN_US = 2000000 };
 /* A wait that was over sooner was none; and how long connections are taken
  * without a look at anything else. */
 enum { NO_WAIT_US = 20, GO_US = 1000 };
+enum { SHORTAGE_MS = 100 };
 enum { IDLE_MS = 50 }; /* without a request, and libcrypto holds no key */
 
 struct worker {
@@ -58,6 +60,7 @@ struct worker {
 	int64_t served;
 	int64_t used_us; /* when a request ended, 0 = libcrypto has no key */
 	bool stop;
+	bool failed; /* it stops because it can't go on */
 };
 
 /* What the watchdog looks at; written only between requests. */
@@ -142,17 +145,22 @@ forget_kept(struct worker *w, const struct fcgi_conn *c)
 	return false;
 }
 
+static void
+drop_oldest(struct worker *w)
+{
+	struct fcgi_conn *oldest = w->kept[0];
+
+	(void)forget_kept(w, oldest);
+	fcgi_conn_free(oldest);
+}
+
 /* Put a connection that its web server keeps back into the epoll set; the
  * oldest makes room. */
 static void
 keep(struct worker *w, struct fcgi_conn *c)
 {
-	struct fcgi_conn *oldest = w->kept[0];
-
-	if (w->nkept == KEPT_MAX) {
-		(void)forget_kept(w, oldest);
-		fcgi_conn_free(oldest);
-	}
+	if (w->nkept == KEPT_MAX)
+		drop_oldest(w);
 	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
 		c) != 0) {
 		fcgi_conn_free(c);
@@ -230,6 +238,22 @@ yield_to_others(void)
 		(void)sched_setscheduler(0, SCHED_BATCH, &none);
 }
 
+/*
+ * No descriptor for a connection that waits: a kept one makes room, or this
+ * process for another, that has what it needs. What the whole system lacks no
+ * other would have: that is waited for.
+ */
+static void
+make_room(struct worker *w, int error)
+{
+	if (w->nkept > 0)
+		drop_oldest(w);
+	else if (error == EMFILE)
+		w->stop = w->failed = true;
+	else
+		(void)poll(NULL, 0, SHORTAGE_MS);
+}
+
 /* False when there was none. */
 static bool
 accept_one(struct worker *w)
@@ -246,6 +270,9 @@ accept_one(struct worker *w)
 	}
 	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
 		log_warn("accept_failed", LOG_S("error", strerror(errno)));
+	if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS ||
+	    errno == ENOMEM)
+		make_room(w, errno);
 	return false;
 }
 
@@ -417,7 +444,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 	close_stores(&w);
 	close(w.epoll_fd);
 	close(w.signal_fd);
-	return 0;
+	return w.failed ? 1 : 0;
 }
 
 int

@@ -412,12 +412,15 @@ class Stack(Http):
         self.process = subprocess.Popen(
             [self.scratch.bin / "postern.fcgi"],
             env={**self.base_env(), **self.env}, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=open(self.dir / "log", "ab"),
+            stdout=subprocess.DEVNULL, stderr=self.log_device(),
             preexec_fn=demoted(), cwd="/")
         if wait:
             wait_until("Postern's socket", lambda: self.listening()
                        or self.process.poll() is not None)
             assert self.process.poll() is None, self.log()
+
+    def log_device(self):
+        return open(self.dir / "log", "ab")
 
     def listening(self):
         s = socket.socket(socket.AF_UNIX)
