@@ -20,7 +20,7 @@ HEAD = ["Fault", "Promised", "In flight when it came", "Asked while it lasted",
         "Back to normal"]
 
 
-FILES = ["test_database", "test_standby", "test_processes", "test_memory",
+FILES = ["test_database", "test_standby", "test_processes", "test_allocation",
          "test_clock", "test_log"]
 
 
