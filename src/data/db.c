@@ -343,14 +343,17 @@ judge(struct db *db, const PGresult *res, const char *what)
 		return ST_INVALID;
 	log_error("query_failed", LOG_S("statement", what),
 	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->error)));
-	/* A read-only server is another server's standby now; a query that the
-	 * server ended, or its wait for a lock, took longer than ours may. Only
+	/* Without a code it is libpq's own error: no memory for an answer that
+	 * came, so that nobody knows what the server has done. A read-only
+	 * server is another server's standby now; a query that the server
+	 * ended, or its wait for a lock, took longer than ours may. Only
 	 * commits wait for each other when a standby is away: queries do well.
 	 */
 	db->stalled = strcmp(code, "57014") == 0 ||
 		      (strcmp(code, "55P03") == 0 && what != committing);
-	if (strcmp(code, "25006") == 0 || strncmp(code, "08", 2) == 0 ||
-	    strncmp(code, "57P", 3) == 0 || db->stalled)
+	if (*code == '\0' || strcmp(code, "25006") == 0 ||
+	    strncmp(code, "08", 2) == 0 || strncmp(code, "57P", 3) == 0 ||
+	    db->stalled)
 		db_go_down(db, "unreachable", PQresultErrorMessage(res));
 	return ST_UNAVAILABLE;
 }
