@@ -18,7 +18,7 @@ static const struct setting settings[SETTINGS] = {
 	    NULL, config_check_token,
 	    "Bearer token of the operator's routes; without one they answer "
 	    "401." },
-	{ "POSTERN_BACKLOG", SETTING_INT, AT(backlog), "256", 1, 65535, NULL,
+	{ "POSTERN_BACKLOG", SETTING_INT, AT(backlog), "1024", 1, 65535, NULL,
 	    NULL,
 	    "Connections that may wait for a worker; on a Unix socket the web "
 	    "server refuses the next one at once." },
