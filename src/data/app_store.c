@@ -147,9 +147,7 @@ change(struct db *db, const char *actor, const struct db_stmt *stmt,
 	st = db_begin(db, actor);
 	if (st != ST_OK)
 		return st;
-	st = db_query(db, stmt, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		st = db_commit(db);
 	if (st == ST_OK && a != NULL)

@@ -40,9 +40,7 @@ ever_was(struct db *db, const char *public_key)
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, &stmt, &public_key, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	st = sql_query_row(db, &stmt, &public_key, ST_NOT_FOUND, &res);
 	db_result_free(res);
 	return st;
 }

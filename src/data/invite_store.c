@@ -95,9 +95,7 @@ one(struct db *db, const struct db_stmt *stmt, const char *const *params,
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, stmt, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		take_invite(res, 0, i);
 	db_result_free(res);
@@ -154,9 +152,7 @@ invite_store_use(struct db *db, int64_t id)
 	enum status st;
 
 	snprintf(text, sizeof text, "%" PRId64, id);
-	st = db_query(db, &use, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_PRECONDITION;
+	st = sql_query_row(db, &use, params, ST_PRECONDITION, &res);
 	db_result_free(res);
 	return st;
 }

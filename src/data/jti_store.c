@@ -6,6 +6,7 @@
 
 #include "base/crypto.h"
 #include "base/hex.h"
+#include "data/sql.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -30,9 +31,7 @@ jti_use(struct db *db, int64_t app_id, const char *jti, size_t len,
 	hex_encode(digest, sizeof digest, hash);
 	snprintf(id, sizeof id, "%" PRId64, app_id);
 	snprintf(until, sizeof until, "%.17g", good_until);
-	st = db_query(db, &use, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_CONFLICT;
+	st = sql_query_row(db, &use, params, ST_CONFLICT, &res);
 	db_result_free(res);
 	return st;
 }

@@ -12,15 +12,22 @@ sql_take(const struct db_result *res, int row, int col)
 }
 
 enum status
+sql_query_row(struct db *db, const struct db_stmt *stmt,
+    const char *const *params, enum status none, struct db_result **res)
+{
+	enum status st = db_query(db, stmt, params, res);
+
+	return st == ST_OK && db_rows(*res) == 0 ? none : st;
+}
+
+enum status
 sql_query_id(struct db *db, const struct db_stmt *stmt,
     const char *const *params, int64_t *id)
 {
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, stmt, params, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		*id = strtoll(db_text(res, 0, 0), NULL, 10);
 	db_result_free(res);

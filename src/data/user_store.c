@@ -130,9 +130,7 @@ user_store_get(struct db *db, const struct user_key *k, struct user_doc *d)
 	enum status st;
 
 	key_params(&kp, k);
-	st = db_query(db, &get, kp.p, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_NOT_FOUND;
+	st = sql_query_row(db, &get, kp.p, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		take_doc(res, d);
 	db_result_free(res);
@@ -165,9 +163,8 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 
 	key_params(&kp, k);
 	kp.p[4] = json;
-	st = db_query(db, k->if_match != NULL ? &update : &upsert, kp.p, &res);
-	if (st == ST_OK && db_rows(res) == 0)
-		st = ST_PRECONDITION;
+	st = sql_query_row(db, k->if_match != NULL ? &update : &upsert, kp.p,
+	    ST_PRECONDITION, &res);
 	if (st == ST_OK) {
 		take_doc(res, d);
 		d->created = db_text(res, 0, 2)[0] == '1';
