@@ -13,7 +13,8 @@
  * JWT (RFC 7519) in JWS compact form (RFC 7515) under an HMAC, by the rules of
  * RFC 8725. The only user of libjwt. Order of decision: shape of the raw
  * bytes; our own MAC over them; one strict reading of header and payload;
- * libjwt. Nothing passes unless all agree.
+ * libjwt. Nothing passes unless all agree; libjwt is not asked about a token
+ * with a number that its parser can't hold (beyond int64 or double).
  */
 
 enum { TOKEN_MAX = 8192 };
@@ -54,7 +55,7 @@ struct token_claims {
 	struct buf sub;     /* empty: an app token */
 	bool has_sub;
 	struct buf jti; /* filled only where the settings ask for it */
-	double exp;     /* likewise */
+	double exp;     /* likewise; may be infinite */
 };
 void token_claims_clear(struct token_claims *c);
 

@@ -48,11 +48,11 @@ const char *json_fault_text(enum json_fault fault);
 struct json;
 
 /*
- * Read a text that has to pass json_check; NULL if it does not. The text must
- * stay until json_free. Names, kinds, numbers and strings without escapes are
- * known from that reading; other strings and arrays are decoded by json-c when
- * they are asked for, and a text about which it disagrees has none. The caller
- * frees.
+ * Read a text that has to pass json_check, numbers of any size aside (they are
+ * not to be stored); NULL if it does not. The text must stay until json_free.
+ * Names, kinds, numbers and strings without escapes are known from that
+ * reading; other strings and arrays are decoded by json-c when they are asked
+ * for, and a text about which it disagrees has none. The caller frees.
  */
 struct json *json_parse(const char *text, size_t len);
 void json_free(struct json *j);
@@ -76,8 +76,13 @@ enum json_kind json_member_kind(const struct json *j, const char *name);
 bool json_member_string(
     const struct json *j, const char *name, const char **s, size_t *len);
 
-/* A number member as double (finite), whatever its spelling. */
+/* A number member as double, whatever its spelling; infinite where double
+ * can't hold it. */
 bool json_member_number(const struct json *j, const char *name, double *out);
+
+/* Is each number, at any depth, an integer within int64 or a real within
+ * double? Others are good JSON, but few parsers can hold them. */
+bool json_numbers_fit(const struct json *j);
 
 /* An integer member within int64; false for reals and larger values. */
 bool json_member_int(const struct json *j, const char *name, int64_t *out);

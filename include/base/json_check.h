@@ -22,10 +22,15 @@ struct json_notes {
 			    hold, in the text's order */
 	struct json_note note[JSON_NOTES_MAX]; /* the first members */
 	bool incomplete; /* there are more, or names with escapes */
+	bool beyond;     /* a number that int64 or double can't hold */
 };
 
-/* json_check that takes notes; the caller has them { 0 } and frees wide. */
+/* json_check that takes notes; the caller has them { 0 } and frees wide.
+ * Numbers may have any size: JSON_NUMBER is for what is to be stored. */
 enum json_fault json_check_noting(const char *text, size_t len,
     struct json_facts *facts, struct json_notes *notes);
+
+/* The value of number text[0..len), infinite where double can't hold it. */
+double json_number_value(const char *text, size_t len);
 
 #endif

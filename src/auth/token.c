@@ -4,11 +4,13 @@
  * the algorithm by the token, compares its name without case, skips characters
  * that are no base64url and can answer 0 without having verified: so it only
  * sees tokens that passed all else, and its answer counts only together with
- * the algorithm that was pinned.
+ * the algorithm that was pinned. What its parser can't hold it can't judge:
+ * such a token is decided without it.
  */
 #include "auth/token.h"
 
 #include "base/json.h"
+#include "base/metrics.h"
 #include "base/parse.h"
 
 #include <errno.h>
@@ -99,9 +101,10 @@ token_claims_clear(struct token_claims *c)
 	c->has_sub = false;
 }
 
-/* The JOSE header (RFC 7515 section 4). */
+/* The JOSE header (RFC 7515 section 4), and whether libjwt can read it. */
 static enum problem
-read_header(const struct token_parts *t, const struct config *cfg)
+read_header(
+    const struct token_parts *t, const struct config *cfg, bool *readable)
 {
 	struct buf text = { 0 };
 	struct json *j = NULL;
@@ -127,6 +130,7 @@ read_header(const struct token_parts *t, const struct config *cfg)
 	    memcmp(s, alg, len) != 0 ||
 	    (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
 		goto out;
+	*readable = json_numbers_fit(j);
 	p = P_NONE;
 out:
 	json_free(j);
@@ -135,9 +139,10 @@ out:
 }
 
 /* Clients hardly ever change their header: the same bytes, judged by the same
- * rules, come out the same. */
+ * rules, come out the same. Only those that libjwt can read are kept. */
 static enum problem
-judge_header(const struct token_parts *t, const struct config *cfg)
+judge_header(
+    const struct token_parts *t, const struct config *cfg, bool *readable)
 {
 	static struct {
 		char text[HEADER_KEPT_MAX];
@@ -147,12 +152,13 @@ judge_header(const struct token_parts *t, const struct config *cfg)
 	} good;
 	enum problem p;
 
+	*readable = true;
 	if (t->header_len == good.len && t->hash == good.hash &&
 	    cfg->jwt_algorithms == good.algorithms &&
 	    memcmp(t->text, good.text, good.len) == 0)
 		return P_NONE;
-	p = read_header(t, cfg);
-	if (p == P_NONE && t->header_len <= sizeof good.text) {
+	p = read_header(t, cfg, readable);
+	if (p == P_NONE && *readable && t->header_len <= sizeof good.text) {
 		memcpy(good.text, t->text, t->header_len);
 		good.len = t->header_len;
 		good.hash = t->hash;
@@ -161,16 +167,25 @@ judge_header(const struct token_parts *t, const struct config *cfg)
 	return p;
 }
 
-enum problem
-token_payload(
-    const struct token_parts *t, const struct config *cfg, struct buf *payload)
+static enum problem
+judge_layer(const struct token_parts *t, const struct config *cfg,
+    struct buf *payload, bool *readable)
 {
-	enum problem p = judge_header(t, cfg);
+	enum problem p = judge_header(t, cfg, readable);
 
 	if (p == P_NONE && !parse_base64url(t->text + t->header_len + 1,
 			       t->signed_len - t->header_len - 1, payload))
 		p = P_TOKEN_MALFORMED;
 	return p;
+}
+
+enum problem
+token_payload(
+    const struct token_parts *t, const struct config *cfg, struct buf *payload)
+{
+	bool readable;
+
+	return judge_layer(t, cfg, payload, &readable);
 }
 
 /*
@@ -197,8 +212,23 @@ libjwt_agrees(const struct token_parts *t, const struct secret *key)
 }
 
 /*
- * A NumericDate (RFC 7519 section 2): absent, or a finite number. False on
- * any other type.
+ * Does libjwt agree, as far as it can be asked? Its parser holds no number
+ * beyond int64 or double, and refuses the token: there our MAC and our reading
+ * decide alone, and it is counted. Many clients set exp to 2^64 - 1.
+ */
+static bool
+agreed(const struct token_parts *t, const struct secret *key, bool readable)
+{
+	if (readable)
+		return libjwt_agrees(t, key);
+	metrics_add(METRIC_TOKENS_OWN_READING, 1);
+	return true;
+}
+
+/*
+ * A NumericDate (RFC 7519 section 2): absent, or a number, infinite where it
+ * is beyond double: such a time is far ahead, or long past. False on any other
+ * type.
  */
 static bool
 numeric_date(const struct json *j, const char *name, bool *there, double *out)
@@ -278,13 +308,14 @@ token_judge(const struct token_parts *t, const struct secret *key,
 	struct token_claims c = { 0 };
 	struct json *j = NULL;
 	enum problem p;
+	bool readable;
 
-	p = token_payload(t, cfg, &c.payload);
+	p = judge_layer(t, cfg, &c.payload, &readable);
 	if (p != P_NONE)
 		goto out;
 	p = P_TOKEN_MALFORMED;
 	j = json_parse(buf_str(&c.payload), c.payload.len);
-	if (j == NULL || !libjwt_agrees(t, key))
+	if (j == NULL || !agreed(t, key, readable && json_numbers_fit(j)))
 		goto out;
 	p = judge_times(j, cfg, now);
 	if (p != P_NONE)

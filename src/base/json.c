@@ -10,7 +10,6 @@
 
 #include <json.h>
 #include <limits.h>
-#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -154,6 +153,12 @@ note(const struct json *j, const char *name)
 	return NULL;
 }
 
+bool
+json_numbers_fit(const struct json *j)
+{
+	return !j->notes.beyond;
+}
+
 static enum json_kind
 kind_noted(const struct json_note *v)
 {
@@ -258,23 +263,18 @@ json_member_string(
 	return true;
 }
 
-/* A short number, as nearly all are, from our note of it. */
+/* Nearly all of them are whole seconds. */
 static bool
 number_noted(const struct json_note *v, double *out)
 {
-	char text[64];
 	uint64_t n;
 
-	if (v == NULL || v->value_len >= sizeof text)
+	if (v == NULL)
 		return false;
-	/* Nearly all of them are whole seconds. */
-	if (parse_u64(v->value, v->value_len, 0, (uint64_t)1 << 53, &n)) {
+	if (parse_u64(v->value, v->value_len, 0, (uint64_t)1 << 53, &n))
 		*out = (double)n;
-		return true;
-	}
-	memcpy(text, v->value, v->value_len);
-	text[v->value_len] = '\0';
-	*out = strtod(text, NULL);
+	else
+		*out = json_number_value(v->value, v->value_len);
 	return true;
 }
 
@@ -283,18 +283,14 @@ json_member_number(const struct json *j, const char *name, double *out)
 {
 	enum json_kind t = json_member_kind(j, name);
 	struct json_object *v;
-	double d;
 
 	if (t != JSON_NUMBER_INT && t != JSON_NUMBER_REAL)
 		return false;
-	if (!number_noted(note(j, name), &d)) {
-		if (!json_object_object_get_ex(raw(j), name, &v))
-			return false;
-		d = json_object_get_double(v);
-	}
-	if (!isfinite(d))
+	if (number_noted(note(j, name), out))
+		return true;
+	if (!json_object_object_get_ex(raw(j), name, &v))
 		return false;
-	*out = d;
+	*out = json_object_get_double(v);
 	return true;
 }
 

@@ -7,6 +7,8 @@
 #include "base/mem.h"
 #include "base/parse.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,14 +185,16 @@ digits(struct checker *c)
 
 /*
  * Written out in full, how long is a number of these digits with exponent e,
- * and can numeric hold it? Saturating: a huge exponent is just too large.
+ * and can numeric hold it? Saturating: a huge exponent is just too large. What
+ * is read for its values alone, and not to be stored, has any size.
  */
 static bool
 number_size(
     struct checker *c, size_t whole, size_t fraction, bool negative, size_t e)
 {
-	if (whole + (negative ? 0 : e) > INTEGER_DIGITS_MAX ||
-	    fraction + (negative ? e : 0) > FRACTION_DIGITS_MAX)
+	if (c->notes == NULL &&
+	    (whole + (negative ? 0 : e) > INTEGER_DIGITS_MAX ||
+		fraction + (negative ? e : 0) > FRACTION_DIGITS_MAX))
 		return fault(c, JSON_NUMBER);
 	c->expansion += e;
 	return true;
@@ -220,6 +224,18 @@ exponent(struct checker *c, size_t whole, size_t fraction)
 	return number_size(c, whole, fraction, negative, e);
 }
 
+double
+json_number_value(const char *text, size_t len)
+{
+	struct buf b = { 0 };
+	double d;
+
+	buf_add(&b, text, len);
+	d = strtod(buf_str(&b), NULL);
+	buf_free(&b);
+	return d;
+}
+
 /* Note an integer, ending here, that int64 can't hold. */
 static void
 note_wide(struct checker *c, const char *from, size_t whole)
@@ -233,6 +249,19 @@ note_wide(struct checker *c, const char *from, size_t whole)
 	    (whole == n && memcmp(c->p - n, *from == '-' ? min : max, n) <= 0))
 		return;
 	buf_add(&c->notes->wide, &at, sizeof at);
+	c->notes->beyond = true;
+}
+
+/* Note a real, ending here, that double can't hold. */
+static void
+note_real(struct checker *c, const char *from, size_t whole)
+{
+	size_t len = (size_t)(c->p - from);
+
+	if ((whole > DBL_MAX_10_EXP || memchr(from, 'e', len) != NULL ||
+		memchr(from, 'E', len) != NULL) &&
+	    isinf(json_number_value(from, len)))
+		c->notes->beyond = true;
 }
 
 static bool
@@ -253,6 +282,8 @@ number(struct checker *c)
 		return false;
 	if (c->notes != NULL && c->p == dot)
 		note_wide(c, from, whole);
+	else if (c->notes != NULL)
+		note_real(c, from, whole);
 	return true;
 }
 

@@ -60,6 +60,9 @@ static const struct {
 	    "Times that all keys were dropped, as after a reconnect." },
 	[METRIC_NOTIFICATIONS] = { "postern_notifications_total",
 	    "Changes of apps that workers were told of." },
+	[METRIC_TOKENS_OWN_READING] = { "postern_tokens_own_reading_total",
+	    "Well-signed tokens that our own reading judged alone: libjwt "
+	    "can't hold a number in them." },
 	[METRIC_DB_QUERIES] = { "postern_database_queries_total",
 	    "Queries sent to Postgres." },
 	[METRIC_DB_CONNECTS] = { "postern_database_connects_total",

@@ -229,7 +229,11 @@ claims(void **state)
 		{ "{\"exp\":{}}", P_TOKEN_MALFORMED },
 		{ "{\"exp\":NaN}", P_TOKEN_MALFORMED },
 		{ "{\"exp\":Infinity}", P_TOKEN_MALFORMED },
-		{ "{\"exp\":1e999}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":-Infinity}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":1e}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":01700000100}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":+1700000100}", P_TOKEN_MALFORMED },
+		{ "{\"exp\":\"1e999\"}", P_TOKEN_MALFORMED },
 		{ "{" EXP ",\"nbf\":1700000030}", P_NONE },
 		{ "{" EXP ",\"nbf\":1700000031}", P_TOKEN_NOT_YET_VALID },
 		{ "{" EXP ",\"nbf\":\"0\"}", P_TOKEN_MALFORMED },
@@ -264,6 +268,115 @@ claims(void **state)
 		if (judge(HS256, rows[i].payload) != rows[i].p)
 			fail_msg("payload %s: %s", rows[i].payload,
 			    problem_code(judge(HS256, rows[i].payload)));
+}
+
+/* Header or payload with the number where its %s is. */
+static char *
+with(const char *fmt, const char *number)
+{
+	static char text[256];
+	const char *at = strstr(fmt, "%s");
+
+	snprintf(text, sizeof text, "%.*s%s%s", (int)(at - fmt), fmt, number,
+	    at + 2);
+	return text;
+}
+
+static void
+expect(enum problem p, enum problem wanted, const char *number)
+{
+	if (p != wanted)
+		fail_msg("%s: %s, not %s", number, problem_code(p),
+		    problem_code(wanted));
+}
+
+static void
+large_anywhere(const char *n)
+{
+	static const char *const payloads[] = { "{" EXP ",\"uid\":%s}",
+		"{\"uid\":%s," EXP "}", "{" EXP ",\"a\":[{\"b\":[%s]}]}",
+		"{" EXP ",\"\\u0061\":%s}" };
+	static const char header[] = "{\"alg\":\"HS256\",\"x\":%s}";
+	size_t i;
+
+	for (i = 0; i < sizeof payloads / sizeof payloads[0]; i++)
+		expect(judge(HS256, with(payloads[i], n)), P_NONE, n);
+	/* Twice: the header may be known by then. */
+	expect(judge(with(header, n), "{" EXP "}"), P_NONE, n);
+	expect(judge(with(header, n), "{" EXP "}"), P_NONE, n);
+}
+
+static void
+large_time(const char *n, bool ahead)
+{
+	enum problem early = ahead ? P_TOKEN_NOT_YET_VALID : P_NONE;
+	struct config c = cfg;
+
+	expect(judge(HS256, with("{\"exp\":%s}", n)),
+	    ahead ? P_NONE : P_TOKEN_EXPIRED, n);
+	expect(judge(HS256, with("{" EXP ",\"nbf\":%s}", n)), early, n);
+	expect(judge(HS256, with("{" EXP ",\"iat\":%s}", n)), early, n);
+	c.jwt_max_age = 60;
+	expect(judge_at(HS256, with("{" EXP ",\"iat\":%s}", n), CRYPTO_SHA256,
+		   &c, NOW),
+	    ahead ? P_TOKEN_NOT_YET_VALID : P_TOKEN_TOO_OLD, n);
+}
+
+static void
+large_excuses_nothing(const char *n)
+{
+	expect(
+	    judge(HS256, with("{" EXP ",\"sub\":%s}", n)), P_TOKEN_SUBJECT, n);
+	expect(judge(HS256, with("{" EXP ",\"a\":%s,\"a\":1}", n)),
+	    P_TOKEN_MALFORMED, n);
+	expect(judge(with("{\"alg\":\"none\",\"x\":%s}", n), "{" EXP "}"),
+	    P_TOKEN_ALGORITHM, n);
+	expect(judge(with("{\"alg\":\"HS256\",\"crit\":%s}", n), "{" EXP "}"),
+	    P_TOKEN_MALFORMED, n);
+}
+
+/*
+ * A number is a number of any size, wherever it stands; libjwt's parser can't
+ * hold some of these. As exp, nbf and iat: far ahead, or long past.
+ */
+/* covers: RFC7519-2, RFC7519-4.1 */
+static void
+large_numbers(void **state)
+{
+	static const struct {
+		const char *number;
+		bool ahead;
+	} rows[] = {
+		{ "9223372036854775807", true },
+		{ "9223372036854775808", true },
+		{ "10014255632117358197", true },
+		{ "18446744073709551615", true },
+		{ "18446744073709551616", true },
+		{ "100000000000000000000000000000000000000000000", true },
+		{ "9223372036854775808.5", true },
+		{ "1e300", true },
+		{ "1.7976931348623157e308", true },
+		{ "1e309", true },
+		{ "1e400", true },
+		{ "1E+999999999999", true },
+		{ "-9223372036854775808", false },
+		{ "-9223372036854775809", false },
+		{ "-18446744073709551616", false },
+		{ "-1e308", false },
+		{ "-1e400", false },
+		{ "-1e999999", false },
+		{ "1e-400", false },
+		{ "1e-999999", false },
+		{ "0e999999", false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		large_anywhere(rows[i].number);
+		large_time(rows[i].number, rows[i].ahead);
+		large_excuses_nothing(rows[i].number);
+	}
 }
 
 /* covers: RFC8725-3.9, RFC7519-4.1 */
@@ -499,9 +612,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(shape), cmocka_unit_test(longest),
 		cmocka_unit_test(headers), cmocka_unit_test(claims),
-		cmocka_unit_test(settings), cmocka_unit_test(algorithms),
-		cmocka_unit_test(empty_key), cmocka_unit_test(every_bit),
-		cmocka_unit_test(minted),
+		cmocka_unit_test(large_numbers), cmocka_unit_test(settings),
+		cmocka_unit_test(algorithms), cmocka_unit_test(empty_key),
+		cmocka_unit_test(every_bit), cmocka_unit_test(minted),
 #ifndef SANITIZED
 		cmocka_unit_test(starved), /* the last */
 #endif
