@@ -50,6 +50,10 @@ bool parse_bearer(const char *value, const char **token, size_t *len);
 /* Only b64token characters: ALPHA DIGIT - . _ ~ + / and trailing '='. */
 bool parse_is_b64token(const char *s, size_t len);
 
+/* How many of the characters at s are those of a token (RFC 9110 section
+ * 5.6.2). */
+size_t parse_token_len(const char *s);
+
 /* X-Request-Id: [A-Za-z0-9._:-]{1,128}. */
 bool parse_is_request_id(const char *s, size_t len);
 

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "base/parse.h"
+#include "http/media.h"
 
 #include <stdarg.h>
 #include <stdio.h>
@@ -159,25 +160,13 @@ api_wants_body(const struct request *req)
 	return req->gate == GATE_NO;
 }
 
-/* application/json, a merge patch (RFC 7396 section 4) where that is meant;
- * charset, if any, UTF-8. */
+/* application/json, a merge patch (RFC 7396 section 4) where that is meant. */
 static bool
 media_type_ok(const char *type, enum body_kind kind)
 {
-	static const char json[] = "application/json";
-	static const char patch[] = "application/merge-patch+json";
-	size_t n = strcspn(type, "; \t");
-	const char *param = type + n;
-
-	if (!(n == sizeof json - 1 && strncasecmp(type, json, n) == 0) &&
-	    !(kind == BODY_MERGE_PATCH && n == sizeof patch - 1 &&
-		strncasecmp(type, patch, n) == 0))
-		return false;
-	param += strspn(param, "; \t");
-	if (*param == '\0')
-		return true;
-	return strcasecmp(param, "charset=utf-8") == 0 ||
-	       strcasecmp(param, "charset=\"utf-8\"") == 0;
+	return media_type_is(type, "application/json") ||
+	       (kind == BODY_MERGE_PATCH &&
+		   media_type_is(type, "application/merge-patch+json"));
 }
 
 /* 413, 415, 400, in this order. */

@@ -335,6 +335,17 @@ parse_bearer(const char *value, const char **token, size_t *len)
 	return true;
 }
 
+size_t
+parse_token_len(const char *s)
+{
+	size_t n = 0;
+
+	while (s[n] != '\0' &&
+	       (is_alnum(s[n]) || strchr("!#$%&'*+-.^_`|~", s[n]) != NULL))
+		n++;
+	return n;
+}
+
 bool
 parse_is_request_id(const char *s, size_t len)
 {

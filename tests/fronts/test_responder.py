@@ -274,6 +274,27 @@ def test_merge_patch(site, app):
     assert (r.status, r.json()) == (200, {"b": 2, "c": 3})
 
 
+@pytest.mark.parametrize("type,status", [
+    ("application/json;charset=utf8", 200),
+    ('Application/JSON ; Charset="UTF-8";', 200),
+    ("application/json; version=1", 200),
+    ("application/json;odata=verbose", 200),
+    ('application/json;a="x;charset=latin1"', 200),
+    ("application/json; charset=latin1", 415),
+    ("application/json; charset", 415),
+    ("application/jsonx", 415)])
+def test_content_type(site, app, type, status):
+    r = site.request("PUT", "/v1/users/media", app.auth(), {})
+    assert r.status in (200, 201)
+    r = site.request("PUT", "/v1/users/media",
+                     {**app.auth(), "Content-Type": type}, "{}")
+    assert r.status == status, r
+    type = type.replace("/json", "/merge-patch+json")
+    r = site.request("PATCH", "/v1/users/media",
+                     {**app.auth(), "Content-Type": type}, "{}")
+    assert r.status == status, r
+
+
 def test_no_content(site, app):
     auth = app.auth()
     site.request("PUT", "/v1/users/gone", auth, {})

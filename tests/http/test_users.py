@@ -3,6 +3,8 @@ import json
 
 import pytest
 
+from harness import REGISTRATION
+
 JSON = {"Content-Type": "application/json"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 
@@ -175,7 +177,16 @@ def test_bodies(site, app, body, status, code):
 @pytest.mark.parametrize("headers,status", [
     ({"Content-Type": "application/json; charset=utf-8"}, 201),
     ({"Content-Type": "APPLICATION/JSON"}, 201),
+    ({"Content-Type": "application/json;charset=utf8"}, 201),
+    ({"Content-Type": 'application/json; Charset="UTF-8" ;'}, 201),
+    ({"Content-Type": "application/json;"}, 201),
+    ({"Content-Type": "application/json; version=1"}, 201),
+    ({"Content-Type": "application/json;odata=verbose; ;a=\"x;y\""}, 201),
     ({"Content-Type": "application/json; charset=latin1"}, 415),
+    ({"Content-Type": "application/json; charset=utf-8; charset=x"}, 415),
+    ({"Content-Type": "application/json; version"}, 415),
+    ({"Content-Type": 'application/json; a="b'}, 415),
+    ({"Content-Type": "application/json, application/json"}, 415),
     ({"Content-Type": "text/plain"}, 415),
     ({"Content-Type": "application/x-www-form-urlencoded"}, 415),
     ({"Content-Type": "application/merge-patch+json"}, 415),
@@ -190,6 +201,36 @@ def test_media_types(site, app, headers, status):
     assert r.status == status, r
     if status == 415:
         assert r.code == "unsupported_media_type"
+
+
+@pytest.mark.covers("ASVS-V13.1.5", "ASVS-V13.2.5")
+@pytest.mark.parametrize("parameters,ok", [
+    ("", True), (";", True), (" ; charset=UTF8", True), ("; x=1", True),
+    ('; charset="utf-8"; x="a;b"', True), ("; charset=utf-16", False),
+    ("; charset", False)])
+def test_media_types_everywhere(site, app, parameters, ok):
+    """Each kind of body goes by the same reading."""
+    registrar = {"Authorization": "Bearer " + REGISTRATION}
+    put(site, app, "media", "{}")
+    for method, path, auth, body, kind, other in (
+            ("POST", "/v1/apps", registrar, '{"name":"m"}', JSON, MERGE),
+            ("PUT", "/v1/users/media", app.auth(), "{}", JSON, MERGE),
+            ("PATCH", "/v1/users/media", app.auth(), "{}", MERGE, None),
+            ("PATCH", "/v1/users/media", app.auth(), "{}", JSON, None),
+            ("PATCH", "/v1/app", app.auth(), '{"name":"m"}', MERGE, None),
+            ("POST", "/v1/app/rotate", app.auth(), '{"grace_seconds":-1}',
+             JSON, MERGE)):
+        r = site.request(method, path, {
+            **auth, "Content-Type": kind["Content-Type"] + parameters}, body)
+        if ok:
+            assert r.status in (200, 201, 400), r
+        else:
+            assert (r.status, r.code) == (415, "unsupported_media_type"), r
+        if other:
+            r = site.request(method, path, {
+                **auth, "Content-Type": other["Content-Type"] + parameters},
+                body)
+            assert r.status == 415, r
 
 
 def test_conditions(site, app):
