@@ -54,6 +54,10 @@ bool parse_is_b64token(const char *s, size_t len);
  * 5.6.2). */
 size_t parse_token_len(const char *s);
 
+/* One token at least, in a list of them (section 5.6.1): commas between, spaces
+ * and empty elements as they come. */
+bool parse_is_token_list(const char *s);
+
 /* X-Request-Id: [A-Za-z0-9._:-]{1,128}. */
 bool parse_is_request_id(const char *s, size_t len);
 

@@ -53,6 +53,7 @@ struct request {
 	const char *if_match;      /* NULL when absent */
 	const char *if_none_match; /* NULL when absent */
 	const char *origin;
+	const char *cors_headers; /* Access-Control-Request-Headers */
 	const char *remote_addr;
 	const char *forwarded_for; /* NULL when absent */
 	bool params_excess;        /* too many, or too long */

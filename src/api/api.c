@@ -17,6 +17,9 @@
 #include <string.h>
 #include <strings.h>
 
+/* The longest list of headers that a preflight gets its way with. */
+enum { CORS_HEADERS_MAX = 1024 };
+
 static const struct route routes[] = {
 	{ M_POST, "/v1/apps", NEED_REGISTRAR, BODY_JSON, api_apps_create },
 	{ M_GET, "/v1/apps", NEED_ADMIN, BODY_NONE, api_apps_list },
@@ -217,6 +220,24 @@ origin_allowed(const char *list, const char *origin)
 	return false;
 }
 
+/*
+ * What a page may send. Frameworks and tracing add headers of their own
+ * (traceparent, baggage ...), and one that is not allowed stops each call of
+ * the page; so what was asked for is allowed. That gives nothing away: a list
+ * would protect what a browser adds by itself, cookies, and there are none
+ * here; an origin that is allowed has to know a token, and with it needs no
+ * browser.
+ */
+static const char *
+cors_headers(const struct request *req)
+{
+	if (strlen(req->cors_headers) <= CORS_HEADERS_MAX &&
+	    parse_is_token_list(req->cors_headers))
+		return req->cors_headers;
+	return "Authorization, Content-Type, If-Match, If-None-Match, "
+	       "X-Public-Key, X-Request-Id";
+}
+
 /* The Fetch standard's CORS headers; credentials are headers, never cookies,
  * so Access-Control-Allow-Credentials is not among them. */
 static void
@@ -227,7 +248,10 @@ add_cors(struct call *c)
 
 	if (*c->api->cfg->cors_origins == '\0' || req->gate != GATE_NO)
 		return;
-	response_header(c->res, "Vary", "Origin");
+	response_header(c->res, "Vary",
+	    req->method != M_OPTIONS
+		? "Origin"
+		: "Origin, Access-Control-Request-Headers");
 	if (!origin_allowed(c->api->cfg->cors_origins, req->origin))
 		return;
 	response_header(c->res, "Access-Control-Allow-Origin", req->origin);
@@ -238,9 +262,8 @@ add_cors(struct call *c)
 	route_allow(c->match.allowed, &allow);
 	response_header(
 	    c->res, "Access-Control-Allow-Methods", buf_str(&allow));
-	response_header(c->res, "Access-Control-Allow-Headers",
-	    "Authorization, Content-Type, If-Match, If-None-Match, "
-	    "X-Public-Key, X-Request-Id");
+	response_header(
+	    c->res, "Access-Control-Allow-Headers", cors_headers(req));
 	response_header(c->res, "Access-Control-Max-Age", "600");
 	buf_free(&allow);
 }

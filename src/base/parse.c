@@ -347,6 +347,24 @@ parse_token_len(const char *s)
 }
 
 bool
+parse_is_token_list(const char *s)
+{
+	bool any = false;
+	size_t n;
+
+	for (;;) {
+		s += strspn(s, " \t,");
+		if (*s == '\0')
+			return any;
+		n = parse_token_len(s);
+		s += n + strspn(s + n, " \t");
+		if (n == 0 || (*s != ',' && *s != '\0'))
+			return false;
+		any = true;
+	}
+}
+
+bool
 parse_is_request_id(const char *s, size_t len)
 {
 	size_t i;

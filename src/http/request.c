@@ -33,6 +33,7 @@ enum param {
 	X_FORWARDED_FOR,
 	CONTENT_ENCODING,
 	REDIRECT_AUTHORIZATION,
+	CORS_HEADERS,
 	PARAMS
 };
 
@@ -59,6 +60,7 @@ static const struct {
 	[X_FORWARDED_FOR] = { NAME("HTTP_X_FORWARDED_FOR") },
 	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
 	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
+	[CORS_HEADERS] = { NAME("HTTP_ACCESS_CONTROL_REQUEST_HEADERS") },
 };
 #undef NAME
 
@@ -133,6 +135,7 @@ scan(struct request *req, struct params *p, char *const *params)
 	req->content_type = text_of(p, CONTENT_TYPE);
 	req->content_encoding = text_of(p, CONTENT_ENCODING);
 	req->origin = text_of(p, ORIGIN);
+	req->cors_headers = text_of(p, CORS_HEADERS);
 	req->remote_addr = text_of(p, REMOTE_ADDR);
 	req->forwarded_for = p->value[X_FORWARDED_FOR];
 	req->if_match = p->value[IF_MATCH];

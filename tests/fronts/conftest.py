@@ -9,7 +9,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
 
 from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
 from gates import GATES  # noqa: E402
-from ways import WAYS, Site  # noqa: E402
+from ways import ORIGIN, WAYS, Site  # noqa: E402
 
 CELLS = {}  # feature -> way -> text
 GATE_CELLS = {}  # the same, of the gates
@@ -18,7 +18,7 @@ GATE_CELLS = {}  # the same, of the gates
 @pytest.fixture(scope="session", params=WAYS, ids=lambda w: w.name)
 def site(pg, request):  # noqa: F811
     """Each way in turn, running for all tests that ask for it."""
-    with Site(pg, request.param) as s:
+    with Site(pg, request.param, env={"POSTERN_CORS_ORIGINS": ORIGIN}) as s:
         yield s
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from harness import ADMIN, PATIENCE, REGISTRATION
-from ways import MAX_BODY
+from ways import MAX_BODY, ORIGIN
 
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
 JSON = {"Content-Type": "application/json"}
@@ -181,6 +181,22 @@ def test_options(site, app):
     assert (r.status, r.body) == (204, b"")
     assert "PATCH" in r["Allow"]
     assert r["Access-Control-Allow-Origin"] is None
+
+
+def test_preflight(site, app):
+    """A page with tracing may call: its headers are allowed as it asks."""
+    asked = "authorization,baggage,sentry-trace,traceparent,x-public-key"
+    r = site.request("OPTIONS", "/v1/users/u", {
+        "Origin": ORIGIN, "Access-Control-Request-Method": "PUT",
+        "Access-Control-Request-Headers": asked})
+    assert (r.status, r.body) == (204, b"")
+    assert r["Access-Control-Allow-Origin"] == ORIGIN
+    assert r["Access-Control-Allow-Headers"] == asked
+    assert "PUT" in r["Access-Control-Allow-Methods"]
+    assert {v.strip() for v in ",".join(r.all("Vary")).split(",")} >= {
+        "Origin", "Access-Control-Request-Headers"}
+    r = site.get("/v1/whoami", {**app.auth(), "Origin": ORIGIN})
+    assert r["Access-Control-Allow-Origin"] == ORIGIN
 
 
 def test_body_whole(site, app):

@@ -15,6 +15,7 @@ from servers import Apache, Caddy, Front, Lighttpd, Nginx
 
 WORKERS = 2  # of a Postern that runs on its own
 MAX_BODY = 65536
+ORIGIN = "https://page.example"  # of a page that may call the API
 SCRIPT = "/cgi-bin/postern.fcgi"
 PROGRAMS = ("postern.fcgi", "index.fcgi")
 

@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, FastCGI
+from harness import ADMIN, REGISTRATION, FastCGI, Stack
 
 JSON = {"Content-Type": "application/json"}
 TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
@@ -162,10 +162,67 @@ def test_cors(make):
         assert r["Access-Control-Allow-Origin"] is None
 
 
+@pytest.fixture(scope="module")
+def cors_site(pg):
+    with Stack(pg, env={"POSTERN_CORS_ORIGINS": "https://app.example"}) as s:
+        yield s
+
+
+TRACING = ("authorization,baggage,cache-control,content-type,sentry-trace,"
+           "traceparent,tracestate,x-public-key,x-requested-with")
+
+
+@pytest.mark.parametrize("asked,granted", [
+    (TRACING, True),
+    ("X-Public-Key", True),
+    ("x-public-key , authorization", True),
+    (",, a,\t,b,,", True),
+    ("!#$%&'*+-.^_`|~09azAZ", True),
+    ("a" * 1024, True),
+    ("a" * 1025, False),
+    (",".join(["a"] * 513), False),
+    (None, False), ("", False), (" ", False), (",", False), (", ,", False),
+    ("a b", False), ("a;b", False), ("a, b c", False), ('"a"', False),
+    ("a: b", False), ("a/b", False), ("(a)", False), ("<script>", False),
+    ("\u00e9", False), ("a,\u00e9", False), ("x@y", False),
+])
+def test_cors_headers(cors_site, asked, granted):
+    """A preflight gets what it asks for, if that is a list of names."""
+    s = cors_site
+    headers = {"Origin": "https://app.example",
+               "Access-Control-Request-Method": "PUT"}
+    if asked is not None:
+        headers["Access-Control-Request-Headers"] = asked.encode().decode(
+            "latin-1")
+    r = s.request("OPTIONS", "/v1/users/u", headers)
+    assert r.status == 204
+    assert r["Vary"] == "Origin, Access-Control-Request-Headers"
+    allowed = r["Access-Control-Allow-Headers"]
+    if granted:
+        assert allowed == asked
+    else:
+        assert set(allowed.split(", ")) == {
+            "Authorization", "Content-Type", "If-Match", "If-None-Match",
+            "X-Public-Key", "X-Request-Id"}
+    # Not for others, nor where there is nothing.
+    r = s.request("OPTIONS", "/v1/users/u",
+                  {**headers, "Origin": "https://evil.example"})
+    assert r["Access-Control-Allow-Headers"] is None
+    assert r["Vary"] == "Origin, Access-Control-Request-Headers"
+    r = s.request("OPTIONS", "/v1/nothing", headers)
+    assert r["Access-Control-Allow-Headers"] is None
+    r = s.get("/healthz", headers)
+    assert r["Access-Control-Allow-Headers"] is None
+    assert r["Vary"] == "Origin"
+
+
 @pytest.mark.covers("API8:2023")
 def test_no_cors_by_default(site):
-    r = site.request("OPTIONS", "/v1/app", {"Origin": "https://x.example"})
-    assert r["Access-Control-Allow-Origin"] is None
+    r = site.request("OPTIONS", "/v1/app", {
+        "Origin": "https://x.example",
+        "Access-Control-Request-Headers": TRACING})
+    assert not [k for k, _ in r.headers.items()
+                if k.lower().startswith("access-control")]
 
 
 # -- the gate
