@@ -41,6 +41,10 @@ bool parse_percent_decode(const char *s, size_t len, struct buf *out);
 /* Append s percent-encoded: everything but RFC 3986's unreserved. */
 void parse_percent_encode(struct buf *out, const char *s, size_t len);
 
+/* Append a path segment as it was sent, but for what may not stand in one (RFC
+ * 3986 section 3.3): that is percent-encoded. */
+void parse_uri_encode(struct buf *out, const char *s, size_t len);
+
 /*
  * A bearer credential (RFC 6750 section 2.1): the scheme in any case, one or
  * more spaces, one b64token, nothing behind it. *token borrows from value.

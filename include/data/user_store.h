@@ -20,12 +20,19 @@ struct user_doc {
 };
 void user_doc_clear(struct user_doc *d);
 
-/* Whose document, and on which conditions (raw header values or NULL). */
+/* Entity-tags, each with its quotes and a NUL behind it, or one "*" for any;
+ * text NULL is no condition. Borrowed. */
+struct user_tags {
+	const char *text;
+	size_t len;
+};
+
+/* Whose document, and on which conditions. */
 struct user_key {
 	int64_t app_id;
 	const char *user; /* 1-255 bytes of UTF-8 */
-	const char *if_match;
-	const char *if_none_match;
+	struct user_tags match;
+	struct user_tags none_match;
 };
 
 /* ST_OK or ST_NOT_FOUND; conditions are the caller's to check for a read. */

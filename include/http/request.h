@@ -2,6 +2,7 @@
 #define POSTERN_HTTP_REQUEST_H
 
 #include "base/buf.h"
+#include "http/etag.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -50,8 +51,9 @@ struct request {
 	const char *content_encoding;
 	int64_t content_length; /* -1 when unknown */
 	bool content_length_bad;
-	const char *if_match;      /* NULL when absent */
-	const char *if_none_match; /* NULL when absent */
+	bool content_range; /* the body is a part of something */
+	struct etag_list if_match;
+	struct etag_list if_none_match;
 	const char *origin;
 	const char *cors_headers; /* Access-Control-Request-Headers */
 	const char *remote_addr;
@@ -75,8 +77,8 @@ void request_init(struct request *req, char *const *params, bool authorizer,
     const char *base);
 void request_clear(struct request *req);
 
-/* If-Match / If-None-Match (RFC 9110 section 13.1): does the list hold etag
- * (with its quotes)? "*" holds any; weak tags match only if weak is set. */
-bool request_etag_listed(const char *list, const char *etag, bool weak);
+/* Append the path that was asked for, mount and all, as it may stand in a
+ * header; there is one where a route matched. */
+void request_add_path(const struct request *req, struct buf *out);
 
 #endif

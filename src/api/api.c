@@ -104,11 +104,10 @@ api_json_tagged(struct call *c, const char *etag)
 {
 	const struct request *req = c->req;
 
-	if (req->if_match != NULL &&
-	    !request_etag_listed(req->if_match, etag, false))
+	if (req->if_match.there && !etag_list_holds(&req->if_match, etag))
 		return P_PRECONDITION_FAILED;
-	if (req->if_none_match == NULL ||
-	    !request_etag_listed(req->if_none_match, etag, true))
+	if (!req->if_none_match.there ||
+	    !etag_list_holds(&req->if_none_match, etag))
 		api_json(c, 200);
 	else
 		c->res->status = 304;
@@ -193,6 +192,47 @@ check_body(const struct request *req, enum body_kind kind, enum fcgi_body body)
 	return P_NONE;
 }
 
+/* Writes that judge conditions by themselves, in one step with the change. */
+static bool
+is_conditional(const struct route *r)
+{
+	return r->handler == api_users_put || r->handler == api_users_patch ||
+	       r->handler == api_users_delete;
+}
+
+/*
+ * What must not be done half understood: conditions that are none, and a body
+ * that is a part (RFC 9110 sections 13.1 and 14.5). Where nothing has a tag,
+ * none can match: a write on that condition isn't done either.
+ */
+static enum problem
+check_conditions(struct call *c)
+{
+	const struct request *req = c->req;
+	const struct route *r = c->match.route;
+
+	if (req->if_match.malformed || req->if_none_match.malformed)
+		return api_refuse(c, P_BAD_REQUEST,
+		    "If-Match and If-None-Match are * or a list of "
+		    "entity-tags.");
+	if (req->content_range && r->body != BODY_NONE)
+		return api_refuse(c, P_BAD_REQUEST,
+		    "Content-Range: a body is taken whole, never a part.");
+	if (r->method != M_GET && !is_conditional(r) &&
+	    ((req->if_match.there && !req->if_match.any) ||
+		req->if_none_match.any))
+		return P_PRECONDITION_FAILED;
+	return P_NONE;
+}
+
+/* RFC 5789 section 3.1 */
+static void
+add_accept_patch(struct call *c)
+{
+	response_header(c->res, "Accept-Patch",
+	    "application/merge-patch+json, application/json");
+}
+
 static void
 add_allow(struct call *c)
 {
@@ -256,7 +296,8 @@ add_cors(struct call *c)
 		return;
 	response_header(c->res, "Access-Control-Allow-Origin", req->origin);
 	response_header(c->res, "Access-Control-Expose-Headers",
-	    "ETag, Location, Retry-After, WWW-Authenticate, X-Request-Id");
+	    "Content-Location, ETag, Location, Retry-After, WWW-Authenticate, "
+	    "X-Request-Id");
 	if (req->method != M_OPTIONS || c->match.allowed == 0)
 		return;
 	route_allow(c->match.allowed, &allow);
@@ -281,6 +322,8 @@ run_route(struct call *c, enum fcgi_body body)
 	if (c->req->method == M_OPTIONS) {
 		c->res->status = 204;
 		add_allow(c);
+		if (c->match.allowed & M_PATCH)
+			add_accept_patch(c);
 		return P_NONE;
 	}
 	if (r == NULL)
@@ -292,9 +335,9 @@ run_route(struct call *c, enum fcgi_body body)
 	if (c->req->params_excess)
 		return P_BAD_REQUEST;
 	p = check_body(c->req, r->body, body);
-	if (p != P_NONE)
-		return p;
-	return r->handler(c);
+	if (p == P_NONE)
+		p = check_conditions(c);
+	return p == P_NONE ? r->handler(c) : p;
 }
 
 /* Path, method and body are not looked at: only a verified token is a yes. */
@@ -324,8 +367,7 @@ render_problem(struct call *c, enum problem p)
 		response_header(res, "Retry-After",
 		    buf_decimal(c->who.retry_after, seconds));
 	if (p == P_MEDIA_TYPE && c->req->method == M_PATCH)
-		response_header(res, "Accept-Patch",
-		    "application/merge-patch+json, application/json");
+		add_accept_patch(c);
 	/* nginx's auth_request knows 2xx, 401 and 403; all else is its 500. It
 	 * drops bodies, but its variables can carry a header to the client. */
 	if (c->req->gate == GATE_NGINX) {

@@ -15,6 +15,15 @@
  */
 enum { GROWTH = 2 };
 
+static struct user_tags
+tags_of(const struct etag_list *l)
+{
+	static const struct user_tags any = { "*", 2 }, none = { NULL, 0 };
+	struct user_tags tags = { buf_str(&l->tags), l->tags.len };
+
+	return !l->there ? none : l->any ? any : tags;
+}
+
 /* Whose document: {user}, or the token's subject for /v1/me. */
 static enum problem
 take_key(struct call *c, struct user_key *k)
@@ -29,8 +38,8 @@ take_key(struct call *c, struct user_key *k)
 		    "characters.");
 	k->app_id = c->who.app->id;
 	k->user = buf_str(user);
-	k->if_match = c->req->if_match;
-	k->if_none_match = c->req->if_none_match;
+	k->match = tags_of(&c->req->if_match);
+	k->none_match = tags_of(&c->req->if_none_match);
 	return P_NONE;
 }
 
@@ -60,12 +69,22 @@ add_document(struct call *c, const struct user_doc *d)
 	buf_addc(&c->res->body, '\n');
 }
 
+/*
+ * Of a write: the document as it is stored, not as it was sent (jsonb rewrites
+ * it), and said to be that, so that the tag is this content's (RFC 9110
+ * sections 8.7 and 9.3.4).
+ */
 static void
 answer_document(struct call *c, const struct user_doc *d, int status)
 {
+	struct buf path = { 0 };
+
 	api_json(c, status);
+	request_add_path(c->req, &path);
+	response_header(c->res, "Content-Location", buf_str(&path));
 	response_header(c->res, "ETag", d->etag);
 	add_document(c, d);
+	buf_free(&path);
 }
 
 enum problem

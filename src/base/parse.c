@@ -289,17 +289,30 @@ is_alnum(char c)
 	       (c >= '0' && c <= '9');
 }
 
-void
-parse_percent_encode(struct buf *out, const char *s, size_t len)
+static void
+encode_all_but(
+    struct buf *out, const char *s, size_t len, const char *unreserved)
 {
 	size_t i;
 
 	for (i = 0; i < len; i++)
 		if (is_alnum(s[i]) ||
-		    (s[i] != '\0' && strchr("-._~", s[i]) != NULL))
+		    (s[i] != '\0' && strchr(unreserved, s[i]) != NULL))
 			buf_addc(out, s[i]);
 		else
 			buf_addf(out, "%%%02X", (unsigned)(unsigned char)s[i]);
+}
+
+void
+parse_percent_encode(struct buf *out, const char *s, size_t len)
+{
+	encode_all_but(out, s, len, "-._~");
+}
+
+void
+parse_uri_encode(struct buf *out, const char *s, size_t len)
+{
+	encode_all_but(out, s, len, "-._~!$&'()*+,;=:@%");
 }
 
 bool

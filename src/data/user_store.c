@@ -34,46 +34,21 @@ user_doc_clear(struct user_doc *d)
 	memset(d, 0, sizeof *d);
 }
 
-/* One element of a Postgres array literal, quoted. */
+/* The tags as a text[] literal. */
 static void
-add_element(struct buf *out, const char *s, size_t len)
+add_tags(struct buf *out, const struct user_tags *tags)
 {
-	size_t i;
-
-	buf_adds(out, out->len > 1 ? ",\"" : "\"");
-	for (i = 0; i < len; i++) {
-		if (s[i] == '"' || s[i] == '\\')
-			buf_addc(out, '\\');
-		buf_addc(out, s[i]);
-	}
-	buf_addc(out, '"');
-}
-
-/*
- * The entity-tags of If-Match or If-None-Match (RFC 9110 section 8.8.3) as a
- * text[] literal. If-Match compares strongly: weak tags match nothing. What is
- * no tag ends the list.
- */
-static void
-add_tags(struct buf *out, const char *list, bool weak)
-{
-	const char *p = list + strspn(list, " \t"), *end;
-	bool is_weak;
+	const char *p = tags->text, *end = p + tags->len;
 
 	buf_addc(out, '{');
-	if (*p == '*' && p[1 + strspn(p + 1, " \t")] == '\0') {
-		add_element(out, "*", 1);
-		p = "";
-	}
-	for (;;) {
-		p += strspn(p, " \t,");
-		is_weak = p[0] == 'W' && p[1] == '/';
-		p += is_weak ? 2 : 0;
-		if (*p != '"' || (end = strchr(p + 1, '"')) == NULL)
-			break;
-		if (weak || !is_weak)
-			add_element(out, p, (size_t)(end - p) + 1);
-		p = end + 1;
+	for (; p < end; p++) {
+		buf_adds(out, out->len > 1 ? ",\"" : "\"");
+		for (; *p != '\0'; p++) {
+			if (*p == '"' || *p == '\\')
+				buf_addc(out, '\\');
+			buf_addc(out, *p);
+		}
+		buf_addc(out, '"');
 	}
 	buf_addc(out, '}');
 }
@@ -93,12 +68,12 @@ key_params(struct key_params *kp, const struct user_key *k)
 	snprintf(kp->app_id, sizeof kp->app_id, "%" PRId64, k->app_id);
 	kp->p[0] = kp->app_id;
 	kp->p[1] = k->user;
-	if (k->if_match != NULL) {
-		add_tags(&kp->match, k->if_match, false);
+	if (k->match.text != NULL) {
+		add_tags(&kp->match, &k->match);
 		kp->p[2] = buf_str(&kp->match);
 	}
-	if (k->if_none_match != NULL) {
-		add_tags(&kp->none_match, k->if_none_match, true);
+	if (k->none_match.text != NULL) {
+		add_tags(&kp->none_match, &k->none_match);
 		kp->p[3] = buf_str(&kp->none_match);
 	}
 }
@@ -163,7 +138,7 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 
 	key_params(&kp, k);
 	kp.p[4] = json;
-	st = sql_query_row(db, k->if_match != NULL ? &update : &upsert, kp.p,
+	st = sql_query_row(db, k->match.text != NULL ? &update : &upsert, kp.p,
 	    ST_PRECONDITION, &res);
 	if (st == ST_OK) {
 		take_doc(res, d);
@@ -181,7 +156,7 @@ why_not(struct db *db, const struct user_key *k)
 	struct user_doc d = { 0 };
 	enum status st;
 
-	if (k->if_match == NULL && k->if_none_match == NULL)
+	if (k->match.text == NULL && k->none_match.text == NULL)
 		return ST_NOT_FOUND;
 	st = user_store_get(db, k, &d);
 	user_doc_clear(&d);

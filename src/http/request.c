@@ -30,6 +30,7 @@ enum param {
 	X_PUBLIC_KEY,
 	IF_NONE_MATCH,
 	AUTHORIZATION,
+	CONTENT_RANGE,
 	X_FORWARDED_FOR,
 	CONTENT_ENCODING,
 	REDIRECT_AUTHORIZATION,
@@ -57,6 +58,7 @@ static const struct {
 	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
 	[IF_NONE_MATCH] = { NAME("HTTP_IF_NONE_MATCH") },
 	[AUTHORIZATION] = { NAME("HTTP_AUTHORIZATION") },
+	[CONTENT_RANGE] = { NAME("HTTP_CONTENT_RANGE") },
 	[X_FORWARDED_FOR] = { NAME("HTTP_X_FORWARDED_FOR") },
 	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
 	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
@@ -119,6 +121,10 @@ scan_one(struct request *req, struct params *p, const char *param)
 		if (p->value[i] != NULL)
 			req->credential_doubled = true;
 	}
+	if (i == IF_MATCH)
+		etag_list_add(&req->if_match, equals + 1, false);
+	if (i == IF_NONE_MATCH)
+		etag_list_add(&req->if_none_match, equals + 1, true);
 	p->value[i] = equals + 1;
 	return len;
 }
@@ -138,8 +144,7 @@ scan(struct request *req, struct params *p, char *const *params)
 	req->cors_headers = text_of(p, CORS_HEADERS);
 	req->remote_addr = text_of(p, REMOTE_ADDR);
 	req->forwarded_for = p->value[X_FORWARDED_FOR];
-	req->if_match = p->value[IF_MATCH];
-	req->if_none_match = p->value[IF_NONE_MATCH];
+	req->content_range = p->value[CONTENT_RANGE] != NULL;
 	req->public_key = p->value[X_PUBLIC_KEY];
 	/* Apache's rewriting renames the header, or sends both. */
 	req->authorization = p->value[AUTHORIZATION];
@@ -366,44 +371,23 @@ request_init(
 }
 
 void
+request_add_path(const struct request *req, struct buf *out)
+{
+	size_t i;
+
+	buf_add(out, req->mount, req->mount_len);
+	for (i = 0; i < req->npath; i++) {
+		buf_addc(out, '/');
+		parse_uri_encode(out, req->path[i].p, req->path[i].len);
+	}
+}
+
+void
 request_clear(struct request *req)
 {
 	buf_free(&req->body);
 	buf_free(&req->uri);
+	etag_list_clear(&req->if_match);
+	etag_list_clear(&req->if_none_match);
 	memset(req, 0, sizeof *req);
-}
-
-/* One entity-tag at *list, past leading space and commas; false at the end or
- * on what is none (RFC 9110 section 8.8.3). */
-static bool
-next_etag(const char **list, const char **tag, size_t *len, bool *weak)
-{
-	const char *p = *list + strspn(*list, " \t,"), *end;
-
-	*weak = p[0] == 'W' && p[1] == '/';
-	if (*weak)
-		p += 2;
-	if (*p != '"' || (end = strchr(p + 1, '"')) == NULL)
-		return false;
-	*tag = p;
-	*len = (size_t)(end - p) + 1;
-	*list = end + 1;
-	return true;
-}
-
-bool
-request_etag_listed(const char *list, const char *etag, bool weak)
-{
-	const char *tag;
-	size_t len;
-	bool is_weak;
-
-	list += strspn(list, " \t");
-	if (*list == '*')
-		return list[1 + strspn(list + 1, " \t")] == '\0';
-	while (next_etag(&list, &tag, &len, &is_weak))
-		if ((weak || !is_weak) && len == strlen(etag) &&
-		    memcmp(tag, etag, len) == 0)
-			return true;
-	return false;
 }

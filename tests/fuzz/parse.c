@@ -144,17 +144,28 @@ try_texts(const char *s, size_t len)
 		FUZZ_MUST(strlen(s) == len && len >= 20 && s[10] == 'T');
 }
 
+/* Each tag that is kept stands there, perhaps with a coding behind it. */
 static void
 try_etags(const char *s, size_t len)
 {
-	static const char etag[] = "\"7\"";
-	size_t n = strspn(s, " \t");
+	struct etag_list strong = { 0 }, weak = { 0 };
+	const char *p, *end;
+	size_t n;
 
 	(void)len;
-	if (request_etag_listed(s, etag, false)) {
-		FUZZ_MUST(request_etag_listed(s, etag, true));
-		FUZZ_MUST(s[n] == '*' || strstr(s, etag) != NULL);
+	etag_list_add(&strong, s, false);
+	etag_list_add(&weak, s, true);
+	FUZZ_MUST(strong.malformed == weak.malformed && strong.n == weak.n);
+	FUZZ_MUST(strong.malformed || strong.any || weak.n > 0);
+	FUZZ_MUST(!strong.any || strchr(s, '*') != NULL);
+	p = buf_str(&strong.tags);
+	for (end = p + strong.tags.len; p < end; p += n + 1) {
+		n = strlen(p);
+		FUZZ_MUST(n >= 2 && memmem(s, len, p, n - 1) != NULL);
+		FUZZ_MUST(etag_list_holds(&weak, p));
 	}
+	etag_list_clear(&strong);
+	etag_list_clear(&weak);
 }
 
 int

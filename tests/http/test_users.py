@@ -273,11 +273,195 @@ def test_conditions(site, app):
     assert (r.status, r.json()) == (200, {"v": 2, "w": 1})
     assert do("DELETE", If_Match=two).status == 412
     assert do("DELETE", If_Match=r["ETag"]).status == 204
-    # Hostile lists are just no match.
-    put(site, app, "c", "{}")
-    for evil in ("'", '"a\\"', '"a,b"}', "{*}", '"', "W/", ",,", '"{*}"',
-                 "NULL", '"\\\\"'):
-        assert do("PUT", "{}", If_Match=evil).status == 412, evil
+
+
+# RFC 9110 section 13: what is asked -> is it If-Match's yes, If-None-Match's
+# yes, of a document that is there with the tag TAG? None: 400, by any method.
+ASKED = {
+    "match": ("TAG", True, False),
+    "weak": ("W/TAG", False, False),
+    "other": ('"x"', False, True),
+    "other, weak": ('W/"x"', False, True),
+    "list": ('"x", TAG , "y"', True, False),
+    "list of weak": ('W/"x",W/TAG', False, False),
+    "list without": ('"x", "y"', False, True),
+    "empty elements": (',, TAG ,', True, False),
+    "any": ("*", True, False),
+    "any, spaces": ("  *  ", True, False),
+    "compressed": ("TAG-gzip", True, False),
+    "compressed, br": ("TAG-br", True, False),
+    "compressed, zstd": ("TAG-zstd", True, False),
+    "compressed, old": ("TAG;gzip", True, False),
+    "compressed, weak": ("W/TAG-gzip", False, False),
+    "compressed, unknown": ("TAG-x", False, True),
+    "empty tag": ('""', False, True),
+    "any in quotes": ('"*"', False, True),
+    "SQL": ('"{*}", "a,b", "\\", "NULL", "\';--"', False, True),
+    "UTF-8": ('"\u00e9"', False, True),
+    "not UTF-8": (b'"\xff\xfe"', False, True),
+    "not UTF-8 beside": (b'"\xc0\xaf", TAG', True, False),
+    "malformed": ("x", None, None),
+    "not quoted": ("RAW", None, None),
+    "open": ('"x', None, None),
+    "open behind": ('TAG, "x', None, None),
+    "single quotes": ("'x'", None, None),
+    "W alone": ("W/", None, None),
+    "small w": ("w/TAG", None, None),
+    "no comma": ("TAG TAG", None, None),
+    "any and more": ("*, TAG", None, None),
+    "more and any": ("TAG, *", None, None),
+    "any twice": ("*, *", None, None),
+    "commas": (",,", None, None),
+    "space inside": ('"a b"', None, None),
+    "not UTF-8 outside": (b"\xff", None, None),
+    "braces": ("{*}", None, None),
+    "semicolon": ("TAG;x=1", None, None),
+}
+
+
+BY_ME = ("match", "malformed")  # the same by /v1/me
+
+
+def asks(text, tag):
+    if isinstance(text, bytes):
+        text = text.decode("latin-1")
+    else:
+        text = text.encode().decode("latin-1")
+    for coding in ("-gzip", "-br", "-zstd", ";gzip", "-x"):
+        text = text.replace("TAG" + coding, tag[:-1] + coding + '"')
+    return text.replace("TAG", tag).replace("RAW", tag.strip('"'))
+
+
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("header", ["If-Match", "If-None-Match"])
+def test_conditional_requests(site, app, header, asked):
+    text, match, none_match = ASKED[asked]
+    for there in (True, False):
+        for method in ("GET", "HEAD", "PUT", "PATCH", "DELETE"):
+            for path, auth in ([("/v1/users/cond", app.auth())] + [
+                    ("/v1/me", app.auth(sub="cond"))] * (asked in BY_ME)):
+                tag = '"5f3a-1"'
+                site.request("DELETE", "/v1/users/cond", app.auth())
+                if there:
+                    tag = put(site, app, "cond", '{"v":1}')["ETag"]
+                body = '{"v":2}' if method in ("PUT", "PATCH") else None
+                r = site.request(method, path, {
+                    **auth, **JSON, header: asks(text, tag)}, body)
+                write = method not in ("GET", "HEAD")
+                if header == "If-Match":
+                    holds, no = match, 412
+                else:
+                    holds, no = none_match, 412 if write else 304
+                done = {"PUT": 200, "DELETE": 204}.get(method, 200)
+                if not there:
+                    # Without the condition: 404, which goes first, or 201.
+                    done = 201 if method == "PUT" else 404
+                    if method == "PUT" and holds is not None:
+                        holds = header == "If-None-Match"
+                    elif holds is not None:
+                        holds = True
+                wanted = 400 if holds is None else done if holds else no
+                assert r.status == wanted, (method, path, there, r)
+                if wanted == 400 and method != "HEAD":
+                    assert r.code == "bad_request"
+                after = site.get("/v1/users/cond", app.auth())
+                changed = wanted in (200, 201, 204) and write
+                if changed and method == "DELETE":
+                    assert after.status == 404
+                elif changed or there:
+                    assert after.json() == {"v": 2 if changed else 1}
+                    assert after["ETag"] == (r["ETag"] if changed else tag)
+                else:
+                    assert after.status == 404
+
+
+def test_both_conditions(site, app):
+    """Each of the two has to hold; If-Match is looked at first (13.2.2)."""
+    tag = put(site, app, "both", '{"v":1}')["ETag"]
+    for match, none_match, method, status in (
+            (tag, '"x"', "GET", 200), (tag, tag, "GET", 304),
+            ('"x"', tag, "GET", 412), ('"x"', '"x"', "GET", 412),
+            ("*", "*", "GET", 304), (tag, "x", "GET", 400),
+            ("x", tag, "PUT", 400), (tag, tag, "PUT", 412),
+            ('"x"', '"x"', "PUT", 412), (tag, "*", "PUT", 412),
+            (tag, "x", "DELETE", 400), (tag, '"x"', "PUT", 200)):
+        body = '{"v":1}' if method == "PUT" else None
+        r = site.request(method, "/v1/users/both", {
+            **app.auth(), **JSON, "If-Match": match,
+            "If-None-Match": none_match}, body)
+        assert r.status == status, (match, none_match, method, r)
+
+
+def test_conditions_where_nothing_has_a_tag(site, app):
+    """A write is not done on a condition that can't hold."""
+    for headers, status in (
+            ({"If-Match": '"x"'}, 412), ({"If-Match": 'W/"x"'}, 412),
+            ({"If-None-Match": "*"}, 412), ({"If-None-Match": "x"}, 400),
+            ({"If-Match": "x"}, 400), ({"If-Match": "*"}, 200),
+            ({"If-None-Match": '"x"'}, 200)):
+        r = site.request("PATCH", "/v1/app", {
+            **app.auth(), **JSON, **headers}, '{"name":"n"}')
+        assert r.status == status, (headers, r)
+        if status != 200:
+            r = site.request("DELETE", "/v1/app", {**app.auth(), **headers})
+            assert r.status == status
+    # A read has no such danger; malformed is malformed.
+    assert site.get("/v1/app", {
+        **app.auth(), "If-None-Match": '"x"'}).status == 200
+    assert site.get("/v1/app", {
+        **app.auth(), "If-None-Match": "x"}).status == 400
+    # What else is wrong is told first, in the usual order.
+    assert site.get("/v1/app", {"If-None-Match": "x"}).status == 401
+    assert site.get("/v1/nothing", {"If-None-Match": "x"}).status == 404
+    assert put(site, app, "u", "{}", {
+        "If-Match": "x", "Content-Type": "text/plain"}).status == 415
+    # The gate's headers are those of another request.
+    assert site.get("/v1/auth", {**app.auth(), "If-Match": "x"}).status == 204
+
+
+@pytest.mark.parametrize("value", ["bytes 0-1/2", "bytes */2", "x"])
+def test_part_of_a_document(site, app, value):
+    """RFC 9110 section 14.5: a part would replace the whole."""
+    put(site, app, "part", '{"v":1}')
+    for method, path, body in (("PUT", "/v1/users/part", "{}"),
+                               ("PUT", "/v1/users/part2", "{}"),
+                               ("PATCH", "/v1/users/part", '{"v":2}')):
+        r = site.request(method, path, {
+            **app.auth(), **JSON, "Content-Range": value}, body)
+        assert (r.status, r.code) == (400, "bad_request"), r
+    assert site.get("/v1/users/part", app.auth()).json() == {"v": 1}
+    assert site.get("/v1/users/part2", app.auth()).status == 404
+    assert site.get("/v1/users/part", {
+        **app.auth(), "Content-Range": value}).status == 200
+
+
+@pytest.mark.parametrize("user", ["ada", "a%20b", "a+b", "%C3%A9", "x:@,;",
+                                  "a%2fb", "%7E"])
+def test_what_a_write_answers(site, app, user):
+    """The document as it is stored, named as that, and its tag (9.3.4)."""
+    path = f"/v1/users/{user}"
+    sent = '{ "b":1.0e1, "a":"\\u0041" , "n":{}}'
+    for method, body, status in (("PUT", sent, 201), ("PUT", sent, 200),
+                                 ("PATCH", '{"c":2}', 200)):
+        r = site.request(method, path, {**app.auth(), **JSON}, body)
+        assert r.status == status
+        assert r["Content-Location"] == path
+        now = site.get(path, app.auth())
+        assert (r.body, r["ETag"]) == (now.body, now["ETag"])
+        assert r.body.decode() != sent
+    r = site.request("PUT", "/v1/me?x", {**app.auth(sub="me"), **JSON}, "{}")
+    assert r["Content-Location"] == "/v1/me"
+
+
+def test_accept_patch(site, app):
+    for path in ("/v1/users/u", "/v1/me", "/v1/app", f"/v1/apps/{app.public}"):
+        r = site.request("OPTIONS", path)
+        assert "PATCH" in r["Allow"]
+        assert set(r["Accept-Patch"].split(", ")) == {
+            "application/merge-patch+json", "application/json"}
+    for path in ("/v1/users", "/v1/whoami", "/v1/apps", "/healthz"):
+        r = site.request("OPTIONS", path)
+        assert r["Accept-Patch"] is None and "PATCH" not in r["Allow"]
 
 
 # RFC 7396, appendix A: the pairs of objects.

@@ -1,5 +1,5 @@
 /* request and route: the path rule under every server's habits, credentials
- * that arrive twice, lengths, ETags, matching. */
+ * that arrive twice, lengths, conditions, matching. */
 #include "http/request.h"
 #include "http/route.h"
 
@@ -221,35 +221,62 @@ lengths_and_ids(void **state)
 }
 
 static void
-etags(void **state)
+conditions(void **state)
+{
+	struct request req = { 0 };
+
+	(void)state;
+	request_init(&req, params_of("REQUEST_URI=/v1/a|HTTP_IF_MATCH=\"a\""),
+	    false, "");
+	assert_true(req.if_match.there && !req.if_match.malformed);
+	assert_false(req.if_none_match.there || req.content_range);
+	assert_true(etag_list_holds(&req.if_match, "\"a\""));
+	request_clear(&req);
+	/* A header that comes twice is one list (section 5.3). */
+	request_init(&req,
+	    params_of("HTTP_IF_NONE_MATCH=W/\"a\"|HTTP_CONTENT_RANGE=|"
+		      "HTTP_IF_NONE_MATCH=\"b\""),
+	    false, "");
+	assert_true(req.content_range && req.if_none_match.n == 2);
+	assert_true(etag_list_holds(&req.if_none_match, "\"a\""));
+	assert_true(etag_list_holds(&req.if_none_match, "\"b\""));
+	request_clear(&req);
+	request_init(
+	    &req, params_of("HTTP_IF_MATCH=*|HTTP_IF_MATCH=\"b\""), false, "");
+	assert_true(req.if_match.malformed);
+	request_clear(&req);
+}
+
+static void
+own_path(void **state)
 {
 	static const struct {
-		const char *list;
-		bool strong, weak;
+		const char *params, *base, *path;
 	} rows[] = {
-		{ "\"a\"", true, true },
-		{ "W/\"a\"", false, true },
-		{ "\"b\", \"a\"", true, true },
-		{ "\"b\",W/\"a\"", false, true },
-		{ "*", true, true },
-		{ " * ", true, true },
-		{ "\"b\"", false, false },
-		{ "a", false, false },
-		{ "", false, false },
-		{ "\"a", false, false },
-		{ "\"A\"", false, false },
-		{ "*, \"b\"", false, false },
+		{ "REQUEST_URI=/v1/me?x=1", "", "/v1/me" },
+		{ "REQUEST_URI=/api/v1/users/a%20b#x", "/api",
+		    "/api/v1/users/a%20b" },
+		{ "REQUEST_URI=http://h:8080/v1/users/a+b:@", "",
+		    "/v1/users/a+b:@" },
+		{ "REQUEST_URI=/v1/users/\xc3\xa9\"<>\n", "",
+		    "/v1/users/%C3%A9%22%3C%3E%0A" },
+		{ "REQUEST_URI=/x/i.fcgi/v1/me|SCRIPT_NAME=/x/i.fcgi|"
+		  "PATH_INFO=/v1/me",
+		    "", "/x/i.fcgi/v1/me" },
 	};
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		assert_int_equal(
-		    request_etag_listed(rows[i].list, "\"a\"", false),
-		    rows[i].strong);
-		assert_int_equal(
-		    request_etag_listed(rows[i].list, "\"a\"", true),
-		    rows[i].weak);
+		struct request req = { 0 };
+		struct buf path = { 0 };
+
+		request_init(
+		    &req, params_of(rows[i].params), false, rows[i].base);
+		request_add_path(&req, &path);
+		assert_string_equal(buf_str(&path), rows[i].path);
+		buf_free(&path);
+		request_clear(&req);
 	}
 }
 
@@ -329,7 +356,8 @@ main(void)
 		cmocka_unit_test(credentials),
 		cmocka_unit_test(gates),
 		cmocka_unit_test(lengths_and_ids),
-		cmocka_unit_test(etags),
+		cmocka_unit_test(conditions),
+		cmocka_unit_test(own_path),
 		cmocka_unit_test(matching),
 	};
 
