@@ -26,14 +26,15 @@
 #include <unistd.h>
 
 enum { CHILDREN_MAX = 2048 };
-enum { READY_S = 10, KILL_EXTRA_S = 5 };
+enum { READY_S = 10, KILL_EXTRA_S = 5, KILL_UNREADY_S = 1 };
 enum { BACKOFF_MIN_US = 100000, BACKOFF_MAX_US = 5000000, YOUNG_US = 1000000 };
 
 struct child {
 	pid_t pid;
 	size_t slot; /* of its metrics, from 1 */
 	unsigned generation;
-	int ready_fd; /* -1 once it said that it accepts */
+	int ready_fd; /* where it says that it accepts, -1 once at its end */
+	bool ready;   /* it said so */
 	bool stopping;
 	int64_t started_us;
 	int64_t kill_us; /* when stopping: its last moment */
@@ -118,7 +119,8 @@ spawn(struct master *m)
 	pid_t parent = getpid();
 	int fds[2];
 
-	if (m->n == CHILDREN_MAX || pipe2(fds, O_CLOEXEC) != 0) {
+	/* A read must not wait for a worker that says nothing. */
+	if (m->n == CHILDREN_MAX || pipe2(fds, O_CLOEXEC | O_NONBLOCK) != 0) {
 		log_error("worker_spawn", LOG_S("error", strerror(errno)));
 		m->spawn_at_us = clock_mono_us() + BACKOFF_MAX_US;
 		return;
@@ -144,14 +146,24 @@ spawn(struct master *m)
 	log_info("worker_started", LOG_N("worker", c->pid));
 }
 
+/* The last moment of a worker that is to end: what it has accepted it may
+ * finish, and one that has accepted nothing may be stuck. */
+static int64_t
+last_moment(const struct master *m, const struct child *c)
+{
+	int64_t s =
+	    c->ready ? m->cfg->request_timeout + KILL_EXTRA_S : KILL_UNREADY_S;
+
+	return clock_mono_us() + s * 1000000;
+}
+
 static void
 stop_child(const struct master *m, struct child *c)
 {
 	if (c->stopping)
 		return;
 	c->stopping = true;
-	c->kill_us = clock_mono_us() +
-		     (m->cfg->request_timeout + KILL_EXTRA_S) * 1000000;
+	c->kill_us = last_moment(m, c);
 	kill(c->pid, SIGTERM);
 }
 
@@ -170,7 +182,7 @@ note_death(struct master *m, const struct child *c, int status)
 	log_warn("worker_died", LOG_N("worker", c->pid),
 	    LOG_N("signal", WIFSIGNALED(status) ? WTERMSIG(status) : 0),
 	    LOG_N("exit", WIFEXITED(status) ? WEXITSTATUS(status) : 0));
-	if (c->ready_fd < 0 && now - c->started_us > YOUNG_US) {
+	if (c->ready && now - c->started_us > YOUNG_US) {
 		m->backoff_us = 0;
 		return;
 	}
@@ -240,9 +252,11 @@ take_signals(struct master *m)
 		}
 }
 
+/* A byte is "I accept"; the end without one is a death, reaped anyway. */
 static void
 take_ready(struct master *m)
 {
+	ssize_t n;
 	char byte;
 	size_t i;
 
@@ -251,11 +265,14 @@ take_ready(struct master *m)
 
 		if (c->ready_fd < 0)
 			continue;
-		/* A byte is "I accept"; the end is a death, reaped anyway. */
-		if (read(c->ready_fd, &byte, 1) == 1) {
-			close(c->ready_fd);
-			c->ready_fd = -1;
-		}
+		n = read(c->ready_fd, &byte, 1);
+		if (n < 0)
+			continue;
+		close(c->ready_fd);
+		c->ready_fd = -1;
+		c->ready = n == 1;
+		if (c->ready && c->stopping)
+			c->kill_us = last_moment(m, c);
 	}
 }
 
@@ -280,7 +297,7 @@ count(struct master *m)
 			continue;
 		if (c->generation == m->generation) {
 			s.fresh++;
-			s.ready += c->ready_fd < 0;
+			s.ready += c->ready;
 			s.last_fresh = c;
 		} else {
 			s.stale++;
@@ -335,8 +352,7 @@ balance(struct master *m)
 
 		/* Hung at the start, or past its grace. */
 		if ((c->stopping && now > c->kill_us) ||
-		    (c->ready_fd >= 0 &&
-			now > c->started_us + READY_S * 1000000LL))
+		    (!c->ready && now > c->started_us + READY_S * 1000000LL))
 			kill(c->pid, SIGKILL);
 	}
 }

@@ -56,6 +56,95 @@ def test_sigkill_costs_at_most_its_own_request(pg):
         assert [f.answer().status for f in queued] == [200] * 4
         assert doomed.answer() is None
 
+def age(pid):
+    """Seconds since a process began."""
+    with open(f"/proc/{pid}/stat") as f:
+        began = int(f.read().rpartition(")")[2].split()[19])
+    return (time.clock_gettime(time.CLOCK_BOOTTIME)
+            - began / os.sysconf("SC_CLK_TCK"))
+
+
+class Hanging(Stack):
+    """Its database takes connections and says nothing: a worker is at its
+    start for a second."""
+
+    def __init__(self, pg, **kw):
+        folder = pg.scratch.dir()
+        self.deaf = socket.socket(socket.AF_UNIX)
+        self.deaf.bind(str(folder / ".s.PGSQL.5432"))
+        os.chmod(folder / ".s.PGSQL.5432", 0o777)
+        self.deaf.listen(100)
+        super().__init__(pg, way="alone", ready=False, env={
+            "POSTERN_DATABASE_URL": f"host={folder} dbname=x user=x"}, **kw)
+
+    def stop(self):
+        super().stop()
+        self.deaf.close()
+
+    def stop_one(self, others=()):
+        """Stop a worker that isn't ready yet; its process id."""
+        while True:
+            pid = wait_until("a worker at its start", lambda: [
+                p for p in self.workers() if p not in others])[0]
+            os.kill(pid, signal.SIGSTOP)
+            if age(pid) < 0.9:
+                return pid
+            os.kill(pid, signal.SIGKILL)  # we were too slow: the next one
+            wait_until("it is gone", lambda: pid not in self.workers())
+
+    def settled(self):
+        wait_until("two workers", lambda: len(self.workers()) == 2)
+        time.sleep(1.5)  # their second of connecting is over
+        return self.workers()
+
+
+def stuck_at(s, place):
+    """A worker that says nothing more, at its start, at a reload, or in place
+    of one that died."""
+    if place == "start":
+        return s.stop_one()
+    before = s.settled()
+    if place == "reload":
+        s.process.send_signal(signal.SIGHUP)
+    else:
+        os.kill(before[0], signal.SIGKILL)
+    return s.stop_one(before)
+
+
+PLACES = ["start", "reload", "replacement"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_a_stuck_worker_does_not_hold_the_master(pg, place):
+    """It reaps and replaces others, and ends when it is told to."""
+    with Hanging(pg, workers=2) as s:
+        stuck = stuck_at(s, place)
+        other = [p for p in s.workers() if p != stuck][0]
+        start = time.monotonic()
+        os.kill(other, signal.SIGKILL)
+        wait_until("its death is seen", lambda: [
+            x for x in s.log_lines("worker_died") if f"worker={other} " in x
+        ], 5)
+        assert not os.path.exists(f"/proc/{other}")
+        s.process.send_signal(signal.SIGTERM)
+        assert s.process.wait(5) == 0
+        assert time.monotonic() - start < 8
+        assert not os.path.exists(f"/proc/{stuck}")
+
+
+def test_a_stuck_worker_is_replaced(pg):
+    """After READY_S, however it came to be stuck, and all the three at once."""
+    with contextlib.ExitStack() as ends:
+        stacks = [ends.enter_context(Hanging(pg, workers=2)) for _ in PLACES]
+        stuck = [stuck_at(s, p) for s, p in zip(stacks, PLACES)]
+        for s, pid in zip(stacks, stuck):
+            wait_until("it is killed", lambda: [
+                x for x in s.log_lines("worker_died")
+                if f"worker={pid} signal=9" in x])
+            assert len(s.settled()) == 2
+            assert s.fcgi({"REQUEST_METHOD": "GET",
+                           "REQUEST_URI": "/healthz"}).status == 200
+
 
 @pytest.mark.parametrize("sig", [signal.SIGTERM, signal.SIGUSR1,
                                  signal.SIGINT])
