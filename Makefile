@@ -57,6 +57,7 @@ PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
 	test-faults test-browser test-packages test-people test-trust \
+	test-release \
 	check-asan units vectors fuzz fuzz-coverage fuzzers bench bench-scale \
 	bench-freshness bench-micro soak lint format deps-run deps-test \
 	deps-bench install bundle clean
@@ -73,6 +74,7 @@ help:
 	@echo 'make bench-freshness  how soon every worker knows of a change'
 	@echo 'make bench-micro  instructions and system calls of a request'
 	@echo 'make test-fronts  behind each web server, with a table'
+	@echo 'make test-release RELEASE=trixie  on another Debian, as root'
 	@echo 'make soak       mixed traffic for SOAK_S seconds, and overload'
 	@echo 'make test-faults  what clients see when something fails'
 	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
@@ -162,6 +164,9 @@ test: deps-test
 
 test-long: deps-test
 	@tools/test long
+
+test-release: deps-test
+	@tools/release all $(RELEASE)
 
 test-unit test-http test-fronts test-faults test-browser test-packages \
 test-people test-trust: all

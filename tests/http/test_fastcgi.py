@@ -13,6 +13,8 @@ import pytest
 from harness import (PATIENCE, REGISTRATION, App, FastCGI, demoted, parse_cgi,
                      stop, wait_until)
 
+pytestmark = pytest.mark.strange
+
 BODY = b'{"name":"raw"}'
 TIMEOUT = 2  # of the fixture `alone`, POSTERN_REQUEST_TIMEOUT
 

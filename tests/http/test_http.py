@@ -7,6 +7,8 @@ import pytest
 
 from harness import ADMIN, REGISTRATION, FastCGI, Stack
 
+pytestmark = pytest.mark.strange
+
 JSON = {"Content-Type": "application/json"}
 TITLES = {400: "Bad Request", 401: "Unauthorized", 403: "Forbidden",
           404: "Not Found", 405: "Method Not Allowed",

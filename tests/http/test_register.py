@@ -7,6 +7,8 @@ import time
 import pytest
 from harness import ADMIN, REGISTRATION, App, gcm_open, secret_text_absent
 
+pytestmark = pytest.mark.strange
+
 JSON = {"Content-Type": "application/json"}
 
 

@@ -9,6 +9,8 @@ import pytest
 from harness import FastCGI, Stack, wait_until
 from test_tokens import register_raw
 
+pytestmark = pytest.mark.strange
+
 
 @pytest.fixture(scope="module")
 def app(alone):

@@ -15,6 +15,8 @@ import pytest
 
 from harness import ADMIN, App, b64, raw_token, secret_text_absent
 
+pytestmark = pytest.mark.strange
+
 HERE = pathlib.Path(__file__).resolve().parent
 
 

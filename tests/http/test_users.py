@@ -5,6 +5,8 @@ import pytest
 
 from harness import REGISTRATION
 
+pytestmark = pytest.mark.strange
+
 JSON = {"Content-Type": "application/json"}
 MERGE = {"Content-Type": "application/merge-patch+json"}
 

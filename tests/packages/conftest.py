@@ -29,5 +29,5 @@ def bundle():
 
 @pytest.fixture(scope="session")
 def bare_root():
-    """A Debian root with nothing but its base system, kept below build/."""
+    """A Debian root with nothing but its base system."""
     return packaging_tools.bare_root()
