@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /*
- * One libpq connection of this process (the only use of libpq), opened after
- * fork, never shared. It connects without blocking, comes back by itself with
+ * One connection of this process to Postgres (link.h), opened after fork, never
+ * shared. It connects without blocking, comes back by itself with
  * backoff and jitter, prepares each statement once a connection, and gives
  * every query a deadline: after one time-out the connection counts as lost.
  */
@@ -71,8 +71,16 @@ bool db_wait(struct db *db, int64_t timeout_ms);
 /* Is it up: connected, writable, schema at least min_schema? */
 bool db_is_up(const struct db *db);
 
-/* Why not: a short constant ("connecting", "schema_outdated", "read_only",
- * "unreachable"); "up" if it is. */
+/* Can news arrive: is it up, and the listener's channel proved? While it can't,
+ * what was told before may not be so any more. */
+bool db_hears(const struct db *db);
+
+/* The monotonic µs at which the last question was sent that the server has
+ * answered, 0 = none yet: until then all news has arrived. */
+int64_t db_answered_us(const struct db *db);
+
+/* Why it is not up: a short constant ("connecting", "schema_outdated",
+ * "read_only", "unreachable"); "up" if it is. */
 const char *db_state(const struct db *db);
 
 /* The last error's text, for the operator only; "" if none. */

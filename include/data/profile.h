@@ -1,0 +1,66 @@
+#ifndef POSTERN_DATA_PROFILE_H
+#define POSTERN_DATA_PROFILE_H
+
+#include "base/buf.h"
+#include "data/db.h"
+#include "data/wire.h"
+
+/*
+ * What has to be so before a link counts as up: the questions of setting it up,
+ * and what their answers mean. For src/data/{profile,link,db}.c.
+ */
+struct profile {
+	const char *conninfo; /* the caller's, which stays */
+	int64_t query_timeout_ms;
+	int min_schema; /* of a database that can be written; 0 = any at all */
+	const struct db_listener *listener; /* NULL = it hears nothing */
+};
+
+/* Where an attempt has got to. */
+enum { SETUP_NONCE = 16 };
+struct setup {
+	const struct profile *profile;
+	int backend; /* the process id that libpq was told */
+	char nonce[2 * SETUP_NONCE + 1];
+	bool pooled; /* something stands between us and the server */
+};
+
+/* Good, where state is NULL; else the state's name, and why: an error of NULL
+ * is libpq's, of an answer that did not come off. All constants. */
+struct verdict {
+	const char *state;
+	const char *error;
+};
+
+/* Its settings; can it be written, and has it our table of migrations? */
+void profile_ask_settings(struct setup *s, struct buf *sql);
+struct verdict profile_judge_settings(
+    struct setup *s, const struct pg_result *res);
+
+bool profile_wants_schema(const struct setup *s);
+void profile_ask_schema(struct setup *s, struct buf *sql);
+struct verdict profile_judge_schema(
+    struct setup *s, const struct pg_result *res);
+
+bool profile_wants_news(const struct setup *s);
+void profile_ask_listen(struct setup *s, struct buf *sql);
+struct verdict profile_judge_listen(
+    struct setup *s, const struct pg_result *res);
+
+/* A notification with a new nonce; the answer tells whether a pooler is in
+ * between. profile_is_proof: is it ours? *mine, where it is of that kind. */
+void profile_ask_notify(struct setup *s, struct buf *sql);
+struct verdict profile_judge_notify(
+    struct setup *s, const struct pg_result *res);
+bool profile_is_proof(const struct setup *s, const char *payload, bool *mine);
+
+/* Through a pooler another connection notifies. */
+bool profile_wants_prover(const struct setup *s);
+struct verdict profile_judge_prover(
+    struct setup *s, const struct pg_result *res);
+
+/* Now and then, while it is up: can it still be written? */
+void profile_ask_beat(struct setup *s, struct buf *sql);
+struct verdict profile_judge_beat(struct setup *s, const struct pg_result *res);
+
+#endif

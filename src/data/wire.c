@@ -1,0 +1,304 @@
+/*
+ * libpq, which is met nowhere else: a connection that is made without
+ * blocking, what is sent on it, and its results, which are waited for no
+ * longer than until a deadline.
+ */
+#include "data/wire.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+
+#include <errno.h>
+#include <libpq-fe.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/param.h>
+
+struct wire {
+	PGconn *conn;
+	bool want_write; /* while connecting */
+	bool unreplicated;
+};
+
+void
+wire_parse(const char *conninfo,
+    void (*each)(void *arg, const char *key, const char *value), void *arg)
+{
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL), *o;
+
+	for (o = options; o != NULL && o->keyword != NULL; o++)
+		if (o->val != NULL)
+			each(arg, o->keyword, o->val);
+	PQconninfoFree(options);
+}
+
+/*
+ * Of the server's notices one counts. A commit that waits for a synchronous
+ * standby and is cancelled answers COMMIT, with a warning: the primary alone
+ * has it, and a failover would lose it.
+ */
+static void
+note_notice(void *arg, const PGresult *res)
+{
+	struct wire *w = arg;
+	const char *from = PQresultErrorField(res, PG_DIAG_SOURCE_FUNCTION);
+
+	if (from != NULL && strcmp(from, "SyncRepWaitForLSN") == 0)
+		w->unreplicated = true;
+}
+
+struct wire *
+wire_new(const struct wire_args *args)
+{
+	struct wire *w = mem_alloc(sizeof *w);
+
+	w->conn = PQconnectStartParams(args->keys, args->values, 1);
+	if (w->conn == NULL)
+		abort(); /* no memory */
+	w->want_write = true;
+	PQsetNoticeReceiver(w->conn, note_notice, w);
+	return w;
+}
+
+void
+wire_free(struct wire *w)
+{
+	if (w == NULL)
+		return;
+	PQfinish(w->conn);
+	free(w);
+}
+
+enum wire_turn
+wire_connect(struct wire *w)
+{
+	switch (PQconnectPoll(w->conn)) {
+	case PGRES_POLLING_READING:
+		w->want_write = false;
+		return WIRE_WAITS;
+	case PGRES_POLLING_WRITING:
+		w->want_write = true;
+		return WIRE_WAITS;
+	case PGRES_POLLING_OK:
+		w->want_write = false;
+		return PQsetnonblocking(w->conn, 1) == 0 ? WIRE_DONE
+							 : WIRE_FAILED;
+	case PGRES_POLLING_ACTIVE:
+	case PGRES_POLLING_FAILED:
+	default:
+		return WIRE_FAILED;
+	}
+}
+
+int
+wire_fd(const struct wire *w)
+{
+	return PQsocket(w->conn);
+}
+
+bool
+wire_wants_write(const struct wire *w)
+{
+	return w->want_write;
+}
+
+bool
+wire_broken(const struct wire *w)
+{
+	return PQstatus(w->conn) == CONNECTION_BAD;
+}
+
+bool
+wire_idle(const struct wire *w)
+{
+	return PQtransactionStatus(w->conn) == PQTRANS_IDLE;
+}
+
+const char *
+wire_error(const struct wire *w)
+{
+	return PQerrorMessage(w->conn);
+}
+
+const char *
+wire_host(const struct wire *w)
+{
+	return PQhost(w->conn);
+}
+
+const char *
+wire_port(const struct wire *w)
+{
+	return PQport(w->conn);
+}
+
+int
+wire_backend(const struct wire *w)
+{
+	return PQbackendPID(w->conn);
+}
+
+bool
+wire_send(struct wire *w, const struct wire_query *q)
+{
+	int sent;
+
+	w->unreplicated = false;
+	if (q->name == NULL)
+		sent = PQsendQuery(w->conn, q->sql);
+	else if (q->sql != NULL)
+		sent =
+		    PQsendPrepare(w->conn, q->name, q->sql, q->nparams, NULL);
+	else
+		sent = PQsendQueryPrepared(
+		    w->conn, q->name, q->nparams, q->params, NULL, NULL, 0);
+	return sent == 1 && PQflush(w->conn) >= 0;
+}
+
+bool
+wire_read(struct wire *w)
+{
+	return PQconsumeInput(w->conn) == 1 &&
+	       PQstatus(w->conn) == CONNECTION_OK;
+}
+
+enum wire_turn
+wire_next(struct wire *w, struct pg_result **res)
+{
+	if (PQisBusy(w->conn))
+		return WIRE_WAITS;
+	*res = PQgetResult(w->conn);
+	return WIRE_DONE;
+}
+
+/* Wait until the next result is there. */
+static enum wire_turn
+await(struct wire *w, int64_t until_us)
+{
+	struct pollfd p = { .fd = PQsocket(w->conn) };
+	int64_t left;
+	int more;
+
+	while ((more = PQflush(w->conn)) == 1 || PQisBusy(w->conn)) {
+		left = until_us - clock_mono_us();
+		if (left <= 0)
+			return WIRE_LATE;
+		if (more < 0)
+			return WIRE_FAILED;
+		p.events = (short)(more == 1 ? POLLIN | POLLOUT : POLLIN);
+		left = MIN(left / 1000 + 1, INT_MAX);
+		if (poll(&p, 1, (int)left) < 0 && errno != EINTR)
+			return WIRE_FAILED;
+		if (PQconsumeInput(w->conn) != 1)
+			return WIRE_FAILED;
+	}
+	return WIRE_DONE;
+}
+
+enum wire_turn
+wire_collect(struct wire *w, int64_t until_us, struct pg_result **res)
+{
+	PGresult *last = NULL, *next;
+	enum wire_turn turn;
+
+	while ((turn = await(w, until_us)) == WIRE_DONE &&
+	       (next = PQgetResult(w->conn)) != NULL) {
+		/* The first error of a script is the one that counts. */
+		if (last != NULL && PQresultStatus(last) == PGRES_FATAL_ERROR) {
+			PQclear(next);
+			continue;
+		}
+		PQclear(last);
+		last = next;
+	}
+	if (turn == WIRE_DONE &&
+	    (last == NULL || PQstatus(w->conn) != CONNECTION_OK))
+		turn = WIRE_FAILED;
+	if (turn == WIRE_DONE)
+		*res = last;
+	else
+		PQclear(last);
+	return turn;
+}
+
+void
+wire_notes(
+    struct wire *w, void (*each)(void *arg, const char *payload), void *arg)
+{
+	PGnotify *note;
+
+	while ((note = PQnotifies(w->conn)) != NULL) {
+		each(arg, note->extra);
+		PQfreemem(note);
+	}
+}
+
+bool
+wire_unreplicated(const struct wire *w)
+{
+	return w->unreplicated;
+}
+
+bool
+wire_is_rows(const struct pg_result *res)
+{
+	return PQresultStatus(res) == PGRES_TUPLES_OK;
+}
+
+bool
+wire_is_command(const struct pg_result *res)
+{
+	return PQresultStatus(res) == PGRES_COMMAND_OK;
+}
+
+const char *
+wire_sqlstate(const struct pg_result *res)
+{
+	const char *code = PQresultErrorField(res, PG_DIAG_SQLSTATE);
+
+	return code != NULL ? code : "";
+}
+
+const char *
+wire_message(const struct pg_result *res)
+{
+	return PQresultErrorMessage(res);
+}
+
+const char *
+wire_tag(struct pg_result *res)
+{
+	return PQcmdStatus(res);
+}
+
+int
+wire_rows(const struct pg_result *res)
+{
+	return PQntuples(res);
+}
+
+const char *
+wire_text(const struct pg_result *res, int row, int col)
+{
+	return PQgetvalue(res, row, col);
+}
+
+size_t
+wire_len(const struct pg_result *res, int row, int col)
+{
+	return (size_t)PQgetlength(res, row, col);
+}
+
+bool
+wire_null(const struct pg_result *res, int row, int col)
+{
+	return PQgetisnull(res, row, col) != 0;
+}
+
+void
+wire_clear(struct pg_result *res)
+{
+	PQclear(res);
+}
