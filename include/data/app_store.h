@@ -10,8 +10,8 @@
 
 /*
  * The table apps. Times are RFC 3339 UTC texts with microseconds, NULL when
- * null; *_epoch are the same as seconds since the epoch, 0 when null. All
- * strings are the struct's own.
+ * null; *_epoch are the same as seconds since the epoch, and what is decided
+ * by: texts are for people. All strings are the struct's own.
  */
 struct app {
 	int64_t id;
@@ -20,10 +20,11 @@ struct app {
 	char *created_at;
 	char *updated_at;
 	char *disabled_at;
+	bool disabled;
 	char *expires_at;
-	double expires_epoch;
+	double expires_epoch; /* INFINITY = never */
 	char *previous_valid_until;
-	double previous_epoch;
+	double previous_epoch; /* 0 = there is no overlap */
 	int64_t rotated_us;    /* which secrets these are */
 	char *sealed;          /* encrypted_secret_key */
 	char *key_id;          /* master_key_id, NULL = goliauth's format */

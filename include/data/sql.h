@@ -7,13 +7,29 @@
 
 /* What the stores' statements share. */
 
+/* What RFC 3339 can't say (±infinity, before the year 1, beyond 9999) comes as
+ * the nearest that it can: a time that is there is never null. */
+#define SQL_BOUNDED(column)                                                    \
+	"CASE WHEN " column " IS NOT NULL THEN least(greatest(" column ", "    \
+	"timestamptz '0001-01-01 00:00:00+00'), "                              \
+	"timestamptz '9999-12-31 23:59:59.999999+00') END"
+
+/* clang-format off */
 /* A timestamptz as RFC 3339 in UTC, with microseconds; null stays null. */
 #define SQL_TIME(column)                                                       \
-	"to_char(" column " AT TIME ZONE 'UTC', "                              \
+	"to_char((" SQL_BOUNDED(column) ") AT TIME ZONE 'UTC', "               \
 	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+/* clang-format on */
 
-/* Seconds since the epoch. */
+/* Seconds since the epoch, ±Infinity too. */
 #define SQL_EPOCH(column) "extract(epoch FROM " column ")::float8"
+
+/* Microseconds since the epoch, a bigint; bounded as above. */
+#define SQL_EPOCH_US(column)                                                   \
+	"(extract(epoch FROM " SQL_BOUNDED(column) ") * 1000000)::bigint"
+
+/* A time until which something holds: 'infinity' is no end, as null is. */
+#define SQL_NO_END(column) "nullif(" column ", 'infinity')"
 
 /* A copy of a field, which the caller frees; NULL if it is null. */
 char *sql_take(const struct db_result *res, int row, int col);

@@ -6,7 +6,6 @@
 
 #include "base/mem.h"
 
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,10 +44,10 @@ key_entry_new(const struct app *row, bool sealed)
 	e->app.created_at = pack(&at, row->created_at);
 	e->app.updated_at = pack(&at, row->updated_at);
 	e->app.sealed = pack(&at, kept);
-	e->expires = row->expires_at != NULL ? row->expires_epoch : INFINITY;
+	e->expires = row->expires_epoch;
 	e->previous_until = row->previous_epoch;
 	e->rotated_us = row->rotated_us;
-	e->disabled = row->disabled_at != NULL;
+	e->disabled = row->disabled;
 	return e;
 }
 

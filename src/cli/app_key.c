@@ -24,12 +24,11 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 	int rc = CLI_OK;
 
 	st = app_store_find(db, public_key, &a);
-	if (st == ST_OK && a.disabled_at != NULL)
+	if (st == ST_OK && a.disabled)
 		rc = cli_fail("the app is disabled, its tokens are refused: "
 			      "postern app enable %s",
 		    public_key);
-	else if (st == ST_OK && a.expires_at != NULL &&
-		 a.expires_epoch <= clock_wall())
+	else if (st == ST_OK && a.expires_epoch <= clock_wall())
 		rc = cli_fail("the app expired at %s, its tokens are refused",
 		    a.expires_at);
 	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)

@@ -15,9 +15,9 @@ enum { PAGE = 100, EVENTS_DEFAULT = 1000 };
 static const char *
 app_state(const struct app *a)
 {
-	if (a->disabled_at != NULL)
+	if (a->disabled)
 		return "disabled";
-	if (a->expires_at != NULL && a->expires_epoch <= clock_wall())
+	if (a->expires_epoch <= clock_wall())
 		return "expired";
 	return "active";
 }

@@ -12,6 +12,7 @@
 #include "data/sql.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,18 +27,19 @@
 			 ")"
 
 /* Microseconds since the epoch; 0 = never. */
-#define ROTATED                                                                \
-	"coalesce((extract(epoch FROM rotated_at) * 1000000)::bigint, 0)"
+#define ROTATED "coalesce(" SQL_EPOCH_US("rotated_at") ", 0)"
 
-/* The columns that take_app reads, in its order. */
+/* The columns that take_app reads, in its order. No overlap is without an end:
+ * one that was made so by hand is over. */
 /* clang-format off */
 #define COLUMNS                                                                \
 	"id, name, public_key, "                                               \
 	SQL_TIME("created_at") ", " SQL_TIME("updated_at") ", "                \
-	SQL_TIME("disabled_at") ", "                                           \
-	SQL_TIME("expires_at") ", " SQL_EPOCH("expires_at") ", "               \
-	SQL_TIME("previous_valid_until") ", "                                  \
-	SQL_EPOCH("previous_valid_until") ", "                                 \
+	SQL_TIME("disabled_at") ", disabled_at IS NOT NULL, "                  \
+	SQL_TIME(SQL_NO_END("expires_at")) ", "                                \
+	SQL_EPOCH(SQL_NO_END("expires_at")) ", "                               \
+	SQL_TIME(SQL_NO_END("previous_valid_until")) ", "                      \
+	SQL_EPOCH(SQL_NO_END("previous_valid_until")) ", "                     \
 	"encrypted_secret_key, master_key_id, "                                \
 	"previous_encrypted_secret_key, previous_master_key_id, "              \
 	USED("last_used_at", "") ", "                                          \
@@ -80,17 +82,20 @@ take_app(const struct db_result *res, int row, struct app *a)
 	a->created_at = mem_strdup(db_text(res, row, 3));
 	a->updated_at = mem_strdup(db_text(res, row, 4));
 	a->disabled_at = sql_take(res, row, 5);
-	a->expires_at = sql_take(res, row, 6);
-	a->expires_epoch = strtod(db_text(res, row, 7), NULL);
-	a->previous_valid_until = sql_take(res, row, 8);
-	a->previous_epoch = strtod(db_text(res, row, 9), NULL);
-	a->sealed = mem_strdup(db_text(res, row, 10));
-	a->key_id = sql_take(res, row, 11);
-	a->previous_sealed = sql_take(res, row, 12);
-	a->previous_key_id = sql_take(res, row, 13);
-	a->last_used_at = sql_take(res, row, 14);
-	a->previous_last_used_at = sql_take(res, row, 15);
-	a->rotated_us = strtoll(db_text(res, row, 16), NULL, 10);
+	a->disabled = db_text(res, row, 6)[0] != 'f';
+	a->expires_at = sql_take(res, row, 7);
+	a->expires_epoch = db_null(res, row, 8)
+			       ? INFINITY
+			       : strtod(db_text(res, row, 8), NULL);
+	a->previous_valid_until = sql_take(res, row, 9);
+	a->previous_epoch = strtod(db_text(res, row, 10), NULL);
+	a->sealed = mem_strdup(db_text(res, row, 11));
+	a->key_id = sql_take(res, row, 12);
+	a->previous_sealed = sql_take(res, row, 13);
+	a->previous_key_id = sql_take(res, row, 14);
+	a->last_used_at = sql_take(res, row, 15);
+	a->previous_last_used_at = sql_take(res, row, 16);
+	a->rotated_us = strtoll(db_text(res, row, 17), NULL, 10);
 }
 
 /* Of the table what COLUMNS names; and a row like any app's, but of no app,

@@ -24,7 +24,8 @@ static const char PREFIX[] = "postern-invite-";
 /* clang-format off */
 #define COLUMNS                                                                \
 	"id, label, uses, uses_max, " SQL_TIME("created_at") ", "              \
-	SQL_TIME("expires_at") ", " SQL_TIME("revoked_at") ", CASE"            \
+	SQL_TIME(SQL_NO_END("expires_at")) ", " SQL_TIME("revoked_at")         \
+	", CASE"                                                               \
 	" WHEN revoked_at IS NOT NULL THEN 'revoked'"                          \
 	" WHEN uses >= uses_max THEN 'used_up'"                                \
 	" WHEN expires_at <= now() THEN 'expired' ELSE 'good' END"

@@ -12,11 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* clang-format off */
 /* Creation time and version: never the same twice for a user, also not after
  * it was deleted and made again. */
 #define ETAG                                                                   \
-	"'\"' || to_hex((extract(epoch FROM u.created_at) * 1000000)::bigint)" \
+	"'\"' || to_hex(" SQL_EPOCH_US("u.created_at") ")"                     \
 	" || '-' || u.version || '\"'"
+/* clang-format on */
 #define RESULT " RETURNING " ETAG ", u.information::text"
 #define KEY " u.app_id = $1::bigint AND u.user_id = $2"
 /* A parameter of tags: null = no condition; '*' = any. */
