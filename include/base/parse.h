@@ -82,8 +82,4 @@ bool parse_is_app_name(const char *s, size_t len);
 bool parse_query(
     const char *query, const char *name, struct buf *out, bool *bad);
 
-/* A time as RFC 3339 writes it: 2030-01-31T00:00:00Z, with a fraction or an
- * offset if wanted. Only the form: the 31st of February is left to others. */
-bool parse_is_time(const char *s, size_t len);
-
 #endif

@@ -3,6 +3,7 @@
  */
 #include "api/app_parts.h"
 #include "auth/app_keys.h"
+#include "base/date.h"
 #include "base/hex.h"
 #include "base/parse.h"
 #include "data/event_store.h"
@@ -201,10 +202,12 @@ api_apps_get(struct call *c)
 	return answer_status(c, app_store_find(c->api->db, key, &a), &a);
 }
 
-/* expires_at: a time of RFC 3339, or null for never. */
+/* expires_at: a time of RFC 3339, kept in date, or null for never. */
 static enum problem
-take_expiry(struct call *c, const struct json *j, struct app_patch *patch)
+take_expiry(struct call *c, const struct json *j, struct app_patch *patch,
+    char date[DATE_SIZE])
 {
+	const char *s;
 	size_t len;
 
 	if (json_member_kind(j, "expires_at") == JSON_ABSENT)
@@ -212,12 +215,12 @@ take_expiry(struct call *c, const struct json *j, struct app_patch *patch)
 	patch->set_expires_at = true;
 	if (json_member_kind(j, "expires_at") == JSON_NULL)
 		return P_NONE;
-	if (!json_member_string(j, "expires_at", &patch->expires_at, &len) ||
-	    strlen(patch->expires_at) != len ||
-	    !parse_is_time(patch->expires_at, len))
+	if (!json_member_string(j, "expires_at", &s, &len) ||
+	    !date_parse(s, len, date))
 		return api_refuse(c, P_VALUE_INVALID,
 		    "expires_at must be a time such as 2030-01-31T00:00:00Z, "
 		    "or null.");
+	patch->expires_at = date;
 	return P_NONE;
 }
 
@@ -228,6 +231,7 @@ api_apps_patch(struct call *c)
 	struct app_patch patch = { 0 };
 	struct json *j = NULL;
 	struct app a = { 0 };
+	char date[DATE_SIZE];
 	const char *key;
 	enum problem p;
 
@@ -235,7 +239,7 @@ api_apps_patch(struct call *c)
 	if (p == P_NONE && json_member_kind(j, "name") != JSON_ABSENT)
 		p = api_take_name(c, j, &patch.name);
 	if (p == P_NONE)
-		p = take_expiry(c, j, &patch);
+		p = take_expiry(c, j, &patch, date);
 	if (p == P_NONE)
 		p = take_key(c, &key);
 	if (p == P_NONE)

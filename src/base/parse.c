@@ -3,7 +3,6 @@
  */
 #include "base/parse.h"
 
-#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -476,35 +475,4 @@ parse_query(const char *query, const char *name, struct buf *out, bool *bad)
 		take_back(out, start);
 	buf_free(&key);
 	return found;
-}
-
-/* RFC 3339 section 5.6; of the template, '0' stands for any digit. */
-static bool
-fits(const char *s, const char *template)
-{
-	for (; *template != '\0'; s++, template ++) {
-		if (*template == '0' ? !isdigit((unsigned char)*s)
-				     : *s != *template)
-			return false;
-	}
-	return true;
-}
-
-bool
-parse_is_time(const char *s, size_t len)
-{
-	const char *p = s + strlen("0000-00-00T00:00:00");
-
-	if (strlen(s) != len || !fits(s, "0000-00-00T00:00:00"))
-		return false;
-	if (*p == '.') {
-		p++;
-		if (!isdigit((unsigned char)*p))
-			return false;
-		while (isdigit((unsigned char)*p))
-			p++;
-	}
-	if (strcmp(p, "Z") == 0)
-		return true;
-	return (fits(p, "+00:00") || fits(p, "-00:00")) && p[6] == '\0';
 }

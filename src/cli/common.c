@@ -2,6 +2,7 @@
  * What the commands share: messages, output, and the way to the database.
  */
 #include "base/clock.h"
+#include "base/date.h"
 #include "base/parse.h"
 #include "cli/cli.h"
 
@@ -235,13 +236,13 @@ cli_expiry(const char *s, struct buf *out)
 	int64_t seconds = span(s);
 	time_t at;
 	struct tm tm;
-	char text[40];
+	char text[40], date[DATE_SIZE];
 
 	buf_reset(out);
 	if (strcmp(s, "never") == 0)
 		return true;
-	if (parse_is_time(s, strlen(s))) {
-		buf_adds(out, s);
+	if (date_parse(s, strlen(s), date)) {
+		buf_adds(out, date);
 		return true;
 	}
 	at = (time_t)clock_wall() + (time_t)seconds;

@@ -4,6 +4,7 @@
  */
 #include "fuzz.h"
 
+#include "base/date.h"
 #include "base/hex.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -131,6 +132,7 @@ static void
 try_texts(const char *s, size_t len)
 {
 	bool utf8 = parse_utf8_valid(s, len);
+	char date[DATE_SIZE], again[DATE_SIZE];
 
 	if (parse_is_user_id(s, len))
 		FUZZ_MUST(utf8 && len >= 1 && len <= 255 &&
@@ -140,8 +142,10 @@ try_texts(const char *s, size_t len)
 			  strspn(s, " ") < len && !parse_has_control(s, len));
 	if (parse_is_request_id(s, len))
 		FUZZ_MUST(len <= 128 && strcspn(s, " \r\n\"\\=") == len);
-	if (parse_is_time(s, len))
-		FUZZ_MUST(strlen(s) == len && len >= 20 && s[10] == 'T');
+	if (date_parse(s, len, date))
+		FUZZ_MUST(len >= 20 && strlen(date) == sizeof date - 1 &&
+			  date_parse(date, strlen(date), again) &&
+			  strcmp(date, again) == 0);
 }
 
 /* Each tag that is kept stands there, perhaps with a coding behind it. */

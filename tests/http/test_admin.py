@@ -267,6 +267,23 @@ def test_patch(site, app):
     assert {who for e, who in events(site, app)[1:]} == {"admin"}
 
 
+@pytest.mark.parametrize("sent,shown", [
+    ("2099-01-02t03:04:05z", "2099-01-02T03:04:05.000000Z"),
+    ("2099-01-02T03:04:05-00:00", "2099-01-02T03:04:05.000000Z"),
+    ("2099-01-02T00:00:00+23:59", "2099-01-01T00:01:00.000000Z"),
+    ("2096-02-29T00:00:00.123456789Z", "2096-02-29T00:00:00.123456Z"),
+    ("2098-12-31T23:59:60Z", "2099-01-01T00:00:00.000000Z"),
+    ("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.999999Z")])
+def test_dates(site, app, sent, shown):
+    r = admin(site, "PATCH", path_of(app), {"expires_at": sent})
+    assert (r.status, r.json()["expires_at"]) == (200, shown)
+    assert admin(site, "GET", path_of(app)).json()["expires_at"] == shown
+    # By the tool, the same.
+    again = site.register()
+    out = site.tool("app", "expire", "--json", "--expires", sent, again.public)
+    assert json.loads(out.stdout)["expires_at"] == shown
+
+
 @pytest.mark.covers("API3:2023", "ASVS-V13.2.2")
 @pytest.mark.parametrize("body", [
     {"name": ""}, {"name": None}, {"name": 1}, {"name": "a\nb"},
@@ -276,6 +293,16 @@ def test_patch(site, app):
     {"expires_at": "2030-02-31T00:00:00Z"}, {"expires_at": "now"},
     {"expires_at": "2030-13-01T00:00:00Z"},
     {"expires_at": "2030-01-01T99:00:00Z"},
+    {"expires_at": "2030-01-01T24:00:00Z"},
+    {"expires_at": "2030-01-01T00:00:60Z"},
+    {"expires_at": "2030-06-30T23:58:60Z"},
+    {"expires_at": "9999-12-31T23:59:60Z"},
+    {"expires_at": "9999-12-31T23:59:59-00:01"},
+    {"expires_at": "0001-01-01T00:00:00+00:01"},
+    {"expires_at": "2030-02-29T00:00:00Z"},
+    {"expires_at": "2030-01-01T00:00:00+24:00"},
+    {"expires_at": "2030-01-01T00:00:00+00:60"},
+    {"expires_at": "2030-01-01 00:00:00Z"},
     {"expires_at": "0000-01-01T00:00:00Z"},
     {"expires_at": "2030-01-01T00:00:00+99:99"},
     {"expires_at": "2030-01-01T00:00:00." + "0" * 60000 + "Z"},
