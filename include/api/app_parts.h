@@ -7,12 +7,12 @@
 #include "data/app_store.h"
 #include <stdint.h>
 
-/* The member "name" of a body, checked; *name borrows from j. */
+/* The member "name" of a body, checked, and appended to name as it is kept. */
 enum problem api_take_name(
-    struct call *c, const struct json *j, const char **name) MUST_CHECK;
+    struct call *c, const struct json *j, struct buf *name) MUST_CHECK;
 
-/* The body of a registration or renaming: {"name":…}. The caller frees. */
-enum problem api_app_name(struct call *c, char **name) MUST_CHECK;
+/* The body of a registration or renaming: {"name":…}. */
+enum problem api_app_name(struct call *c, struct buf *name) MUST_CHECK;
 
 /* The body of a rotation: {"grace_seconds":N}; no body is {}. */
 enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;

@@ -69,10 +69,23 @@ bool parse_is_request_id(const char *s, size_t len);
 bool parse_is_user_id(const char *s, size_t len);
 
 /*
- * An app's name: 1 to 100 characters (code points) of UTF-8 without
- * U+0000-001F or U+007F, not only white space (Unicode's White_Space).
+ * A new app's name, appended to out without the white space (Unicode's
+ * White_Space) at its edges: then 1 to 100 characters (code points) of UTF-8,
+ * at least one of which shows, and none hidden.
  */
-bool parse_is_app_name(const char *s, size_t len);
+bool parse_app_name(const char *s, size_t len, struct buf *out);
+
+/* The length of the character at s, which has a NUL at its end, if it is a
+ * hidden one: a control (C0, C1, U+007F), a line's or paragraph's end, a bidi
+ * control, U+200B, U+2060, U+FEFF, or a noncharacter. Else 0. */
+size_t parse_hidden_len(const char *s);
+
+/*
+ * An operator's own label, and part of a name to look for, also of those from
+ * before there were such rules: 1 to 100 characters of UTF-8 without
+ * U+0000-001F or U+007F, not only white space.
+ */
+bool parse_is_label(const char *s, size_t len);
 
 /*
  * The value of query parameter name (as in a=1&b=2), percent-decoded with '+'

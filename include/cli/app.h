@@ -13,6 +13,7 @@
 struct app_call {
 	const struct command *self;
 	const char *operand; /* a name or a public key, by the command */
+	struct buf name;     /* the operand, where it is a name, trimmed */
 	bool json;
 	int64_t grace;
 	int64_t limit; /* INT64_MAX = not given */

@@ -76,12 +76,12 @@ api_app_patch(struct call *c)
 {
 	struct app_patch patch = { 0 };
 	struct app a = { 0 };
-	char *name = NULL;
+	struct buf name = { 0 };
 	enum status st;
 	enum problem p;
 
 	p = api_app_name(c, &name);
-	patch.name = name;
+	patch.name = buf_str(&name);
 	if (p == P_NONE) {
 		do
 			st = app_store_patch(c->api->db, "app",
@@ -92,7 +92,7 @@ api_app_patch(struct call *c)
 	}
 	if (p == P_NONE)
 		p = api_app_answer(c, &a);
-	free(name);
+	buf_free(&name);
 	app_clear(&a);
 	return p;
 }

@@ -5,7 +5,6 @@
 #include "api/app_parts.h"
 
 #include "base/json.h"
-#include "base/mem.h"
 #include "base/parse.h"
 
 #include <string.h>
@@ -13,31 +12,30 @@
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 enum problem
-api_take_name(struct call *c, const struct json *j, const char **name)
+api_take_name(struct call *c, const struct json *j, struct buf *name)
 {
+	const char *s;
 	size_t len;
 
-	if (!json_member_string(j, "name", name, &len) ||
-	    strlen(*name) != len || !parse_is_app_name(*name, len))
+	if (!json_member_string(j, "name", &s, &len) ||
+	    !parse_app_name(s, len, name))
 		return api_refuse(c, P_VALUE_INVALID,
-		    "name must be a string of 1 to 100 characters, without "
-		    "control characters and not only white space.");
+		    "name must be a string of 1 to 100 characters besides the "
+		    "white space at its ends, without control or bidi control "
+		    "characters or others that show nothing.");
 	return P_NONE;
 }
 
 enum problem
-api_app_name(struct call *c, char **name)
+api_app_name(struct call *c, struct buf *name)
 {
 	static const char *const known[] = { "name", NULL };
 	struct json *j = NULL;
-	const char *s;
 	enum problem p;
 
 	p = api_body(c, known, &j);
 	if (p == P_NONE)
-		p = api_take_name(c, j, &s);
-	if (p == P_NONE)
-		*name = mem_strdup(s);
+		p = api_take_name(c, j, name);
 	json_free(j);
 	return p;
 }

@@ -34,14 +34,14 @@ api_apps_create(struct call *c)
 	struct app a = { 0 };
 	struct secret secret = { 0 };
 	struct buf location = { 0 };
-	char *name = NULL;
+	struct buf name = { 0 };
 	enum status st;
 	enum problem p;
 
 	p = api_app_name(c, &name);
 	if (p != P_NONE)
 		goto out;
-	new.name = name;
+	new.name = buf_str(&name);
 	st = app_keys_create(c->api->cfg, c->api->db, &new, &a, &secret);
 	p = problem_from_status(st);
 	if (st == ST_PRECONDITION) {
@@ -56,7 +56,7 @@ api_apps_create(struct call *c)
 	buf_addf(&location, "/v1/apps/%s", a.public_key);
 	response_header(c->res, "Location", buf_str(&location));
 out:
-	free(name);
+	buf_free(&name);
 	buf_free(&location);
 	secret_clear(&secret);
 	app_clear(&a);
@@ -120,7 +120,7 @@ take_search(struct call *c, struct buf *text)
 
 	there = parse_query(c->req->query, "search", text, &bad);
 	if (there && !bad)
-		bad = !parse_is_app_name(buf_str(text), text->len) &&
+		bad = !parse_is_label(buf_str(text), text->len) &&
 		      !hex_is_public_key(buf_str(text), text->len);
 	if (bad)
 		return api_refuse(c, P_VALUE_INVALID,
@@ -230,14 +230,17 @@ api_apps_patch(struct call *c)
 	static const char *const known[] = { "expires_at", "name", NULL };
 	struct app_patch patch = { 0 };
 	struct json *j = NULL;
+	struct buf name = { 0 };
 	struct app a = { 0 };
 	char date[DATE_SIZE];
 	const char *key;
 	enum problem p;
 
 	p = api_body(c, known, &j);
-	if (p == P_NONE && json_member_kind(j, "name") != JSON_ABSENT)
-		p = api_take_name(c, j, &patch.name);
+	if (p == P_NONE && json_member_kind(j, "name") != JSON_ABSENT) {
+		p = api_take_name(c, j, &name);
+		patch.name = buf_str(&name);
+	}
 	if (p == P_NONE)
 		p = take_expiry(c, j, &patch, date);
 	if (p == P_NONE)
@@ -248,6 +251,7 @@ api_apps_patch(struct call *c)
 			c->api->db, c->who.actor_kind, key, NULL, &patch, &a),
 		    &a);
 	json_free(j);
+	buf_free(&name);
 	return p;
 }
 

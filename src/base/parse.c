@@ -405,8 +405,81 @@ is_white_space(uint32_t cp)
 	       cp == 0x3000;
 }
 
+/*
+ * What steers a terminal or a page, or shows nothing: by it one name passes for
+ * another. The joiners U+200C and U+200D are letters' business in many scripts.
+ */
+static bool
+is_hidden(uint32_t cp)
+{
+	return cp < 0x20 || (cp >= 0x7f && cp <= 0x9f) || /* controls */
+	       cp == 0x061c || cp == 0x200e || cp == 0x200f ||
+	       (cp >= 0x2028 && cp <= 0x202e) || /* ends of lines; bidi */
+	       (cp >= 0x2066 && cp <= 0x2069) || cp == 0x200b || cp == 0x2060 ||
+	       cp == 0xfeff || (cp >= 0xfdd0 && cp <= 0xfdef) ||
+	       (cp & 0xfffe) == 0xfffe;
+}
+
+static bool
+is_joiner(uint32_t cp)
+{
+	return cp == 0x200c || cp == 0x200d;
+}
+
+size_t
+parse_hidden_len(const char *s)
+{
+	uint32_t cp;
+	size_t n = utf8_next((const unsigned char *)s, strnlen(s, 4), &cp);
+
+	return n > 0 && is_hidden(cp) ? n : 0;
+}
+
+/* The text without white space at its edges; UTF-8. */
+static void
+trim(const unsigned char **p, size_t *len)
+{
+	const unsigned char *end, *at;
+	uint32_t cp;
+	size_t n;
+
+	while ((n = utf8_next(*p, *len, &cp)) > 0 && is_white_space(cp)) {
+		*p += n;
+		*len -= n;
+	}
+	end = at = *p;
+	for (; (n = utf8_next(at, *len, &cp)) > 0; *len -= n) {
+		at += n;
+		if (!is_white_space(cp))
+			end = at;
+	}
+	*len = (size_t)(end - *p);
+}
+
 bool
-parse_is_app_name(const char *s, size_t len)
+parse_app_name(const char *s, size_t len, struct buf *out)
+{
+	const unsigned char *p = (const unsigned char *)s;
+	size_t n, i, chars = 0;
+	bool shows = false;
+	uint32_t cp;
+
+	if (!parse_utf8_valid(s, len))
+		return false;
+	trim(&p, &len);
+	for (i = 0; i < len; i += n) {
+		n = utf8_next(p + i, len - i, &cp);
+		if (is_hidden(cp) || ++chars > NAME_MAX_CHARS)
+			return false;
+		shows = shows || !(is_white_space(cp) || is_joiner(cp));
+	}
+	if (shows)
+		buf_add(out, p, len);
+	return shows;
+}
+
+bool
+parse_is_label(const char *s, size_t len)
 {
 	const unsigned char *p = (const unsigned char *)s;
 	size_t n, chars = 0;

@@ -29,6 +29,7 @@ close_call(struct app_call *k)
 {
 	db_free(k->db);
 	buf_free(&k->expires);
+	buf_free(&k->name);
 	config_free(&k->cfg);
 }
 
@@ -108,7 +109,7 @@ run_create(struct app_call *k, struct app *a)
 	int rc;
 
 	new.actor = k->actor;
-	new.name = k->operand;
+	new.name = buf_str(&k->name);
 	new.expires_at = k->expires.len > 0 ? buf_str(&k->expires) : NULL;
 	st = app_keys_create(&k->cfg, k->db, &new, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
@@ -249,7 +250,7 @@ take_option(struct app_call *k, int c)
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);
-	else if (c == 's' && !parse_is_app_name(optarg, strlen(optarg)) &&
+	else if (c == 's' && !parse_is_label(optarg, strlen(optarg)) &&
 		 !hex_is_public_key(optarg, strlen(optarg)))
 		return cli_usage(k->self,
 		    "--search is part of a name, or a public key or its "
@@ -276,10 +277,8 @@ take_operand(struct app_call *k, enum operand kind, int argc, char **argv)
 	if (k->operand == NULL)
 		return rc;
 	if (kind == OPERAND_NAME &&
-	    !parse_is_app_name(k->operand, strlen(k->operand)))
-		return cli_usage(k->self,
-		    "a name is 1 to 100 characters of "
-		    "UTF-8 without control characters, not only white space");
+	    !parse_app_name(k->operand, strlen(k->operand), &k->name))
+		return cli_usage(k->self, "a name is " CLI_NAME_RULE);
 	if (kind != OPERAND_NAME &&
 	    !hex_is_public_key(k->operand, strlen(k->operand)))
 		return cli_usage(k->self,

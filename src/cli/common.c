@@ -65,35 +65,17 @@ cli_write(struct buf *out)
 	return CLI_OK;
 }
 
-/* Bytes at s that a terminal may take as a command: C0, DEL, and in UTF-8 the
- * C1 controls and those that turn the direction of text. */
-static size_t
-steering(const unsigned char *s)
-{
-	if (s[0] < 0x20 || s[0] == 0x7f)
-		return 1;
-	if (s[0] == 0xc2 && s[1] >= 0x80 && s[1] <= 0x9f)
-		return 2;
-	if (s[0] != 0xe2)
-		return 0;
-	if (s[1] == 0x80 &&
-	    ((s[2] >= 0xa8 && s[2] <= 0xae) || s[2] == 0x8e || s[2] == 0x8f))
-		return 3;
-	return s[1] == 0x81 && s[2] >= 0xa6 && s[2] <= 0xa9 ? 3 : 0;
-}
-
 void
 cli_add_text(struct buf *out, const char *s)
 {
-	const unsigned char *p = (const unsigned char *)s;
 	size_t n;
 
-	while (*p != '\0') {
-		n = steering(p);
+	while (*s != '\0') {
+		n = parse_hidden_len(s);
 		if (n == 0)
-			buf_addc(out, (char)*p++);
+			buf_addc(out, *s++);
 		for (; n > 0; n--)
-			buf_addf(out, "\\x%02x", *p++);
+			buf_addf(out, "\\x%02x", (unsigned)(unsigned char)*s++);
 	}
 }
 

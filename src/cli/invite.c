@@ -211,7 +211,7 @@ take_option(struct wish *w, int c)
 		 !parse_u64(optarg, strlen(optarg), 1, USES_MAX, &w->uses))
 		return cli_usage(
 		    w->self, "--uses is 1 to %d, not '%s'", USES_MAX, optarg);
-	else if (c == 'l' && !parse_is_app_name(optarg, strlen(optarg)))
+	else if (c == 'l' && !parse_is_label(optarg, strlen(optarg)))
 		return cli_usage(w->self,
 		    "a label is 1 to 100 characters of "
 		    "UTF-8 without control characters, not only white space");

@@ -133,13 +133,19 @@ try_texts(const char *s, size_t len)
 {
 	bool utf8 = parse_utf8_valid(s, len);
 	char date[DATE_SIZE], again[DATE_SIZE];
+	struct buf name = { 0 };
 
 	if (parse_is_user_id(s, len))
 		FUZZ_MUST(utf8 && len >= 1 && len <= 255 &&
 			  !parse_has_control(s, len));
-	if (parse_is_app_name(s, len))
+	if (parse_is_label(s, len))
 		FUZZ_MUST(utf8 && len >= 1 && len <= 400 &&
 			  strspn(s, " ") < len && !parse_has_control(s, len));
+	if (parse_app_name(s, len, &name))
+		FUZZ_MUST(utf8 && name.len >= 1 && name.len <= 400 &&
+			  parse_is_label(buf_str(&name), name.len) &&
+			  memmem(s, len, name.data, name.len) != NULL);
+	buf_free(&name);
 	if (parse_is_request_id(s, len))
 		FUZZ_MUST(len <= 128 && strcspn(s, " \r\n\"\\=") == len);
 	if (date_parse(s, len, date))

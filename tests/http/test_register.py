@@ -1,8 +1,10 @@
 """Registration, its policies, and the app's own life."""
 import functools
+import json
 import operator
 import re
 import time
+import urllib.parse
 
 import pytest
 from harness import ADMIN, REGISTRATION, App, gcm_open, secret_text_absent
@@ -10,6 +12,7 @@ from harness import ADMIN, REGISTRATION, App, gcm_open, secret_text_absent
 pytestmark = pytest.mark.strange
 
 JSON = {"Content-Type": "application/json"}
+BY_ADMIN = {"Authorization": "Bearer " + ADMIN}
 
 
 def post(s, body, token=REGISTRATION, headers=None):
@@ -61,11 +64,74 @@ def test_keys_are_random(site):
 
 
 @pytest.mark.parametrize("name", [
-    "x", "x" * 100, "é" * 100, "\U0001f511" * 100, " x ", "' OR 1=1",
-    "a\u0085b"])
+    "x", "x" * 100, "é" * 100, "\U0001f511" * 100, "' OR 1=1", "a\u00a0 b",
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",
+    "\U0001f469\u200d\U0001f467", "<b>&amp;", "../..", "\u0639\u0631\u0628"])
 def test_good_names(site, name):
     r = post(site, {"name": name})
     assert r.status == 201 and r.json()["name"] == name
+
+
+WHITE = "\t\n\v\f\r \u0085\u00a0\u1680\u2000\u2009\u200a\u2028\u2029" \
+    "\u202f\u205f\u3000"
+HIDDEN = "\u061c\u200b\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2060" \
+    "\u2066\u2067\u2068\u2069\ufeff\ufdd0\ufdef\ufffe\uffff" \
+    "\U0001fffe\U0010ffff\u0001\u001b\u007f\u0080\u009f\u2028\u2029"
+
+
+def test_names_are_trimmed(site):
+    app = App(post(site, {"name": "first"}).json())
+    for white in WHITE:
+        name = f"{white} x y{white}\u3000"
+        r = post(site, {"name": name})
+        assert (r.status, r.json()["name"]) == (201, "x y")
+        key = r.json()["public_key"]
+        for path, headers in (("/v1/app", app.auth()),
+                              (f"/v1/apps/{key}", BY_ADMIN)):
+            r = site.request("PATCH", path, headers, {"name": "other"})
+            r = site.request("PATCH", path, headers, {"name": name})
+            assert (r.status, r.json()["name"]) == (200, "x y")
+            assert site.get(path, headers).json()["name"] == "x y"
+    r = post(site, {"name": " " * 500 + "x" * 100 + "\u3000" * 500})
+    assert (r.status, r.json()["name"]) == (201, "x" * 100)
+    out = site.tool("app", "create", "--json", " \u3000x y\u00a0").stdout
+    assert json.loads(out)["name"] == "x y"
+
+
+@pytest.mark.covers("ASVS-V13.2.2")
+def test_names_hide_nothing(site):
+    """By whatever turns or shows nothing one name passes for another; those
+    that exist stay, and can be found."""
+    app = App(post(site, {"name": "first"}).json())
+    for c in HIDDEN:
+        for name in (f"a{c}b", f"{c}ab", f"ab{c}", c):
+            if c in WHITE and name != f"a{c}b" and name != c:
+                continue
+            for r in (post(site, {"name": name}),
+                      site.request("PATCH", "/v1/app", app.auth(),
+                                   {"name": name}),
+                      site.request("PATCH", f"/v1/apps/{app.public}", BY_ADMIN,
+                                   {"name": name})):
+                assert (r.status, r.code) == (400, "value_invalid"), name
+        r = site.tool("app", "create", f"a{c}b", check=False)
+        assert (r.returncode, r.stdout) == (2, "")
+    assert site.get("/v1/app", app.auth()).json()["name"] == "first"
+    old = " evil\u202egro.knab\u200b "
+    site.sql("UPDATE apps SET name = %s WHERE public_key = %s", old,
+             app.public)
+    assert site.get("/v1/app", app.auth()).json()["name"] == old
+    assert site.get("/v1/whoami", app.auth()).json()["app"]["name"] == old
+    found = site.get("/v1/apps?" + urllib.parse.urlencode(
+        {"search": "\u202egro"}), BY_ADMIN).json()["apps"]
+    assert [a["public_key"] for a in found] == [app.public]
+    # A change of something else leaves it.
+    r = site.request("PATCH", f"/v1/apps/{app.public}", BY_ADMIN,
+                     {"expires_at": None})
+    assert r.json()["name"] == old
+    # The tool shows what it is made of.
+    shown = site.tool("app", "get", app.public).stdout
+    assert "evil\\xe2\\x80\\xaegro.knab\\xe2\\x80\\x8b" in shown
+    assert "\u202e" not in shown and "\u200b" not in shown
 
 
 @pytest.mark.covers("RFC8725-3.5", "API3:2023", "ASVS-V13.2.2")

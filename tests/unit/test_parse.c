@@ -267,12 +267,12 @@ test_user_id(void **state)
 }
 
 static void
-test_app_name(void **state)
+test_label(void **state)
 {
 	static const struct text good[] = { T("a"), T(" a "), T("a b"),
 		T("\xc3\xbc"), T("\xc2\x85x"), T("\xe2\x80\x8b"), /* ZWSP */
 		T("\xe1\xa0\x8e"), /* U+180E: not white since Unicode 6.3 */
-		T("\xef\xbb\xbf") };
+		T("\xef\xbb\xbf"), T("a\xe2\x80\xae") };
 	static const struct text bad[] = { T(""), T(" "), T("   "), T("\t"),
 		T("a\t"), T("a\0"), T("a\x7f"), T("a\n"), T("\xff"),
 		T("a\xc0\xaf"), T("\xc2\x85"), T("\xc2\xa0"), T("\xe1\x9a\x80"),
@@ -283,14 +283,164 @@ test_app_name(void **state)
 	int i;
 
 	(void)state;
-	all(parse_is_app_name, true, good, N(good));
-	all(parse_is_app_name, false, bad, N(bad));
+	all(parse_is_label, true, good, N(good));
+	all(parse_is_label, false, bad, N(bad));
 	for (i = 0; i < 100; i++)
 		buf_adds(&b, "\xf0\x9f\x98\x80");
-	assert_true(parse_is_app_name(b.data, b.len));
+	assert_true(parse_is_label(b.data, b.len));
 	buf_addc(&b, 'a');
-	assert_false(parse_is_app_name(b.data, b.len));
+	assert_false(parse_is_label(b.data, b.len));
 	buf_free(&b);
+}
+
+static void
+add_utf8(struct buf *b, uint32_t cp)
+{
+	if (cp < 0x80) {
+		buf_addc(b, (char)cp);
+	} else if (cp < 0x800) {
+		buf_addc(b, (char)(0xc0 | cp >> 6));
+	} else if (cp < 0x10000) {
+		buf_addc(b, (char)(0xe0 | cp >> 12));
+		buf_addc(b, (char)(0x80 | (cp >> 6 & 0x3f)));
+	} else {
+		buf_addc(b, (char)(0xf0 | cp >> 18));
+		buf_addc(b, (char)(0x80 | (cp >> 12 & 0x3f)));
+		buf_addc(b, (char)(0x80 | (cp >> 6 & 0x3f)));
+	}
+	if (cp >= 0x80)
+		buf_addc(b, (char)(0x80 | (cp & 0x3f)));
+}
+
+/* Is left, the character, right a name; and which, if one? */
+static bool
+named(const char *left, uint32_t cp, const char *right, struct buf *name)
+{
+	struct buf b = { 0 };
+	bool ok;
+
+	buf_adds(&b, left);
+	add_utf8(&b, cp);
+	buf_adds(&b, right);
+	buf_reset(name);
+	ok = parse_app_name(b.data, b.len, name);
+	if (!ok)
+		assert_int_equal(name->len, 0);
+	buf_free(&b);
+	return ok;
+}
+
+static bool
+in(uint32_t cp, const uint32_t (*ranges)[2], size_t n)
+{
+	while (n-- > 0)
+		if (cp >= ranges[n][0] && cp <= ranges[n][1])
+			return true;
+	return false;
+}
+
+/* Every character there is: inside a name, at its ends, and alone. */
+static void
+test_name_characters(void **state)
+{
+	static const uint32_t white[][2] = { { 0x9, 0xd }, { 0x20, 0x20 },
+		{ 0x85, 0x85 }, { 0xa0, 0xa0 }, { 0x1680, 0x1680 },
+		{ 0x2000, 0x200a }, { 0x2028, 0x2029 }, { 0x202f, 0x202f },
+		{ 0x205f, 0x205f }, { 0x3000, 0x3000 } };
+	static const uint32_t hidden[][2] = { { 0, 0x1f }, { 0x7f, 0x9f },
+		{ 0x61c, 0x61c }, { 0x200b, 0x200b }, { 0x200e, 0x200f },
+		{ 0x2028, 0x202e }, { 0x2060, 0x2060 }, { 0x2066, 0x2069 },
+		{ 0xfeff, 0xfeff }, { 0xfdd0, 0xfdef } };
+	struct buf name = { 0 };
+	uint32_t cp;
+
+	(void)state;
+	for (cp = 1; cp <= 0x10ffff; cp++) {
+		bool is_white = in(cp, white, N(white));
+		bool bad = in(cp, hidden, N(hidden)) ||
+			   (cp & 0xffff) == 0xfffe || (cp & 0xffff) == 0xffff;
+
+		if (cp == 0xd800)
+			cp = 0xe000;
+		if (named("a", cp, "b", &name) == bad)
+			fail_msg("U+%04X inside", (unsigned)cp);
+		if (named("a", cp, "", &name) != (is_white || !bad) ||
+		    named("", cp, "a", &name) != (is_white || !bad))
+			fail_msg("U+%04X at an end", (unsigned)cp);
+		if (is_white)
+			assert_string_equal(buf_str(&name), "a");
+		if (named("", cp, "", &name) !=
+		    !(is_white || bad || cp == 0x200c || cp == 0x200d))
+			fail_msg("U+%04X alone", (unsigned)cp);
+	}
+	buf_free(&name);
+}
+
+static void
+test_app_name(void **state)
+{
+	static const struct {
+		struct text sent;
+		const char *kept; /* NULL = refused */
+	} rows[] = {
+		{ T("a"), "a" },
+		{ T(" \t\n a b \r\n\xe3\x80\x80"), "a b" },
+		{ T("\xc2\xa0 a\xc2\xa0"
+		    "b \xc2\x85"),
+		    "a\xc2\xa0"
+		    "b" },
+		{ T("a  b"), "a  b" },
+		{ T("Gr\xc3\xb6\xc3\x9f"
+		    "e \xe2\x9c\x93"),
+		    "Gr\xc3\xb6\xc3\x9f"
+		    "e \xe2\x9c\x93" },
+		/* A family, and a Persian word: joiners stay. */
+		{ T("\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7"),
+		    "\xf0\x9f\x91\xa9\xe2\x80\x8d\xf0\x9f\x91\xa7" },
+		{ T("\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae"),
+		    "\xd9\x85\xdb\x8c\xe2\x80\x8c\xd8\xae" },
+		{ T(""), NULL },
+		{ T(" \t\n"), NULL },
+		{ T("\xe2\x80\x8d \xe2\x80\x8c"), NULL },
+		{ T("a\0"), NULL },
+		{ T("a\0b"), NULL },
+		{ T("a\nb"), NULL },
+		{ T("a\xe2\x80\xae"
+		    "b"),
+		    NULL },
+		{ T("\xef\xbb\xbf"
+		    "a"),
+		    NULL },
+		{ T("a\xff"), NULL },
+		{ T(" \xff a"), NULL },
+		{ T("a \xff"), NULL },
+		{ T("a\xc0\xaf"), NULL },
+		{ T("\xed\xa0\x80"), NULL },
+	};
+	struct buf b = { 0 }, name = { 0 };
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < N(rows); i++) {
+		buf_reset(&name);
+		if (parse_app_name(rows[i].sent.s, rows[i].sent.len, &name) !=
+		    (rows[i].kept != NULL))
+			fail_msg("row %zu", i);
+		assert_string_equal(
+		    buf_str(&name), rows[i].kept != NULL ? rows[i].kept : "");
+	}
+	/* 100 characters, not bytes, and not the space around. */
+	buf_adds(&b, "     ");
+	for (i = 0; i < 100; i++)
+		buf_adds(&b, "\xf0\x9f\x98\x80");
+	buf_adds(&b, "     ");
+	buf_reset(&name);
+	assert_true(parse_app_name(b.data, b.len, &name));
+	assert_int_equal(name.len, 400);
+	buf_addc(&b, 'a');
+	assert_false(parse_app_name(b.data, b.len, &name));
+	buf_free(&b);
+	buf_free(&name);
 }
 
 static void
@@ -357,6 +507,8 @@ main(void)
 		cmocka_unit_test(test_bearer),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_user_id),
+		cmocka_unit_test(test_label),
+		cmocka_unit_test(test_name_characters),
 		cmocka_unit_test(test_app_name),
 		cmocka_unit_test(test_query),
 	};
