@@ -150,23 +150,23 @@ class View:
         self.close()
 
 
-def debian_view(lower, directory, binds):
+def debian_view(lower, directory, binds, keep=False):
     """A Debian of one's own above lower, which may name several directories
-    as overlay does: what changes in it goes to directory/up. binds are {path
-    in it: directory here}."""
-    for name in ("up", "work", "root"):
-        (directory / name).mkdir()
+    as overlay does. What changes in it stays in memory, or, if it is to be
+    kept, in directory/up. binds are {path in it: directory here}."""
     root = directory / "root"
-    mounts = [f"mount -t overlay overlay -o lowerdir={lower},"
-              f"upperdir={directory}/up,workdir={directory}/work {root}",
-              f"mount -t proc proc {root}/proc",
-              f"mount --rbind /sys {root}/sys",
-              f"mount -t devpts devpts {root}/dev/pts -o ptmxmode=0666",
-              f"ln -sf pts/ptmx {root}/dev/ptmx",
-              f"mount -t tmpfs tmpfs {root}/dev/shm",  # Apache's
-              f"cp /etc/resolv.conf {root}/etc/",
-              "apt-config dump | grep ^Acquire:: "
-              f">{root}/etc/apt/apt.conf.d/99test"]
+    mounts = [] if keep else [f"mount -t tmpfs tmpfs {directory}"]
+    mounts += [f"mkdir {directory}/up {directory}/work {root}",
+               f"mount -t overlay overlay -o lowerdir={lower},"
+               f"upperdir={directory}/up,workdir={directory}/work {root}",
+               f"mount -t proc proc {root}/proc",
+               f"mount --rbind /sys {root}/sys",
+               f"mount -t devpts devpts {root}/dev/pts -o ptmxmode=0666",
+               f"ln -sf pts/ptmx {root}/dev/ptmx",
+               f"mount -t tmpfs tmpfs {root}/dev/shm",  # Apache's
+               f"cp /etc/resolv.conf {root}/etc/",
+               "apt-config dump | grep ^Acquire:: "
+               f">{root}/etc/apt/apt.conf.d/99test"]
     for inside, outside in binds.items():
         mounts += [f"mkdir -p {root}{inside}",
                    f"mount --bind {outside} {root}{inside}"]
@@ -179,7 +179,8 @@ def make_core(bare, folder):
     for old in (folder / "core", new):
         shutil.rmtree(old, ignore_errors=True)
     new.mkdir()
-    with debian_view(bare, new, {"/postern/tools": REPO / "tools"}) as view:
+    with debian_view(bare, new, {"/postern/tools": REPO / "tools"},
+                     keep=True) as view:
         view.run("/postern/tools/deps", "core", patience=MAKE_PATIENCE)
         view.run("apt-get", "clean")
     (new / "up").rename(folder / "core")
