@@ -155,11 +155,13 @@ document.addEventListener("postern:session", (event) => {
 	const who = byId("who");
 	const forget = document.createElement("button");
 
-	who.replaceChildren(...event.detail.map((text) => {
+	who.replaceChildren(...event.detail.map(([text, name]) => {
 		const chip = document.createElement("span");
+		const isolated = document.createElement("bdi");
 
 		chip.className = "chip";
-		chip.textContent = text;
+		isolated.textContent = name;
+		chip.append(text, isolated);
 		return chip;
 	}));
 	who.hidden = event.detail.length === 0;

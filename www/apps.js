@@ -2,8 +2,8 @@
 
 import { asAdmin, now, session } from "./client.js";
 import { announce, button, card, confirm, copyButton, el, empty, facts, field,
-	form, note, refusal, select, span, submit, table, text, time, toTop, trouble }
-	from "./ui.js";
+	form, named, note, refusal, select, span, submit, table, text, time, toTop,
+	trouble, wordOf } from "./ui.js";
 import { needAdmin, once } from "./keys.js";
 import { GRACES, overlapCard, statePill } from "./myapp.js";
 
@@ -22,7 +22,8 @@ const pathOf = (key, rest = "") => `/v1/apps/${encodeURIComponent(key)}${rest}`;
 // -- the list
 
 function rowOf(app) {
-	return [el("a", { href: `#/apps/${app.public_key}` }, app.name),
+	return [el("a", { href: `#/apps/${app.public_key}` },
+		named(app.name)),
 		el("code", { title: app.public_key }, `${app.public_key.slice(0, 12)}…`),
 		statePill(app), time(app.last_used_at, "never"), time(app.created_at)];
 }
@@ -138,7 +139,7 @@ function trailCard(app, signal) {
 		body.append(...answer.json.events.map((e) => el("tr", {},
 			el("td", { "data-head": "When" }, time(e.at)),
 			el("td", { "data-head": "What" }, EVENTS[e.event] ?? e.event),
-			el("td", { "data-head": "Who" }, el("code", {}, e.actor)))));
+			el("td", { "data-head": "Who" }, el("code", {}, named(e.actor))))));
 		more.replaceChildren(answer.json.next === null ? ""
 			: button("Older", () => load(answer.json.next)));
 	}
@@ -168,7 +169,8 @@ function expiryCard(app, changed) {
 }
 
 function renameCard(app, changed) {
-	const name = field("Name", text({ value: app.name, maxlength: "100" }));
+	const name = field("Name", text({ value: app.name, maxlength: "100",
+		dir: "auto" }));
 
 	return card("Rename", form((place) => changed(asAdmin("PATCH",
 		pathOf(app.public_key), { body: JSON.stringify({ name: name.input.value }) }),
@@ -188,8 +190,8 @@ function rotateCard(app, root, reload) {
 			return place.append(refusal(answer));
 		announce("The secret key is rotated");
 		await reload();
-		const box = once(answer.json, `The new secret key of ${app.name}`,
-			() => {});
+		const box = once(answer.json,
+			["The new secret key of ", named(app.name)], () => {});
 
 		root.prepend(box);
 		box.querySelector("h2").focus();
@@ -206,7 +208,8 @@ function doorCard(app, changed) {
 			: "Every token of the app is refused, on every worker, until it is enabled again."),
 	app.disabled_at ? button("Enable", () => post("/enable", "Enabled"), "main")
 		: button("Disable …", async () => {
-			if (await confirm({ title: `Disable “${app.name}”?`, verb: "Disable",
+			if (await confirm({ title: ["Disable “", named(app.name), "”?"],
+				verb: "Disable",
 				text: "Its requests are refused from now on. You can enable it again." }))
 				await post("/disable", "Disabled");
 		}, "danger"), place);
@@ -218,9 +221,10 @@ function deleteCard(app) {
 	return card("Delete", el("p", {},
 		"The app, its keys, its users' documents. The audit trail stays."),
 	button("Delete …", async () => {
-		if (!await confirm({ title: `Delete “${app.name}”?`, verb: "Delete the app",
+		if (!await confirm({ title: ["Delete “", named(app.name), "”?"],
+			verb: "Delete the app",
 			text: "Its keys, its users and their documents go. Nothing brings them back.",
-			word: app.name }))
+			word: wordOf(app) }))
 			return;
 		const answer = await asAdmin("DELETE", pathOf(app.public_key));
 
@@ -258,7 +262,7 @@ async function detail(root, key, signal) {
 		const trail = trailCard(app, signal);
 
 		await trail.loaded;
-		document.querySelector("#view h1").textContent = app.name;
+		document.querySelector("#view h1").replaceChildren(named(app.name));
 		body.replaceChildren(card("The app and its keys", el("p", { class: "line" },
 			statePill(app)), facts(
 			["Public key", el("code", {}, app.public_key), " ",

@@ -23,9 +23,9 @@ function tell() {
 	const detail = [];
 
 	if (memory.keys)
-		detail.push(`App: ${memory.keys.name || "unnamed"}`);
+		detail.push(["App: ", memory.keys.name || "unnamed"]);
 	if (memory.admin)
-		detail.push("Operator");
+		detail.push(["Operator", ""]);
 	document.dispatchEvent(new CustomEvent("postern:session", { detail }));
 }
 

@@ -2,7 +2,7 @@
 // server answers.
 
 import { call, canSign, explain, hmac, now, session } from "./client.js";
-import { announce, card, code, el, facts, field, form, note, pretty, relative, reveal,
+import { announce, card, code, el, facts, field, form, named, note, pretty, relative, reveal,
 	secretField, submit, text, waiting } from "./ui.js";
 import { parts } from "./token.js";
 
@@ -165,7 +165,7 @@ function claimFindings(json) {
 		later("nbf", "begins"), later("iat", "was made"),
 		sub && (typeof claims.sub !== "string" || claims.sub === "")
 			? no("sub", "sub must be absent or a non-empty string.", "token_subject")
-			: yes("sub", sub ? `A user token, for “${claims.sub}”.`
+			: yes("sub", sub ? ["A user token, for “", named(claims.sub), "”."]
 				: "No sub: an app token."),
 	].filter(Boolean);
 }
@@ -195,7 +195,7 @@ function findingItem(f) {
 		? "good" : "bad"}` },
 	el("span", { class: "mark", "aria-hidden": "true" }, mark[0]),
 	el("span", { class: "unseen" }, `${mark[1]}: `),
-	el("strong", {}, f.name), el("span", {}, f.why),
+	el("strong", {}, f.name), el("span", {}, ...[f.why].flat()),
 	f.code ? el("code", {}, f.code) : "");
 }
 
@@ -204,8 +204,9 @@ function verdict(findings, answer) {
 
 	if (answer?.ok)
 		return note("good", el("p", {}, el("strong", {}, "The server accepts it.")),
-			el("p", {}, `It speaks for ${answer.json.claims.sub === undefined ? ""
-				: `the user “${answer.json.claims.sub}” of `}the app “${answer.json.app.name}”.`));
+			el("p", {}, "It speaks for ", answer.json.claims.sub === undefined ? ""
+				: ["the user “", named(answer.json.claims.sub), "” of "],
+			"the app “", named(answer.json.app.name), "”."));
 	if (answer)
 		return note("bad", el("p", {}, el("strong", {}, "The server refuses it: "),
 			el("code", {}, answer.json?.code ?? String(answer.status))),

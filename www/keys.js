@@ -3,7 +3,7 @@
 import { UNSAFE, asApp, call, canSign, leaveNote, session, takeNote, useAdmin,
 	useKeys } from "./client.js";
 import { announce, button, card, copyButton, el, empty, facts, field, form,
-	note, refusal, saveFile, secretField, submit, text, toTop } from "./ui.js";
+	named, note, refusal, saveFile, secretField, submit, text, toTop } from "./ui.js";
 
 const PUBLIC = /^(?:[0-9a-f]{2}){16,64}$/;
 
@@ -75,7 +75,7 @@ function goOn() {
 }
 
 function registerCard(root) {
-	const name = field("App's name", text({ maxlength: "100" }));
+	const name = field("App's name", text({ maxlength: "100", dir: "auto" }));
 	const token = secretField("Registration token",
 		"From the operator: the registration token, or an invite.");
 
@@ -90,7 +90,8 @@ function registerCard(root) {
 			return place.append(refusal(answer));
 		token.input.value = "";
 		useKeys(answer.json);
-		const box = once(answer.json, `${answer.json.name} is registered`, goOn);
+		const box = once(answer.json,
+			[named(answer.json.name), " is registered"], goOn);
 
 		root.replaceChildren(box);
 		box.querySelector("h2").focus();
@@ -147,7 +148,7 @@ function bringCard() {
 }
 
 function currentCard(root) {
-	return card("In use", facts(["App", session.keys.name || "–"],
+	return card("In use", facts(["App", named(session.keys.name || "–")],
 		["Public key", el("code", {}, session.keys.public_key)],
 		["API", el("code", {}, session.base)]),
 	el("div", { class: "row" },

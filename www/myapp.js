@@ -3,8 +3,8 @@
 
 import { asApp, call, now, renameKeys, rotated, session, sign, standardClaims,
 	useKeys } from "./client.js";
-import { announce, button, card, clock, confirm, el, facts, field, form, note,
-	refusal, select, submit, text, time, toTop } from "./ui.js";
+import { announce, button, card, clock, confirm, el, facts, field, form,
+	named, note, refusal, select, submit, text, time, toTop, wordOf } from "./ui.js";
 import { needKeys, once } from "./keys.js";
 
 export const GRACES = [["0", "Not at all: it ends at once"], ["300", "5 minutes"],
@@ -109,7 +109,8 @@ function rotateCard(root, reload) {
 }
 
 function renameCard(app, reload) {
-	const name = field("Name", text({ value: app.name, maxlength: "100" }));
+	const name = field("Name", text({ value: app.name, maxlength: "100",
+		dir: "auto" }));
 
 	return card("Rename", form(async (place) => {
 		const answer = await asApp("PATCH", "/v1/app",
@@ -130,9 +131,10 @@ function deleteCard(app, root) {
 	return card("Delete the app", el("p", {},
 		"With all its users' documents. It can't be taken back."),
 	button("Delete this app …", async () => {
-		if (!await confirm({ title: `Delete “${app.name}”?`, verb: "Delete the app",
+		if (!await confirm({ title: ["Delete “", named(app.name), "”?"],
+			verb: "Delete the app",
 			text: "Its keys, its users and their documents go. Nothing brings them back.",
-			word: app.name }))
+			word: wordOf(app) }))
 			return;
 		const answer = await asApp("DELETE", "/v1/app");
 
@@ -140,7 +142,8 @@ function deleteCard(app, root) {
 			return place.replaceChildren(refusal(answer));
 		useKeys(null, "");
 		announce("The app is deleted");
-		root.replaceChildren(note("good", el("p", {}, `“${app.name}” is deleted.`)));
+		root.replaceChildren(note("good", el("p", {}, "“", named(app.name),
+			"” is deleted.")));
 		toTop();
 	}, "danger"), place);
 }
@@ -158,7 +161,7 @@ export default async function view(root, { signal }) {
 			return body.replaceChildren(refusal(answer));
 		const app = answer.json;
 
-		body.replaceChildren(card(app.name, el("p", { class: "line" },
+		body.replaceChildren(card(named(app.name), el("p", { class: "line" },
 			statePill(app)), facts(
 			["Public key", el("code", {}, app.public_key)],
 			["Registered", time(app.created_at)], ["Changed", time(app.updated_at)],

@@ -22,6 +22,20 @@ export function el(tag, attributes, ...children) {
 	return element;
 }
 
+// A name that someone chose: apart from the text around it, whichever way it is
+// written, and broken where it does not fit.
+export function named(text) {
+	return el("bdi", { class: "name" }, text);
+}
+
+// What has to be typed for an app to go: its name, or, where a keyboard can't
+// tell what is in that, the beginning of its public key.
+export function wordOf(app) {
+	const plain = app.name === app.name.trim() && !/\p{C}/u.test(app.name);
+
+	return plain ? app.name : app.public_key.slice(0, 12);
+}
+
 export function uid(prefix) {
 	return `${prefix}-${++serial}`;
 }
@@ -370,7 +384,7 @@ export function objectFault(text) {
 export function confirm({ title, text: why, verb, word }) {
 	return new Promise((resolve) => {
 		const id = uid("dialog");
-		const typed = word && field(`Type “${word}” to go on`, text());
+		const typed = word && field(["Type “", named(word), "” to go on"], text());
 		const dialog = el("dialog", { "aria-labelledby": id,
 			onclose: () => {
 				dialog.remove();

@@ -2,8 +2,8 @@
 // what another has changed meanwhile.
 
 import { asApp, session } from "./client.js";
-import { announce, button, card, confirm, el, empty, field, form, note,
-	objectFault, pretty, refusal, submit, table, text, time } from "./ui.js";
+import { announce, button, card, confirm, el, empty, field, form, named,
+	note, objectFault, pretty, refusal, submit, table, text, time } from "./ui.js";
 import { needKeys } from "./keys.js";
 
 const PAGE = 20;
@@ -41,19 +41,19 @@ function editor(user, doc, back) {
 	let etag = doc.etag;
 	const state = el("p", { class: "hint", "aria-live": "polite" });
 	const heading = el("span", {});
-	const area = field(`Document of ${user}`, el("textarea", { rows: "14",
+	const area = field(["Document of ", named(user)], el("textarea", { rows: "14",
 		class: "big", spellcheck: "false", autocomplete: "off" }),
 	"One JSON object.");
 	const take = (value) => {
 		etag = value;
-		heading.textContent = etag ? `Edit ${user}` : `New: ${user}`;
+		heading.replaceChildren(etag ? "Edit " : "New: ", named(user));
 		remove.hidden = !etag;
 		state.textContent = etag ? `ETag ${etag}. It is saved only if it is still that one.`
 			: "It does not exist yet. It is made only if nobody else makes it first.";
 	};
 	const problems = el("div", {});
 	const remove = button("Delete …", async () => {
-		if (!await confirm({ title: `Delete the document of ${user}?`,
+		if (!await confirm({ title: ["Delete the document of ", named(user), "?"],
 			text: "It can't be taken back.", verb: "Delete" }))
 			return;
 		const answer = await asApp("DELETE", pathOf(user),
@@ -127,7 +127,7 @@ export default async function view(root, { signal }) {
 		body.replaceChildren(users.length === 0 && cursors.length === 1
 			? empty("No users yet", "A user is there as soon as it has a document. Write the first one below.")
 			: card("Users", table("Users", ["User", "Changed", "Made", "Document"],
-				users.map((u) => [el("strong", { class: "wrap" }, u.user),
+				users.map((u) => [el("strong", {}, named(u.user)),
 					time(u.updated_at), time(u.created_at),
 					button("Open", () => open(u.user), "small",
 						`Open ${u.user}`)])), pager(next)),

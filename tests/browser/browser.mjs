@@ -99,7 +99,7 @@ async function accessible(page, where, rules) {
 }
 
 // Nothing is cut off or pushes the page wider than its window.
-async function fits(page, where) {
+export async function fits(page, where) {
 	const wide = await page.evaluate(() => {
 		const width = document.documentElement.clientWidth;
 

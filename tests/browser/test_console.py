@@ -1,5 +1,6 @@
 """The console in Debian's Chromium: what its users do, and what must never be.
 Each story is a program for node; browser.mjs watches the page."""
+import json
 import os
 import pathlib
 import shutil
@@ -72,6 +73,26 @@ def test_troubles(site):
         story(site, "troubles", "away")
     story(site, "troubles", "without")
     story(site, "troubles", "plain")
+
+
+# From before names were looked at: turned, unbroken, at the edges of what shows.
+NAMES = ["evil \u202egro.knab", "W" * 100, " \u200b<b>&amp; "]
+
+
+def test_names(site):
+    """Whatever an app is called, each page holds it together and apart, and
+    its operator can delete it."""
+    apps = []
+    for name in NAMES:
+        apps.append(site.register("old"))
+        site.sql("UPDATE apps SET name = %s WHERE public_key = %s", name,
+                 apps[-1].public)
+        site.request("PUT", "/v1/users/" + "%E2%80%AEx" + "W" * 200,
+                     apps[-1].auth(), {})
+    story(site, "names", 360, json.dumps(
+        [[name, app.public, app.secret] for name, app in zip(NAMES, apps)]))
+    for app in apps:
+        assert site.get("/v1/app", app.auth()).status == 401
 
 
 def test_weight():
