@@ -5,7 +5,7 @@ import { announce, button, card, confirm, copyButton, el, empty, facts, field,
 	form, named, note, refusal, select, span, submit, table, text, time, toTop,
 	trouble, wordOf } from "./ui.js";
 import { needAdmin, once } from "./keys.js";
-import { GRACES, overlapCard, statePill } from "./myapp.js";
+import { GRACES, overlapCard, rotate, statePill } from "./myapp.js";
 
 const PAGE = 20;
 const TYPING = 250; // ms without a key before the search goes out
@@ -183,9 +183,12 @@ function rotateCard(app, root, reload) {
 	return card("Rotate the secret key", el("p", {},
 		"For an app that can't do it itself, or whose secret leaked. You must hand the new one over."),
 	form(async (place) => {
-		const answer = await asAdmin("POST", pathOf(app.public_key, "/rotate"),
-			{ body: JSON.stringify({ grace_seconds: Number(grace.input.value) }) });
+		const answer = await rotate((body) => asAdmin("POST",
+			pathOf(app.public_key, "/rotate"), { body }),
+		() => asAdmin("GET", pathOf(app.public_key)), grace.input.value);
 
+		if (!answer)
+			return;
 		if (!answer.ok)
 			return place.append(refusal(answer));
 		announce("The secret key is rotated");

@@ -3,8 +3,8 @@
 
 import { asApp, call, now, renameKeys, rotated, session, sign, standardClaims,
 	useKeys } from "./client.js";
-import { announce, button, card, clock, confirm, el, facts, field, form,
-	named, note, refusal, select, submit, text, time, toTop, wordOf } from "./ui.js";
+import { announce, button, card, clock, confirm, el, facts, field, form, named,
+	note, refusal, select, submit, text, time, toTop, when, wordOf } from "./ui.js";
 import { needKeys, once } from "./keys.js";
 
 export const GRACES = [["0", "Not at all: it ends at once"], ["300", "5 minutes"],
@@ -87,15 +87,40 @@ function oldSecret(place) {
 	});
 }
 
+// Rotates. While the secret key before this one is still accepted, that is asked
+// about first: the question names when it was last used. Null if it stays so.
+export async function rotate(send, look, grace) {
+	const order = { grace_seconds: Number(grace) };
+	const answer = await send(JSON.stringify(order));
+
+	if (answer.json?.code !== "overlap_in_progress")
+		return answer;
+	const app = await look();
+
+	if (!app.ok)
+		return app;
+	const used = app.json.previous_last_used_at;
+
+	if (!await confirm({ title: "End the old secret key as well?",
+		verb: "Rotate, and end it", text: `${app.json.previous_valid_until
+			? `It is accepted until ${when(app.json.previous_valid_until)}, and `
+			: "It "}was last used ${used ? when(used) : "before the last rotation"}. ` +
+			"What still uses it is refused then." }))
+		return null;
+	return send(JSON.stringify({ ...order, end_previous: true }));
+}
+
 function rotateCard(root, reload) {
 	const grace = field("The old secret key goes on for",
 		select(GRACES, "86400"), "As long as it takes to give all your servers the new one.");
 
 	return card("Rotate the secret key", el("p", {},
 		"Makes a new secret key. The public key stays."), form(async (place) => {
-		const answer = await asApp("POST", "/v1/app/rotate", { body: JSON.stringify(
-			{ grace_seconds: Number(grace.input.value) }) });
+		const answer = await rotate((body) => asApp("POST", "/v1/app/rotate",
+			{ body }), () => asApp("GET", "/v1/app"), grace.input.value);
 
+		if (!answer)
+			return;
 		if (!answer.ok)
 			return place.append(refusal(answer));
 		rotated(answer.json.secret_key);

@@ -86,10 +86,14 @@ export function relative(ms) {
 }
 
 // A time of the API's, or a dash for none.
+export function when(text) {
+	return dates.format(new Date(text));
+}
+
 export function time(text, none = "–") {
 	if (!text)
 		return none;
-	return el("time", { datetime: text, title: dates.format(new Date(text)) },
+	return el("time", { datetime: text, title: when(text) },
 		relative(Date.parse(text)));
 }
 

@@ -14,8 +14,9 @@ enum problem api_take_name(
 /* The body of a registration or renaming: {"name":…}. */
 enum problem api_app_name(struct call *c, struct buf *name) MUST_CHECK;
 
-/* The body of a rotation: {"grace_seconds":N}; no body is {}. */
-enum problem api_grace(struct call *c, int64_t *grace) MUST_CHECK;
+/* The body of a rotation: {"grace_seconds":N,"end_previous":bool}; no body is
+ * {}. */
+enum problem api_grace(struct call *c, struct app_grace *grace) MUST_CHECK;
 
 /* 200 with the app. */
 enum problem api_app_answer(struct call *c, const struct app *a);

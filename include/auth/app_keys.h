@@ -23,7 +23,8 @@ enum status app_keys_create(const struct config *cfg, struct db *db,
 /* A new secret for an app; guard and grace as in app_store_rotate. */
 enum status app_keys_rotate(const struct config *cfg, struct db *db,
     const char *actor, const char *public_key, const char *guard,
-    int64_t grace_seconds, struct app *a, struct secret *secret_hex) MUST_CHECK;
+    const struct app_grace *grace, struct app *a,
+    struct secret *secret_hex) MUST_CHECK;
 
 /*
  * The current (or previous) secret of a row as hex characters. goliauth's

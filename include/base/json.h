@@ -87,6 +87,9 @@ bool json_numbers_fit(const struct json *j);
 /* An integer member within int64; false for reals and larger values. */
 bool json_member_int(const struct json *j, const char *name, int64_t *out);
 
+/* A member that is true or false; else false, *out untouched. */
+bool json_member_bool(const struct json *j, const char *name, bool *out);
+
 /* True if member name is the string s or an array with the string s in it,
  * every element being a string. */
 bool json_member_has(const struct json *j, const char *name, const char *s);

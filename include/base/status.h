@@ -9,6 +9,7 @@ enum status {
 	ST_OK = 0,
 	ST_NOT_FOUND,    /* no such row, or another app's */
 	ST_CONFLICT,     /* unique violation, or the row changed meanwhile */
+	ST_OVERLAP,      /* an older secret was promised to be valid for now */
 	ST_PRECONDITION, /* If-Match or If-None-Match did not hold */
 	ST_INVALID,      /* the value can't be stored (SQLSTATE class 22, 54) */
 	ST_TOO_LARGE,    /* the value would grow past its bound */

@@ -15,7 +15,7 @@ struct app_call {
 	const char *operand; /* a name or a public key, by the command */
 	struct buf name;     /* the operand, where it is a name, trimmed */
 	bool json;
-	int64_t grace;
+	struct app_grace grace;
 	int64_t limit; /* INT64_MAX = not given */
 	int64_t after;
 	const char *search; /* NULL = all */

@@ -74,11 +74,16 @@ struct app_patch {
 enum status app_store_patch(struct db *db, const char *actor,
     const char *public_key, const char *guard, const struct app_patch *patch,
     struct app *a) MUST_CHECK;
-/* grace_seconds 0 ends the old secret at once, otherwise it moves to the
- * previous slot (an older previous one is dropped). */
+/* How the secret before goes on. */
+struct app_grace {
+	int64_t seconds;   /* it moves to the previous slot; 0 = it ends now */
+	bool end_previous; /* and with it what is still in that slot; without
+			      it ST_OVERLAP, as long as that is valid by the
+			      database's clock. seconds 0 implies it. */
+};
 enum status app_store_rotate(struct db *db, const char *actor,
     const char *public_key, const char *guard,
-    const struct app_secret_row *secret, int64_t grace_seconds,
+    const struct app_secret_row *secret, const struct app_grace *grace,
     struct app *a) MUST_CHECK;
 enum status app_store_end_previous(struct db *db, const char *actor,
     const char *public_key, const char *guard) MUST_CHECK;

@@ -45,6 +45,7 @@ enum problem {
 	P_NOT_FOUND,           /* 404 */
 	P_METHOD_NOT_ALLOWED,  /* 405 */
 	P_CONFLICT,            /* 409 */
+	P_OVERLAP,             /* 409 */
 	P_PRECONDITION_FAILED, /* 412 */
 	P_BODY_TOO_LARGE,      /* 413 */
 	P_MEDIA_TYPE,          /* 415 */

@@ -128,7 +128,7 @@ api_app_rotate(struct call *c)
 {
 	struct app a = { 0 };
 	struct secret secret = { 0 };
-	int64_t grace;
+	struct app_grace grace;
 	enum status st;
 	enum problem p;
 
@@ -136,7 +136,7 @@ api_app_rotate(struct call *c)
 	if (p == P_NONE) {
 		do
 			st = app_keys_rotate(c->api->cfg, c->api->db, "app",
-			    c->who.app->public_key, c->who.app->sealed, grace,
+			    c->who.app->public_key, c->who.app->sealed, &grace,
 			    &a, &secret);
 		while (again(c, st));
 		p = own_problem(st);

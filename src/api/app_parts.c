@@ -67,23 +67,28 @@ api_app_answer(struct call *c, const struct app *a)
 }
 
 enum problem
-api_grace(struct call *c, int64_t *grace)
+api_grace(struct call *c, struct app_grace *grace)
 {
-	static const char *const known[] = { "grace_seconds", NULL };
+	static const char *const known[] = { "end_previous", "grace_seconds",
+		NULL };
 	struct json *j = NULL;
 	enum problem p;
 
-	*grace = GRACE_DEFAULT;
+	*grace = (struct app_grace){ .seconds = GRACE_DEFAULT };
 	if (c->req->body.len == 0)
 		return P_NONE;
 	p = api_body(c, known, &j);
 	if (p == P_NONE &&
 	    json_member_kind(j, "grace_seconds") != JSON_ABSENT &&
-	    (!json_member_int(j, "grace_seconds", grace) || *grace < 0 ||
-		*grace > GRACE_MAX))
+	    (!json_member_int(j, "grace_seconds", &grace->seconds) ||
+		grace->seconds < 0 || grace->seconds > GRACE_MAX))
 		p = api_refuse(c, P_VALUE_INVALID,
 		    "grace_seconds must be an integer from 0 to %d.",
 		    GRACE_MAX);
+	if (p == P_NONE && json_member_kind(j, "end_previous") != JSON_ABSENT &&
+	    !json_member_bool(j, "end_previous", &grace->end_previous))
+		p = api_refuse(
+		    c, P_VALUE_INVALID, "end_previous must be true or false.");
 	json_free(j);
 	return p;
 }

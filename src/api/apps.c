@@ -275,7 +275,7 @@ api_apps_rotate(struct call *c)
 	struct app a = { 0 };
 	struct secret secret = { 0 };
 	const char *key;
-	int64_t grace;
+	struct app_grace grace;
 	enum problem p;
 
 	p = api_grace(c, &grace);
@@ -283,7 +283,7 @@ api_apps_rotate(struct call *c)
 		p = take_key(c, &key);
 	if (p == P_NONE)
 		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
-		    c->who.actor_kind, key, NULL, grace, &a, &secret));
+		    c->who.actor_kind, key, NULL, &grace, &a, &secret));
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
 	secret_clear(&secret);

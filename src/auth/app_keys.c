@@ -55,7 +55,7 @@ app_keys_create(const struct config *cfg, struct db *db,
 
 enum status
 app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
-    const char *public_key, const char *guard, int64_t grace_seconds,
+    const char *public_key, const char *guard, const struct app_grace *grace,
     struct app *a, struct secret *secret_hex)
 {
 	struct buf sealed = { 0 };
@@ -66,8 +66,7 @@ app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
 	draw_secret(cfg, public_key, &sealed, &hex);
 	row.sealed = buf_str(&sealed);
 	row.key_id = cfg->master_key.id;
-	st = app_store_rotate(
-	    db, actor, public_key, guard, &row, grace_seconds, a);
+	st = app_store_rotate(db, actor, public_key, guard, &row, grace, a);
 	if (st == ST_OK)
 		secret_move(secret_hex, &hex);
 	secret_clear(&hex);

@@ -79,6 +79,7 @@ state_of(enum status st)
 		return KEY_NO_MASTER;
 	case ST_NOT_FOUND:
 	case ST_CONFLICT:
+	case ST_OVERLAP:
 	case ST_PRECONDITION:
 	case ST_INVALID:
 	case ST_TOO_LARGE:

@@ -92,6 +92,7 @@ seal_slot(const struct reseal *r, const struct sealed_row *row,
 		break;
 	case ST_NOT_FOUND:
 	case ST_CONFLICT:
+	case ST_OVERLAP:
 	case ST_PRECONDITION:
 	case ST_INVALID:
 	case ST_TOO_LARGE:

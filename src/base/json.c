@@ -309,6 +309,18 @@ json_member_int(const struct json *j, const char *name, int64_t *out)
 	return true;
 }
 
+bool
+json_member_bool(const struct json *j, const char *name, bool *out)
+{
+	struct json_object *v;
+
+	if (json_member_kind(j, name) != JSON_BOOL ||
+	    !json_object_object_get_ex(raw(j), name, &v))
+		return false;
+	*out = json_object_get_boolean(v);
+	return true;
+}
+
 static bool
 string_is(const struct json_object *v, const char *s)
 {

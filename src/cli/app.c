@@ -125,7 +125,7 @@ run_rotate(struct app_call *k, struct app *a)
 	int rc;
 
 	st = app_keys_rotate(
-	    &k->cfg, k->db, k->actor, k->operand, NULL, k->grace, a, &key);
+	    &k->cfg, k->db, k->actor, k->operand, NULL, &k->grace, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key)
 			 : cli_status(k->db, st, k->operand);
 	secret_clear(&key);
@@ -242,7 +242,10 @@ take_option(struct app_call *k, int c)
 	k->expires_given = k->expires_given || c == 'e';
 	if (c == 'j')
 		k->json = true;
-	else if (c == 'g' && !take_number(optarg, 0, GRACE_MAX, &k->grace))
+	else if (c == 'p')
+		k->grace.end_previous = true;
+	else if (c == 'g' &&
+		 !take_number(optarg, 0, GRACE_MAX, &k->grace.seconds))
 		return cli_usage(k->self,
 		    "--grace is 0 to %d seconds, not '%s'", GRACE_MAX, optarg);
 	else if (c == 'e' && !cli_expiry(optarg, &k->expires))
@@ -292,9 +295,9 @@ run_action(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
 	const struct action *action = actions;
-	struct app_call k = {
-		.self = self, .grace = GRACE_DEFAULT, .limit = INT64_MAX
-	};
+	struct app_call k = { .self = self,
+		.grace = { .seconds = GRACE_DEFAULT },
+		.limit = INT64_MAX };
 	struct app a = { 0 };
 	int c, rc = CLI_OK;
 
@@ -334,6 +337,8 @@ static const struct cli_opt list_opts[] = {
 static const struct cli_opt rotate_opts[] = {
 	{ "grace", "SECONDS", NULL, 'g',
 	    "how long the old one stays valid (86400; 0 ends it at once)" },
+	{ "end-previous", NULL, NULL, 'p',
+	    "also end the one before the old one, if it is still valid" },
 	CLI_JSON,
 	CLI_OPTS_END,
 };
@@ -370,12 +375,15 @@ static const struct command *const commands[] = {
 	},
 	&(const struct command){
 	    .name = "rotate",
-	    .synopsis = "app rotate PUBLIC_KEY [--grace SECONDS] [--json]",
+	    .synopsis = "app rotate PUBLIC_KEY [--grace SECONDS] "
+			"[--end-previous] [--json]",
 	    .help = "give an app a new secret key; prints it, once",
 	    .opts = rotate_opts,
 	    .details =
 		"'postern app get' tells when the old one was last used, "
-		"'postern app end-previous' ends it before its time.",
+		"'postern app end-previous' ends it before its time. While "
+		"it is valid, there is no next rotation without "
+		"--end-previous, or --grace 0, which implies it.",
 	    .run = run_action,
 	},
 	&(const struct command){

@@ -176,6 +176,11 @@ cli_status(const struct db *db, enum status st, const char *public_key)
 		    public_key ? public_key : "");
 	case ST_CONFLICT:
 		return cli_fail("the app has changed meanwhile: try again");
+	case ST_OVERLAP:
+		return cli_fail("the secret key before this one is still "
+				"valid, 'postern app get' tells until when "
+				"and when it was last used: --end-previous "
+				"ends it");
 	case ST_INVALID:
 		return cli_fail("the database can't hold that value");
 	case ST_KEY_MISSING:

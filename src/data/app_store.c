@@ -53,6 +53,11 @@
 	" WHERE public_key = $1"                                               \
 	" AND ($2::text IS NULL OR encrypted_secret_key = $2)"
 
+/* The previous secret is valid: as keyring.c has it, by this clock. */
+#define OVERLAPS                                                               \
+	"previous_encrypted_secret_key IS NOT NULL"                            \
+	" AND " SQL_NO_END("previous_valid_until") " > now()"
+
 void
 app_clear(struct app *a)
 {
@@ -163,21 +168,32 @@ change(struct db *db, const char *actor, const struct db_stmt *stmt,
 	return st;
 }
 
-/* params[0] is the key, params[1] the guard: a row that is there and was not
- * changed has another sealed key than the caller read. */
+/* Why was no row changed? params[0] is the key, params[1] the guard: there is
+ * none, it has another sealed key than the caller read, or it is otherwise. */
+static enum status
+why_not(struct db *db, const char *const *params, enum status otherwise)
+{
+	struct app now = { 0 };
+	enum status st = app_store_find(db, params[0], &now);
+
+	if (st == ST_OK && params[1] != NULL &&
+	    strcmp(now.sealed, params[1]) != 0)
+		st = ST_CONFLICT;
+	else if (st == ST_OK)
+		st = otherwise;
+	app_clear(&now);
+	return st;
+}
+
 static enum status
 change_guarded(struct db *db, const char *actor, const struct db_stmt *stmt,
     const char *const *params, struct app *a)
 {
-	struct app now = { 0 };
-	enum status st, found;
+	enum status st = change(db, actor, stmt, params, a);
 
-	st = change(db, actor, stmt, params, a);
 	if (st != ST_NOT_FOUND || params[1] == NULL)
 		return st;
-	found = app_store_find(db, params[0], &now);
-	app_clear(&now);
-	return found == ST_OK ? ST_CONFLICT : found;
+	return why_not(db, params, ST_CONFLICT);
 }
 
 enum status
@@ -230,7 +246,7 @@ app_store_patch(struct db *db, const char *actor, const char *public_key,
 enum status
 app_store_rotate(struct db *db, const char *actor, const char *public_key,
     const char *guard, const struct app_secret_row *secret,
-    int64_t grace_seconds, struct app *a)
+    const struct app_grace *grace, struct app *a)
 {
 	static const struct db_stmt rotate = { "app_rotate",
 		"UPDATE apps SET previous_encrypted_secret_key ="
@@ -241,14 +257,18 @@ app_store_rotate(struct db *db, const char *actor, const char *public_key,
 		" THEN now() + make_interval(secs => $5::bigint) END,"
 		" encrypted_secret_key = $3, master_key_id = $4,"
 		" rotated_at = now(), updated_at = now()" GUARDED
+		" AND ($6::bool OR (" OVERLAPS ") IS NOT TRUE)"
 		" RETURNING " COLUMNS,
-		5 };
-	char grace[24];
+		6 };
+	bool end = grace->end_previous || grace->seconds == 0;
+	char seconds[24];
 	const char *params[] = { public_key, guard, secret->sealed,
-		secret->key_id, grace };
+		secret->key_id, seconds, end ? "t" : "f" };
+	enum status st;
 
-	snprintf(grace, sizeof grace, "%" PRId64, grace_seconds);
-	return change_guarded(db, actor, &rotate, params, a);
+	snprintf(seconds, sizeof seconds, "%" PRId64, grace->seconds);
+	st = change(db, actor, &rotate, params, a);
+	return st == ST_NOT_FOUND ? why_not(db, params, ST_OVERLAP) : st;
 }
 
 enum status

@@ -76,6 +76,9 @@ static const struct {
 	    "This path does not take the method." },
 	[P_CONFLICT] = { 409, "conflict", NULL,
 	    "It was changed by another request at the same time." },
+	[P_OVERLAP] = { 409, "overlap_in_progress", NULL,
+	    "The secret key before this one is still valid; end_previous ends "
+	    "it." },
 	[P_PRECONDITION_FAILED] = { 412, "precondition_failed", NULL,
 	    "If-Match or If-None-Match does not hold." },
 	[P_BODY_TOO_LARGE] = { 413, "body_too_large", NULL,
@@ -115,6 +118,7 @@ problem_from_status(enum status st)
 		[ST_OK] = P_NONE,
 		[ST_NOT_FOUND] = P_NOT_FOUND,
 		[ST_CONFLICT] = P_CONFLICT,
+		[ST_OVERLAP] = P_OVERLAP,
 		[ST_PRECONDITION] = P_PRECONDITION_FAILED,
 		[ST_INVALID] = P_VALUE_INVALID,
 		[ST_TOO_LARGE] = P_BODY_TOO_LARGE,

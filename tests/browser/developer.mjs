@@ -169,6 +169,19 @@ async function conflict(page, keys, area) {
 	assert.equal((await stored(keys, "ada")).json.city, "Rome");
 }
 
+// Another rotation asks about the old key first; no is an answer.
+async function second(page, keys, former) {
+	await page.getByRole("button", { name: "Rotate", exact: true }).click();
+	const dialog = page.getByRole("dialog");
+
+	await dialog.getByText(/was last used (before the last rotation|.*\d)/).waitFor();
+	await look(page, "asked about the overlap");
+	await dialog.getByRole("button", { name: "Cancel" }).click();
+	await dialog.waitFor({ state: "detached" });
+	for (const each of [keys, former])
+		assert.equal((await request("GET", "/v1/whoami", each)).status, 200);
+}
+
 async function rotation(page, seen, keys) {
 	await open(page, "app");
 	await page.getByLabel("The old secret key goes on for").selectOption("3600");
@@ -188,6 +201,7 @@ async function rotation(page, seen, keys) {
 		"[role=timer]").textContent !== text, before);
 	await page.getByRole("button", { name: "Does the old one still let in?" }).click();
 	await page.getByText("Yes: it still lets in").waitFor();
+	await second(page, { ...keys, secret }, keys);
 	await page.getByRole("button", { name: "End the old secret key now" }).click();
 	await page.locator(".note.good").getByText("The old secret key is over.").waitFor();
 	assert.equal(await timer.count(), 0);

@@ -68,6 +68,18 @@ async function rotate(page, seen, keys) {
 	assert.equal((await request("GET", "/v1/whoami",
 		{ ...keys, secret })).status, 200);
 	assert.equal((await request("GET", "/v1/whoami", keys)).status, 200);
+	// Another one asks about the old key first.
+	await page.getByRole("button", { name: "Rotate", exact: true }).click();
+	await page.getByRole("dialog").getByRole("button",
+		{ name: "Rotate, and end it" }).click();
+	await page.getByRole("heading", { name: /^The new secret key of/ }).waitFor();
+	const third = (await page.locator(".once .value").allTextContents())[1];
+
+	seen.secrets.push(third);
+	await page.getByRole("button", { name: "I have kept it" }).click();
+	for (const [key, status] of [[third, 200], [secret, 200], [keys.secret, 401]])
+		assert.equal((await request("GET", "/v1/whoami",
+			{ ...keys, secret: key })).status, status);
 }
 
 async function trail(page) {

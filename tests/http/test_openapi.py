@@ -140,7 +140,17 @@ def not_found(w, op):
     return w.call(op, app, headers)
 
 
+def overlap(w, op):
+    app, headers = w.prepare(op)
+    w.s.sql("UPDATE apps SET previous_encrypted_secret_key ="
+            " encrypted_secret_key, previous_valid_until ="
+            " now() + interval '1 hour' WHERE id = %s", app.id)
+    return w.call(op, app, headers)
+
+
 def conflict(w, op):
+    if op.path == "/v1/apps/{public_key}/rotate":
+        return overlap(w, op)
     app, headers = w.prepare(op)
     return w.during(
         ("UPDATE apps SET encrypted_secret_key = 'other' WHERE id = %s",
@@ -209,7 +219,8 @@ def test_too_many_failures(make):
         assert walk.good(op).status < 300, op
 
 
-@pytest.mark.parametrize("op", [o for o in OPERATIONS if "409" in o.responses],
+@pytest.mark.parametrize("op", [o for o in OPERATIONS if "409" in o.responses
+                                and "{public_key}" not in o.path],
                          ids=lambda op: op.id)
 def test_the_app_goes_meanwhile(walk, op):
     """Its credentials were good a moment ago; they are of nobody now."""
@@ -303,6 +314,8 @@ PLAIN = {
         w, w.s.register().auth(sub="eve"), "/v1/users/{user}"),
     "not_found": lambda w: ask(w, bearer(ADMIN), "/v1/apps/{public_key}"),
     "key_unavailable": key_unavailable,
+    "overlap_in_progress": lambda w: overlap(
+        w, DOCUMENT.operations["rotateOwnApp"]),
     "unsupported_media_type": lambda w: register(
         w, **{"Content-Type": "text/plain"}),
     "body_too_large": lambda w: register(w, "x" * 70000),

@@ -261,7 +261,8 @@ def test_rotate_with_two_slots(site, app):
         assert (r.status, r.code) == (403, "previous_secret")
     assert site.get("/v1/app", app.auth(secret=old)).status == 200
     # Rotating again keeps the newest two.
-    newest = rotate(site, app, {"grace_seconds": 60}, secret=new)["secret_key"]
+    newest = rotate(site, app, {"grace_seconds": 60, "end_previous": True},
+                    secret=new)["secret_key"]
     assert site.get("/v1/whoami", app.auth(secret=old)).status == 401
     assert site.get("/v1/whoami", app.auth(secret=new)).status == 200
     # The overlap ends early.

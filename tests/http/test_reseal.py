@@ -561,7 +561,8 @@ def test_a_change_that_meets_a_reseal(db, keys, serve, method, path, status,
     c = held(db, "UPDATE apps SET encrypted_secret_key = %s, master_key_id = %s"
              " WHERE public_key = %s", seal(keys["new"], app, raw),
              fingerprint(keys["new"]), app)
-    body = b'{"name":"another"}' if method == "PATCH" else b""
+    body = b'{"name":"another"}' if method == "PATCH" else \
+        b'{"end_previous":true}' if path.endswith("rotate") else b""
     p = {**params(app, db.secrets[app], method, path),
          "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": len(body)}
     with ThreadPoolExecutor(1) as pool:
@@ -677,8 +678,11 @@ def test_rotations_meanwhile(db, keys, serve):
 
     def rotate(i, threads):
         public = random.choice(apps[i::threads])  # its own apps
-        r = s.fcgi(params(public, db.secrets[public], "POST",
-                          "/v1/app/rotate"))
+        body = b'{"end_previous":true}'
+        r = s.fcgi({**params(public, db.secrets[public], "POST",
+                             "/v1/app/rotate"),
+                    "CONTENT_TYPE": "application/json",
+                    "CONTENT_LENGTH": len(body)}, body)
         if r.status == 200:
             drawn.append(r.json()["secret_key"])
             db.previous[public] = db.secrets[public]

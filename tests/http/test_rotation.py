@@ -11,9 +11,9 @@ AUTH = {"Authorization": "Bearer " + ADMIN}
 SINGLE = {"POSTERN_JWT_SINGLE_USE": "on"}
 
 
-def rotate(s, app, grace=None, status=200):
+def rotate(s, app, grace=None, status=200, **more):
     """The app's new secret; it is the app's from now on."""
-    body = None if grace is None else {"grace_seconds": grace}
+    body = more if grace is None else {"grace_seconds": grace, **more}
     r = s.request("POST", "/v1/app/rotate", app.auth(), body)
     assert r.status == status, r
     assert r.json()["public_key"] == app.public
@@ -90,7 +90,7 @@ def test_ended_early(site, app):
 def test_the_newest_two(site, app):
     held = [app.secret]
     for _ in range(4):
-        rotate(site, app, 3600)
+        rotate(site, app, 3600, end_previous=True)
         held.append(app.secret)
         for secret in held[-2:]:
             site.becomes(app, 200, secret)
@@ -102,6 +102,128 @@ def test_the_newest_two(site, app):
     assert (r.status, r.code) == (403, "previous_secret")
     assert site.sql("SELECT DISTINCT public_key FROM app_events"
                     " WHERE app_id = %s", app.id) == [(app.public,)]
+
+
+# -- a promised overlap is not ended without a word
+
+def by_app(s, app, body):
+    return s.request("POST", "/v1/app/rotate", app.auth(), body)
+
+
+def by_admin(s, app, body):
+    return s.request("POST", f"/v1/apps/{app.public}/rotate", AUTH, body)
+
+
+# What is asked for while an older secret is valid, and what becomes of it.
+ORDERS = [
+    (None, 409), ({}, 409), ({"grace_seconds": 60}, 409),
+    ({"end_previous": False}, 409),
+    ({"grace_seconds": 60, "end_previous": False}, 409),
+    ({"end_previous": True}, 200),
+    ({"grace_seconds": 60, "end_previous": True}, 200),
+    ({"grace_seconds": 0}, 200),
+    ({"grace_seconds": 0, "end_previous": False}, 200),
+    *(({"end_previous": bad}, 400) for bad in (None, 1, "true", [], {})),
+]
+
+
+@pytest.mark.parametrize("ask", [by_app, by_admin])
+@pytest.mark.parametrize("order,status", ORDERS)
+def test_second_rotation(site, app, ask, order, status):
+    first = app.secret
+    rotate(site, app)
+    second, before = app.secret, site.sql(
+        "SELECT * FROM apps WHERE id = %s", app.id)
+    r = ask(site, app, order)
+    assert r.status == status, r
+    if status != 200:
+        assert r.code == {409: "overlap_in_progress",
+                          400: "value_invalid"}[status]
+        assert site.sql("SELECT * FROM apps WHERE id = %s", app.id) == before
+        for secret in (first, second):
+            site.becomes(app, 200, secret)
+        return
+    site.registered.append(r.json()["secret_key"])
+    site.becomes(app, 200, r.json()["secret_key"])
+    site.becomes(app, 401, first)
+    site.becomes(app, 401 if r.json()["previous_valid_until"] is None else 200,
+                 second)
+
+
+# Nothing is promised any more, or nothing was.
+OVER = [
+    "previous_valid_until = now()",
+    "previous_valid_until = now() - interval '1 day'",
+    "previous_valid_until = NULL",
+    "previous_encrypted_secret_key = NULL",
+    "previous_encrypted_secret_key = NULL, previous_valid_until = NULL",
+]
+
+
+@pytest.mark.parametrize("ask", [by_app, by_admin])
+@pytest.mark.parametrize("what", OVER)
+def test_after_an_overlap(site, app, ask, what):
+    rotate(site, app)
+    site.sql(f"UPDATE apps SET {what} WHERE id = %s", app.id)
+    r = ask(site, app, {})
+    assert r.status == 200, r
+    site.registered.append(r.json()["secret_key"])
+
+
+def test_ended_early_is_over(site, app):
+    rotate(site, app)
+    r = site.request("DELETE", "/v1/app/previous-secret", app.auth())
+    assert r.status == 204
+    rotate(site, app)
+    assert by_admin(site, app, {}).code == "overlap_in_progress"
+
+
+def test_the_end_is_the_databases(site, app):
+    """Refused until then, and not for longer."""
+    rotate(site, app, 1)
+    until = site.sql("SELECT previous_valid_until FROM apps WHERE id = %s",
+                     app.id)[0][0]
+    seen = set()
+
+    def over():
+        r = by_app(site, app, {"grace_seconds": 5})
+        seen.add((r.status, r.json().get("code")))
+        return r.status == 200 and r
+
+    r = wait_until("the overlap's end", over)
+    site.registered.append(r.json()["secret_key"])
+    assert seen == {(409, "overlap_in_progress"), (200, None)}
+    assert site.sql("SELECT rotated_at >= %s FROM apps WHERE id = %s",
+                    until, app.id) == [(True,)]
+
+
+def test_rotations_at_once_keep_what_the_first_promised(site):
+    """Without a guard they would undo each other."""
+    for _ in range(5):
+        app = site.register()
+        answers = at_once(6, lambda i: by_admin(site, app, {}))
+        won = [r for r in answers if r.status == 200]
+        assert len(won) == 1, answers
+        assert {r.code for r in answers if r.status != 200} == {
+            "overlap_in_progress"}
+        site.registered.append(won[0].json()["secret_key"])
+        site.becomes(app, 200)
+        site.becomes(app, 200, won[0].json()["secret_key"])
+
+
+def test_second_rotation_by_the_tool(site, app):
+    def tool(*options):
+        return site.tool("app", "rotate", app.public, "--json", *options,
+                         check=False)
+
+    for options, good in (((), True), ((), False), (("--grace", "60"), False),
+                          (("--end-previous",), True), (("--grace", "0"), True)):
+        got = tool(*options)
+        assert got.returncode == (0 if good else 1), got
+        if good:
+            site.registered.append(json.loads(got.stdout)["secret_key"])
+        else:
+            assert "--end-previous" in got.stderr and got.stdout == ""
 
 
 @pytest.mark.parametrize("grace", [0, 1, 2592000])
@@ -117,7 +239,8 @@ def test_bounds_of_grace(site, app, grace):
         r = site.request("POST", "/v1/app/rotate", app.auth(),
                          {"grace_seconds": bad})
         assert (r.status, r.code) == (400, "value_invalid")
-    r = site.tool("app", "rotate", app.public, "--grace", str(grace), "--json")
+    r = site.tool("app", "rotate", app.public, "--grace", str(grace), "--json",
+                  "--end-previous")
     app.secret = json.loads(r.stdout)["secret_key"]
     site.registered.append(app.secret)
     site.becomes(app, 200)
@@ -161,7 +284,7 @@ def test_last_used(make):
     assert (got["last_used_at"], got["previous_last_used_at"]) == (
         last, previous)
     # The next rotation makes a new start.
-    rotate(s, app, 3600)
+    rotate(s, app, 3600, end_previous=True)
     assert uses(s, app) == (None, None)
     s.becomes(app, 200)
     r = s.request("DELETE", "/v1/app/previous-secret", app.auth())
