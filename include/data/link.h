@@ -13,6 +13,7 @@
 /* In this order, less what a profile does without. */
 enum link_phase {
 	LINK_DOWN,
+	LINK_RESOLVING, /* the names of hosts */
 	LINK_CONNECTING,
 	LINK_SETTINGS,
 	LINK_SCHEMA,

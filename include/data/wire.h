@@ -29,9 +29,14 @@ enum wire_turn {
 	WIRE_LATE /* its time is over */
 };
 
-/* Each option of a conninfo that has a value, none where it can't be parsed.
- * What is handed to each is gone afterwards. */
+/* Each option that a conninfo itself gives a value, none where it can't be
+ * parsed. What is handed to each is gone afterwards. */
 void wire_parse(const char *conninfo,
+    void (*each)(void *arg, const char *key, const char *value), void *arg);
+
+/* Each option that has a value by any means: the conninfo, a service file, the
+ * environment, libpq's default. None where one of them can't be read. */
+void wire_options(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg);
 
 /* Begin to connect; a dbname in args may be a whole conninfo. Never NULL; the

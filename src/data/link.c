@@ -70,8 +70,12 @@ current(const struct link *l)
 static void
 note_socket(struct link *l)
 {
-	int fd = current(l) != NULL ? wire_fd(current(l)) : -1;
+	int fd = -1;
 
+	if (current(l) != NULL)
+		fd = wire_fd(current(l));
+	else if (l->phase == LINK_RESOLVING)
+		fd = hosts_fd(l->hosts);
 	if (fd == l->fd)
 		return;
 	l->fd = fd;
@@ -207,8 +211,8 @@ go_down(struct link *l, enum link_end why, const char *state, const char *error)
 	if (lost || l->failures == 0 || strcmp(l->state, state) != 0)
 		log_warn(lost ? "database_lost" : "database_unavailable",
 		    LOG_S("state", state), LOG_S("error", buf_str(&l->error)));
-	drop(l);
 	l->phase = LINK_DOWN;
+	drop(l);
 	l->state = state;
 	l->failures = lost ? 0 : l->failures + 1;
 	l->patience_ms = again ? PATIENCE_MS : 0;
@@ -274,10 +278,30 @@ take_results(struct link *l)
 }
 
 static void
-connect_now(struct link *l)
+go_on_resolving(struct link *l)
+{
+	enum wire_turn turn = hosts_turn(l->hosts);
+
+	l->due_us = hosts_due_us(l->hosts);
+	note_socket(l);
+	if (turn == WIRE_DONE)
+		advance(l);
+	else if (turn == WIRE_FAILED)
+		go_down(l, END_FAILED, "unreachable", hosts_error(l->hosts));
+}
+
+static void
+resolve(struct link *l)
 {
 	if (l->failures == 0)
 		l->state = "connecting";
+	hosts_start(l->hosts);
+	go_on_resolving(l);
+}
+
+static void
+connect_now(struct link *l)
+{
 	l->due_us = in_ms(CONNECT_MS);
 	l->wire = wire_new(hosts_args(l->hosts));
 	l->fd = -1;
@@ -422,8 +446,9 @@ beat_late(struct link *l)
 /* The life of a link; from each of them the other way is go_down. */
 static const struct phase phases[LINK_PHASES] = {
 	/*    wanted, enter, ask, judge, ready, late, next */
-	[LINK_DOWN] = { NULL, NULL, NULL, NULL, NULL, advance,
-	    LINK_CONNECTING },
+	[LINK_DOWN] = { NULL, NULL, NULL, NULL, NULL, advance, LINK_RESOLVING },
+	[LINK_RESOLVING] = { NULL, resolve, NULL, NULL, go_on_resolving,
+	    go_on_resolving, LINK_CONNECTING },
 	[LINK_CONNECTING] = { NULL, connect_now, NULL, NULL, go_on_connecting,
 	    time_out, LINK_SETTINGS },
 	[LINK_SETTINGS] = { NULL, begin_session, profile_ask_settings,
@@ -456,7 +481,7 @@ link_new(const struct profile *profile)
 	l->hosts = hosts_new(profile->conninfo);
 	l->fd = -1;
 	l->patience_ms = PATIENCE_MS;
-	enter(l, LINK_CONNECTING);
+	enter(l, LINK_RESOLVING);
 	return l;
 }
 

@@ -14,6 +14,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <string.h>
 #include <sys/param.h>
 
 struct wire {
@@ -22,16 +23,42 @@ struct wire {
 	bool unreplicated;
 };
 
+/* Hand on what has a value; some of it is secret. */
+static void
+hand_on(PQconninfoOption *options,
+    void (*each)(void *arg, const char *key, const char *value), void *arg)
+{
+	PQconninfoOption *o;
+
+	for (o = options; o != NULL && o->keyword != NULL; o++)
+		if (o->val != NULL) {
+			each(arg, o->keyword, o->val);
+			explicit_bzero(o->val, strlen(o->val));
+		}
+	PQconninfoFree(options);
+}
+
 void
 wire_parse(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg)
 {
-	PQconninfoOption *options = PQconninfoParse(conninfo, NULL), *o;
+	hand_on(PQconninfoParse(conninfo, NULL), each, arg);
+}
 
-	for (o = options; o != NULL && o->keyword != NULL; o++)
-		if (o->val != NULL)
-			each(arg, o->keyword, o->val);
-	PQconninfoFree(options);
+/* Only of a connection does libpq tell them. The last option here has a value
+ * that it refuses: after it has read all, and before it goes anywhere. */
+void
+wire_options(const char *conninfo,
+    void (*each)(void *arg, const char *key, const char *value), void *arg)
+{
+	static const char *const keys[] = { "dbname", "channel_binding", NULL };
+	const char *const values[] = { conninfo, "none of them", NULL };
+	PGconn *conn = PQconnectStartParams(keys, values, 1);
+
+	if (conn == NULL)
+		abort(); /* no memory */
+	hand_on(PQconninfo(conn), each, arg);
+	PQfinish(conn);
 }
 
 /*

@@ -408,12 +408,18 @@ class Stack(Http):
     def base_env(self):
         return {"PATH": os.environ["PATH"], "HOME": str(self.dir), **SAN_ENV}
 
+    def command(self):
+        return [self.scratch.bin / "postern.fcgi"]
+
+    def demoted(self):
+        return demoted()
+
     def start_postern(self, wait=True):
         self.process = subprocess.Popen(
-            [self.scratch.bin / "postern.fcgi"],
+            self.command(),
             env={**self.base_env(), **self.env}, stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL, stderr=self.log_device(),
-            preexec_fn=demoted(), cwd="/")
+            preexec_fn=self.demoted(), cwd="/")
         if wait:
             wait_until("Postern's socket", lambda: self.listening()
                        or self.process.poll() is not None)

@@ -184,6 +184,29 @@ def test_standby_alone(pair, make_of):
     assert s.register()
 
 
+@pytest.mark.parametrize("how", ["conninfo", "URI", "PGHOST", "service",
+                                 "PGSERVICE"])
+def test_standby_first(pair, make_of, how):
+    """Wherever the hosts are named, the one that takes writes is used."""
+    hosts = f"{pair.standby.dir},{pair.primary.dir}"
+    database = pair.database()
+    conninfo = f"dbname={database} user=server"
+    service = pair.scratch.dir() / "services"
+    service.write_text(f"[pair]\nhost={hosts}\n")
+    env = {**QUICK, "PGSERVICEFILE": str(service), "POSTERN_DATABASE_URL": {
+        "conninfo": f"host={hosts} {conninfo}",
+        "URI": f"postgresql:///{database}?user=server&host={hosts}",
+        "service": f"service=pair {conninfo}"}.get(how, conninfo)}
+    if how in ("PGHOST", "PGSERVICE"):
+        env[how] = hosts if how == "PGHOST" else "pair"
+    s = make_of(pair, database=database, env=env)
+    assert s.register()
+    assert "read_only" not in s.log()
+    assert s.tool("app", "list", env={"POSTERN_DATABASE_URL": s.env[
+        "POSTERN_DATABASE_URL"].replace("server", "owner"), **{
+            k: v for k, v in env.items() if k.startswith("PG")}})
+
+
 def test_primary_hangs(pair, make_of):
     """The first host takes connections and says nothing, those that there
     are and new ones."""

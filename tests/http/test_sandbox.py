@@ -1,12 +1,10 @@
 """Least power of the processes that serve, and what still works with it."""
 import pathlib
-import shutil
-import subprocess
 
 import pytest
 
-from harness import (REGISTRATION, USER, Postgres, Stack, free_port,
-                     stop, wait_until)
+from harness import REGISTRATION, Stack, free_port, stop, wait_until
+from tls import TlsPostgres
 
 
 def status(pid):
@@ -79,48 +77,6 @@ def test_no_secret_outside(make):
         limits = pathlib.Path(f"/proc/{pid}/limits").read_text()
         assert [line.split()[-3:-1] for line in limits.splitlines()
                 if "core file" in line] == [["0", "0"]]
-
-
-def openssl(*args):
-    subprocess.run(["openssl", *args], check=True, capture_output=True)
-
-
-class TlsPostgres(Postgres):
-    """Postgres on a TCP port, by TLS with a certificate for localhost."""
-
-    def __init__(self, scratch):
-        d = self.certs = scratch.dir()
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
-                "-subj", "/CN=Test CA", "-keyout", d / "ca.key",
-                "-out", d / "ca.crt")
-        openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj",
-                "/CN=localhost", "-keyout", d / "server.key",
-                "-out", d / "server.csr")
-        (d / "ext").write_text("subjectAltName=DNS:localhost\n")
-        openssl("x509", "-req", "-in", d / "server.csr", "-CA", d / "ca.crt",
-                "-CAkey", d / "ca.key", "-days", "2", "-set_serial", "1",
-                "-extfile", d / "ext", "-out", d / "server.crt")
-        if pathlib.Path("/proc/self").owner() == "root":
-            for path in d.iterdir():
-                shutil.chown(path, USER, USER)
-        (d / "server.key").chmod(0o600)
-        self.tcp_port = free_port()
-        super().__init__(scratch, [
-            "listen_addresses=127.0.0.1", f"port={self.tcp_port}", "ssl=on",
-            f"ssl_cert_file={d}/server.crt", f"ssl_key_file={d}/server.key"])
-
-    def connect(self, name, user="owner"):
-        import psycopg2
-
-        c = psycopg2.connect(host=str(self.dir), port=self.tcp_port,
-                             dbname=name, user=user)
-        c.autocommit = True
-        return c
-
-    def url(self, name, user="server", hosts="localhost", ports=None):
-        return (f"host={hosts} port={ports or self.tcp_port} dbname={name} "
-                f"user={user} sslmode=verify-full "
-                f"sslrootcert={self.certs}/ca.crt")
 
 
 @pytest.fixture(scope="module")
