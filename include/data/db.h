@@ -76,7 +76,9 @@ bool db_is_up(const struct db *db);
 bool db_hears(const struct db *db);
 
 /* The monotonic µs at which the last question was sent that the server has
- * answered, 0 = none yet: until then all news has arrived. */
+ * answered, 0 = none yet: until then all news has arrived. It stands still
+ * while news can't arrive, and within a transaction; otherwise it is not much
+ * older than ten seconds. */
 int64_t db_answered_us(const struct db *db);
 
 /* Why it is not up: a short constant ("connecting", "schema_outdated",

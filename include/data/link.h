@@ -47,7 +47,7 @@ struct link {
 	int64_t backoff_ms;  /* the last one */
 	int64_t patience_ms; /* what one caller may wait for this attempt */
 	int64_t sent_us;     /* the last question */
-	int64_t answered_us; /* when the last one with an answer was sent */
+	int64_t answered_us; /* of db_answered_us */
 };
 
 /* Starts connecting; profile is copied. The caller frees. */

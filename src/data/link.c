@@ -113,15 +113,25 @@ link_set_error(struct link *l, const char *text)
 	buf_add(&l->error, text, n);
 }
 
-/* The server said something, now. */
+/* Up, and answered now. The next question is due in a while whatever is told
+ * meanwhile: how far news has come is known by questions alone. */
 static void
-heard(struct link *l)
+rest(struct link *l)
 {
-	int64_t now = clock_mono_us();
+	metrics_heard(clock_mono_us());
+	l->due_us = in_ms(HEARTBEAT_MS);
+}
 
-	metrics_heard(now);
-	if (l->phase == LINK_UP)
-		l->due_us = now + HEARTBEAT_MS * 1000;
+/*
+ * The answer to what was asked last is whole. What was told before the question
+ * came ahead of it, but not while there is a transaction; and on the way up
+ * nobody listens yet.
+ */
+static void
+note_answer(struct link *l)
+{
+	if (link_hears(l) && wire_idle(l->wire))
+		l->answered_us = l->sent_us;
 }
 
 /* Notifications, as they go to the listener. */
@@ -268,7 +278,7 @@ take_results(struct link *l)
 	while (phases[l->phase].judge != NULL &&
 	       wire_next(current(l), &res) == WIRE_DONE) {
 		if (res == NULL) {
-			l->answered_us = l->sent_us;
+			note_answer(l);
 			advance(l);
 		} else {
 			judge(l, res);
@@ -422,7 +432,7 @@ hear(struct link *l)
 			fail(l);
 			return;
 		}
-		heard(l);
+		metrics_heard(clock_mono_us());
 		take_results(l);
 		/* Each time, so that a pile of them takes no memory. */
 		(void)take_notes(l);
@@ -466,7 +476,7 @@ static const struct phase phases[LINK_PHASES] = {
 	[LINK_PROOF] = { profile_wants_news, wait_for_proof, NULL, NULL,
 	    take_answer, proof_late, LINK_ARRIVED },
 	[LINK_ARRIVED] = { NULL, arrive, NULL, NULL, NULL, NULL, LINK_UP },
-	[LINK_UP] = { NULL, heard, NULL, NULL, hear, advance, LINK_BEAT },
+	[LINK_UP] = { NULL, rest, NULL, NULL, hear, advance, LINK_BEAT },
 	[LINK_BEAT] = { NULL, beat, profile_ask_beat, profile_judge_beat, hear,
 	    beat_late, LINK_UP },
 };
@@ -561,8 +571,9 @@ collect(struct link *l, int64_t timeout_ms)
 
 	switch (wire_collect(l->wire, until, &res)) {
 	case WIRE_DONE:
-		l->answered_us = l->sent_us;
-		heard(l);
+		note_answer(l);
+		if (l->phase == LINK_UP)
+			rest(l);
 		return res;
 	case WIRE_LATE:
 		link_stall(l, "a query timed out");

@@ -151,6 +151,21 @@ def test_a_pile_of_notifications(fleet):
     assert f.log_count("database_lost") == 0
 
 
+def test_asked_now_and_then_whatever_is_told(fleet):
+    """How far news has come is known by questions alone: a steady flow of
+    notifications is no reason to ask none."""
+    f = fleet(1)
+    last = ("SELECT max(query_start) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND usename = 'server'")
+    before = f.sql(last)
+
+    def asked():
+        f.sql("SELECT pg_notify('postern_apps', %s)", made_up().public)
+        return f.sql(last) != before
+
+    wait_until("a question", asked)
+
+
 def test_a_descriptor_that_comes_back(proxied, ends):
     """One request loses the database, and a newcomer of the same turn gets the
     number of its socket: the newcomer's connection is still waited for."""
