@@ -2,6 +2,8 @@
 
 CC ?= cc
 BUILD ?= build
+# By one name, or what it depends on is forgotten under the other.
+override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
 PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -13,7 +15,8 @@ ZSHDIR ?= $(PREFIX)/share/zsh/site-functions
 PYTHON ?= /usr/bin/python3
 PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
-PACKAGES := fcgi libpq libcrypto json-c libjwt
+# libjwt 3 has no more what token.c calls; 2 was never tried.
+PACKAGES := fcgi libpq libcrypto json-c 'libjwt < 2'
 Q := $(if $(V),,@)
 
 # The same sources make the same programs, wherever they are built: no paths of
@@ -36,9 +39,15 @@ LDFLAGS_ALL += -fsanitize=$(SANITIZE)
 else
 CFLAGS_ALL += -D_FORTIFY_SOURCE=2
 endif
-# Asked for only when something is built: `make run` installs it first.
-PKG_CFLAGS = $(shell $(PKG_CONFIG) --cflags $(PACKAGES))
-PKG_LIBS = $(shell $(PKG_CONFIG) --libs $(PACKAGES))
+# Asked for once, when something is built: `make run` installs it first.
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call ask,--cflags))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(call ask,--libs))$(PKG_LIBS)
+ask = $(shell $(PKG_CONFIG) $(1) $(PACKAGES))$(if \
+	$(filter-out 0,$(.SHELLSTATUS)),$(error $(not_here)))
+libjwt = $(shell $(PKG_CONFIG) --modversion libjwt 2>/dev/null)
+not_here = Postern needs libfcgi, libpq, OpenSSL, json-c and libjwt 1 (here is \
+	$(or $(addprefix libjwt ,$(libjwt)),no libjwt)): what is missing stands \
+	above, where they all are in docs/platforms.md
 
 SHARED := $(sort $(wildcard src/base/*.c src/data/*.c src/http/*.c \
 	src/auth/*.c))
@@ -51,7 +60,7 @@ SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
 UNIT_FILES := $(wildcard contrib/systemd/*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
-	contrib/bundle/%,$(wildcard contrib/*.md contrib/*/* docs/* \
+	contrib/bundle/% contrib/container/%,$(wildcard contrib/*.md contrib/*/* docs/* \
 	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
@@ -92,6 +101,9 @@ $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D)
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+# The version is CHANGES.md's.
+$(call objects,$(shell grep -l POSTERN_VERSION src/*/*.c)): CHANGES.md
 
 $(BUILD)/completion.%: $(BUILD)/postern
 	$(Q)$< completion $* >$@
