@@ -7,6 +7,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
 
 from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
 import packaging_tools  # noqa: E402
+from packaging_tools import debian_root  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -29,5 +30,11 @@ def bundle():
 
 @pytest.fixture(scope="session")
 def bare_root():
-    """A Debian root with nothing but its base system."""
-    return packaging_tools.bare_root()
+    """This release with nothing but its base system."""
+    return packaging_tools.bare_root(debian_root.own_release())
+
+
+@pytest.fixture(scope="session")
+def other_root():
+    """The same of the other release."""
+    return packaging_tools.bare_root(debian_root.other_release())

@@ -1,6 +1,7 @@
 """What the tests of the installations share: the builds, and where to try
 them: tools/debian_root.py's views of a file system."""
 import os
+import pathlib
 import re
 import shutil
 import sys
@@ -57,6 +58,13 @@ def needs_root():
     or_skip(debian_root.demand_mounts)
 
 
-def bare_root():
-    """This machine's own release, with nothing but its base system."""
-    return or_skip(debian_root.base, debian_root.own_release())
+def apt_as_here(root):
+    """By the ways out that this machine's own has."""
+    settings = call("apt-config", "dump").stdout
+    path = pathlib.Path(root) / "etc/apt/apt.conf.d/99test"
+    path.write_text("".join(re.findall(r"^Acquire::.*\n", settings, re.M)))
+
+
+def bare_root(release):
+    """A release with nothing but its base system."""
+    return or_skip(debian_root.base, release)
