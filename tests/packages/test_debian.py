@@ -15,6 +15,10 @@ from test_install import names
 from test_systemd import Activated, values
 
 
+# Where this release's debhelper puts units.
+UNIT_DIRS = ("/lib/systemd/system", "/usr/lib/systemd/system")
+
+
 def control(deb, field):
     return call("dpkg-deb", "-f", deb, field).stdout.strip()
 
@@ -52,8 +56,8 @@ def test_contents(deb, unpacked):
     doc = "/usr/share/doc/postern"
     plain = [f"/usr/share/postern/{n}"
              for n in names("www/*") + names("sql/*.sql")]
-    plain += [f"/lib/systemd/system/postern.{kind}"
-              for kind in ("service", "socket")]
+    units, = [d for d in UNIT_DIRS if d + "/" in listing]
+    plain += [f"{units}/postern.{kind}" for kind in ("service", "socket")]
     plain += ["/usr/share/bash-completion/completions/postern",
               "/usr/share/zsh/vendor-completions/_postern"]
     plain += [f"/usr/share/man/man{m.suffix[1:]}/{m.name}.gz"
@@ -63,7 +67,7 @@ def test_contents(deb, unpacked):
               f"{doc}/examples/lighttpd.conf.example"]
     plain += [f"{doc}/examples/{n}"
               for n in names("contrib/*.md") + names("contrib/*/*")
-              if n.parts[1] not in ("systemd", "bundle")]
+              if n.parts[1] not in ("systemd", "bundle", "container")]
     for path in plain:
         # debhelper compresses what is large.
         assert listing.get(path, listing.get(path + ".gz")) == "-rw-r--r--", \
@@ -75,9 +79,22 @@ def test_contents(deb, unpacked):
     for path, mode in listing.items():
         assert "s" not in mode[1:] and mode[8] != "w", path
     assert "/usr/local" not in (
-        unpacked / "lib/systemd/system/postern.service").read_text()
+        unpacked / units[1:] / "postern.service").read_text()
     with gzip.open(unpacked / doc[1:] / "changelog.Debian.gz", "rt") as f:
         assert f.read() == (REPO / "debian/changelog").read_text()
+
+
+def test_depends(deb):
+    """On the libraries of this release, by debhelper's own finding."""
+    written = re.search(r"^Depends: (.*)$", (
+        REPO / "debian/control").read_text(), re.M).group(1)
+    assert "${shlibs:Depends}" in written and "lib" not in \
+        written.replace("${shlibs:Depends}", "")
+    found = {re.split(r"[ (]", d)[0]
+             for d in control(deb, "Depends").split(", ")}
+    for library in ("libfcgi", "libjson-c", "libjwt", "libpq", "libssl"):
+        owner, = {p for p in found if re.match(rf"{library}\d", p)}
+        assert call("dpkg-query", "-W", owner).stdout.startswith(owner)
 
 
 def test_settings_are_comments(deb, unpacked, scratch):
