@@ -34,7 +34,7 @@ def expected(prefix):
                  names("examples/*/*")):
         files[f"{doc}/{name}"] = 0o644
     for name in names("contrib/*.md") + names("contrib/*/*"):
-        if name.parts[1] not in ("systemd", "bundle"):
+        if name.parts[1] not in ("systemd", "bundle", "container"):
             files[f"{doc}/{name}"] = 0o644
     return files
 
