@@ -2,7 +2,7 @@
 -- looked through by the next migration, as that needs no lock that holds up
 -- requests; this one locks all tables at once, and no longer than a moment.
 
-SET LOCAL statement_timeout = 1000;
+SET LOCAL statement_timeout = 1200;
 LOCK TABLE apps, app_uses, users, invites, used_jtis, app_events
 	IN ACCESS EXCLUSIVE MODE;
 SET LOCAL statement_timeout = 0;

@@ -14,6 +14,7 @@ enum status {
 	ST_INVALID,      /* the value can't be stored (SQLSTATE class 22, 54) */
 	ST_TOO_LARGE,    /* the value would grow past its bound */
 	ST_UNAVAILABLE,  /* the database is away, read-only or too slow */
+	ST_LOCKED,       /* others hold what it needs: worth another try */
 	ST_KEY_MISSING,  /* the row's master key is not among ours */
 	ST_BROKEN        /* stored data fails its own check; fail closed */
 };

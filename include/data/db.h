@@ -112,6 +112,11 @@ void db_rollback(struct db *db);
 enum status db_script(
     struct db *db, const char *sql, int64_t timeout_ms) MUST_CHECK;
 
+/* The same, of what others may have locked: ST_LOCKED when a lock or a
+ * time-out of the server's ended it, which nobody else is told. */
+enum status db_attempt(
+    struct db *db, const char *sql, int64_t timeout_ms) MUST_CHECK;
+
 int db_rows(const struct db_result *res);
 /* Text of a field, "" if null; borrowed. */
 const char *db_text(const struct db_result *res, int row, int col);

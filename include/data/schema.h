@@ -9,6 +9,8 @@
 /* sql/NNN_what.sql, built into the programs in order of number. */
 struct migration {
 	int version;
+	int serves_from;  /* programs that don't know this version may not serve
+			     any more; 0 = all may. "-- serves from: N" */
 	const char *name; /* "001_apps" */
 	const char *sql;
 };
@@ -24,12 +26,21 @@ enum status schema_version(struct db *db, int *version) MUST_CHECK;
  * at least schema_required()? Else ST_UNAVAILABLE. */
 enum status schema_ready(struct db *db) MUST_CHECK;
 
+/* How to migrate. */
+struct schema_order {
+	const char *role;   /* is granted what the server needs; may be NULL */
+	int64_t patience_s; /* with others' locks, for each migration */
+	void (*applied)(const struct migration *m);
+	/* name has to wait: who is in its way, in words. */
+	void (*waits)(const char *name, const char *who);
+};
+
 /*
- * Apply what is missing, each in one transaction under an advisory lock,
- * calling done (may be NULL) after each. role (may be NULL) is granted what
- * the server needs. On failure *err has Postgres' message.
+ * Apply what is missing, each in one transaction under an advisory lock. A lock
+ * is waited for so briefly that no request behind it fails, and then tried
+ * again. On failure *err says why.
  */
-enum status schema_migrate(struct db *db, const char *role,
-    void (*done)(const struct migration *), struct buf *err) MUST_CHECK;
+enum status schema_migrate(struct db *db, const struct schema_order *order,
+    struct buf *err) MUST_CHECK;
 
 #endif

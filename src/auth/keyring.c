@@ -84,6 +84,7 @@ state_of(enum status st)
 	case ST_INVALID:
 	case ST_TOO_LARGE:
 	case ST_UNAVAILABLE:
+	case ST_LOCKED:
 	case ST_BROKEN:
 	default:
 		return KEY_REFUSED;

@@ -97,6 +97,7 @@ seal_slot(const struct reseal *r, const struct sealed_row *row,
 	case ST_INVALID:
 	case ST_TOO_LARGE:
 	case ST_UNAVAILABLE:
+	case ST_LOCKED:
 	case ST_BROKEN:
 	default:
 		fate = RESEAL_BROKEN;

@@ -2,13 +2,18 @@
  * postern migrate: brings the database's schema up to what this binary needs.
  */
 #include "base/json.h"
+#include "base/parse.h"
 #include "cli/cli.h"
 #include "data/schema.h"
 
 #include <string.h>
 
+enum { PATIENCE_S = 60, WAIT_MAX = 86400 };
+
 static const struct cli_opt opts[] = {
 	{ "grant", "ROLE", NULL, 'g', "grant ROLE what the server needs" },
+	{ "wait", "SECONDS", NULL, 'w',
+	    "how long each may have to wait for others' locks (60)" },
 	CLI_JSON,
 	CLI_OPTS_END,
 };
@@ -58,27 +63,40 @@ print_report(struct db *db, const char *role)
 	return cli_write(&out);
 }
 
+static void
+waits(const char *name, const char *who)
+{
+	struct buf text = { 0 };
+
+	cli_add_text(&text, who);
+	cli_note("%s waits for %s", name, buf_str(&text));
+	buf_free(&text);
+}
+
 static int
-migrate(const struct config_env *env, const char *role)
+migrate(const struct config_env *env, const struct schema_order *order)
 {
 	struct config cfg = { 0 };
-	struct buf err = { 0 };
+	struct buf err = { 0 }, text = { 0 };
 	struct db *db;
 	int rc;
 
 	db = cli_open(&cfg, env, CONFIG_NEED_DATABASE, 0);
-	if (db == NULL)
+	if (db == NULL) {
 		rc = CLI_FAILURE;
-	else if (schema_migrate(db, role, applied, &err) == ST_OK)
-		rc = print_report(db, role);
-	else
+	} else if (schema_migrate(db, order, &err) == ST_OK) {
+		rc = print_report(db, order->role);
+	} else {
+		cli_add_text(&text, buf_str(&err));
 		rc = cli_fail(
 		    "migrate: %s; each migration is one transaction: "
 		    "those that were applied stay, the rest changed nothing",
-		    err.len > 0 ? buf_str(&err) : db_error(db));
+		    buf_str(&text));
+	}
 	db_free(db);
 	config_free(&cfg);
 	buf_free(&err);
+	buf_free(&text);
 	buf_free(&report.names);
 	return rc;
 }
@@ -87,7 +105,10 @@ static int
 run_command(const struct command *self, int argc, char **argv,
     const struct config_env *env)
 {
-	const char *role = NULL;
+	struct schema_order order = {
+		.patience_s = PATIENCE_S, .applied = applied, .waits = waits
+	};
+	uint64_t n = PATIENCE_S;
 	int c, rc;
 
 	while ((c = cli_option(self, argc, argv, &rc)) != CLI_OPT_END) {
@@ -95,22 +116,28 @@ run_command(const struct command *self, int argc, char **argv,
 			return rc;
 		if (c == 'j')
 			report.json = true;
-		else
-			role = optarg;
+		else if (c == 'g')
+			order.role = optarg;
+		else if (!parse_u64(optarg, strlen(optarg), 0, WAIT_MAX, &n))
+			return cli_usage(self,
+			    "--wait is 0 to %d seconds, not '%s'", WAIT_MAX,
+			    optarg);
 	}
-	if (role != NULL && role[0] == '\0')
+	order.patience_s = (int64_t)n;
+	if (order.role != NULL && order.role[0] == '\0')
 		return cli_usage(self, "--grant needs the name of a role");
 	if (!cli_no_operands(self, argc, argv))
 		return CLI_USAGE;
-	return migrate(env, role);
+	return migrate(env, &order);
 }
 
 const struct command cli_migrate = {
 	.name = "migrate",
-	.synopsis = "migrate [--grant ROLE] [--json]",
+	.synopsis = "migrate [--grant ROLE] [--wait SECONDS] [--json]",
 	.help = "bring the database's schema up to date",
 	.opts = opts,
 	.details = "Run it as the owner of the database. Each migration is one "
-		   "transaction.",
+		   "transaction. It holds up no request: a lock that another "
+		   "has is waited for briefly, again and again.",
 	.run = run_command,
 };

@@ -121,7 +121,15 @@ db_error(const struct db *db)
 	return buf_str(&db->link->error);
 }
 
-static const char committing[] = "commit";
+static const char committing[] = "commit", attempted[] = "attempt";
+
+/* Ended for the sake of a lock: a wait, a time-out or a deadlock. */
+static bool
+is_locked(const char *code)
+{
+	return strcmp(code, "55P03") == 0 || strcmp(code, "57014") == 0 ||
+	       strcmp(code, "40P01") == 0;
+}
 
 /* SQLSTATE (PostgreSQL's appendix A) to status. */
 static enum status
@@ -143,6 +151,8 @@ judge(struct db *db, const struct pg_result *res, const char *what)
 		return ST_NOT_FOUND; /* the app went meanwhile */
 	if (strncmp(code, "22", 2) == 0 || strncmp(code, "54", 2) == 0)
 		return ST_INVALID;
+	if (what == attempted && is_locked(code))
+		return ST_LOCKED;
 	log_error("query_failed", LOG_S("statement", what),
 	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->link->error)));
 	/* A query that the server ended, or its wait for a lock, took longer
@@ -230,18 +240,30 @@ db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
 	return ST_OK;
 }
 
-enum status
-db_script(struct db *db, const char *sql, int64_t timeout_ms)
+static enum status
+script(struct db *db, const char *sql, int64_t timeout_ms, const char *what)
 {
 	struct pg_result *res = NULL;
 	enum status st;
 
 	if (!link_ready(db->link))
 		return ST_UNAVAILABLE;
-	st = ask(
-	    db, &(struct wire_query){ .sql = sql }, timeout_ms, "script", &res);
+	st =
+	    ask(db, &(struct wire_query){ .sql = sql }, timeout_ms, what, &res);
 	wire_clear(res);
 	return st;
+}
+
+enum status
+db_script(struct db *db, const char *sql, int64_t timeout_ms)
+{
+	return script(db, sql, timeout_ms, "script");
+}
+
+enum status
+db_attempt(struct db *db, const char *sql, int64_t timeout_ms)
+{
+	return script(db, sql, timeout_ms, attempted);
 }
 
 enum status

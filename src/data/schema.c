@@ -4,14 +4,20 @@
  */
 #include "data/schema.h"
 
-#include <stdio.h>
+#include "base/clock.h"
+
+#include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/param.h>
 
 /* Any constant will do, as long as it is ours. */
-#define LOCK "SELECT pg_advisory_xact_lock(7306085901294862)"
+#define LOCK "7306085901294862"
 
-enum { LOCK_TIMEOUT_MS = 60000, MIGRATION_TIMEOUT_MS = 0 };
+/* A lock is waited for so long that autovacuum makes way (deadlock_timeout, a
+ * second), and the server's own wait behind it is not over (profile.c). */
+enum { LOCK_MS = 1200, BEGIN_MS = 5000, CONNECT_MS = 10000 };
+enum { PAUSE_MIN_MS = 500, PAUSE_MAX_MS = 2000 };
 
 int
 schema_required(void)
@@ -70,58 +76,54 @@ schema_ready(struct db *db)
 	return st;
 }
 
-/* search_path is pinned to where the tables are: functions take it over, and
- * no temporary table can come before them. */
-static enum status
-begin_migration(struct db *db)
-{
-	static const char sql[] =
-	    "BEGIN; SET LOCAL statement_timeout = 0; "
-	    "SET LOCAL lock_timeout = 0; "
-	    "SELECT set_config('search_path', "
-	    "quote_ident(current_schema()) || ', pg_temp', true); " LOCK "; "
-	    "CREATE TABLE IF NOT EXISTS postern_migrations ("
-	    "version int PRIMARY KEY, name text NOT NULL, "
-	    "applied_at timestamptz NOT NULL DEFAULT now())";
+/* What is done in a transaction of its own. */
+struct job {
+	const char *name;
+	const char *sql;
+	int version; /* not if the schema has it already; 0 = in any case */
+	bool done;
+};
 
-	return db_script(db, sql, LOCK_TIMEOUT_MS);
-}
-
+/*
+ * search_path is pinned to where the tables are: functions take it over, and no
+ * temporary table can come before them. A lock is waited for for as long as the
+ * requests behind it can bear.
+ */
 static enum status
-record(struct db *db, const struct migration *m)
+begin(struct db *db)
 {
-	static const struct db_stmt insert = { "schema_record",
-		"INSERT INTO postern_migrations (version, name)"
-		" VALUES ($1::int, $2)",
-		2 };
-	char version[16];
-	const char *params[] = { version, m->name };
-	struct db_result *res = NULL;
+	struct buf sql = { 0 };
 	enum status st;
 
-	snprintf(version, sizeof version, "%d", m->version);
-	st = db_query(db, &insert, params, &res);
-	db_result_free(res);
+	buf_addf(&sql,
+	    "BEGIN; SET LOCAL statement_timeout = 0; "
+	    "SET LOCAL lock_timeout = %d; "
+	    "SELECT set_config('search_path', "
+	    "quote_ident(current_schema()) || ', pg_temp', true); "
+	    "SELECT pg_advisory_xact_lock(" LOCK "); "
+	    "CREATE TABLE IF NOT EXISTS postern_migrations ("
+	    "version int PRIMARY KEY, name text NOT NULL, "
+	    "applied_at timestamptz NOT NULL DEFAULT now())",
+	    LOCK_MS);
+	st = db_attempt(db, buf_str(&sql), BEGIN_MS);
+	buf_free(&sql);
 	return st;
 }
 
-/* Apply m unless another tool was first; *applied tells. */
 static enum status
-apply(struct db *db, const struct migration *m, bool *applied)
+try_once(struct db *db, struct job *job)
 {
 	enum status st;
-	int version;
+	int version = 0;
 
-	*applied = false;
-	st = begin_migration(db);
-	if (st == ST_OK)
+	if (!db_wait(db, CONNECT_MS))
+		return ST_UNAVAILABLE;
+	st = begin(db);
+	if (st == ST_OK && job->version > 0)
 		st = schema_version(db, &version);
-	if (st == ST_OK && version < m->version) {
-		*applied = true;
-		st = db_script(db, m->sql, MIGRATION_TIMEOUT_MS);
-		if (st == ST_OK)
-			st = record(db, m);
-	}
+	job->done = job->version == 0 || version < job->version;
+	if (st == ST_OK && job->done)
+		st = db_attempt(db, job->sql, 0);
 	if (st == ST_OK)
 		st = db_commit(db);
 	if (st != ST_OK)
@@ -129,10 +131,103 @@ apply(struct db *db, const struct migration *m, bool *applied)
 	return st;
 }
 
+/* Who has locks on our tables, or our own: in words, the longest first. What
+ * others do is not for every role to see. */
+static void
+add_holder(struct db *db, struct buf *out)
+{
+	static const struct db_stmt holder = { "schema_holder",
+		"SELECT CASE WHEN l.pid IS NULL"
+		" THEN 'a prepared transaction (pg_prepared_xacts)'"
+		" ELSE format('process %s (%s), ', l.pid, concat_ws(', ',"
+		" nullif(a.application_name, ''), a.usename))"
+		" || coalesce('since ' || a.xact_start,"
+		" 'since when its owner may see')"
+		" || format(', on %s', CASE l.locktype WHEN 'advisory'"
+		" THEN 'another migrate' ELSE l.relation::regclass::text END)"
+		" END FROM pg_locks AS l"
+		" LEFT JOIN pg_stat_activity AS a ON a.pid = l.pid"
+		" WHERE l.granted AND l.pid IS DISTINCT FROM pg_backend_pid()"
+		" AND l.database = (SELECT oid FROM pg_database"
+		" WHERE datname = current_database())"
+		" AND (l.relation IN (SELECT to_regclass(t) FROM unnest("
+		"ARRAY['apps', 'app_uses', 'users', 'invites', 'used_jtis',"
+		" 'app_events', 'postern_migrations']) AS t)"
+		" OR (l.locktype = 'advisory' AND l.objsubid = 1"
+		" AND (l.classid::bigint << 32) + l.objid::bigint = " LOCK "))"
+		" ORDER BY a.xact_start NULLS LAST LIMIT 1",
+		0 };
+	struct db_result *res = NULL;
+
+	if (db_wait(db, CONNECT_MS) &&
+	    db_query(db, &holder, NULL, &res) == ST_OK && db_rows(res) > 0)
+		buf_adds(out, db_text(res, 0, 0));
+	else
+		buf_adds(out, "one that has gone meanwhile");
+	db_result_free(res);
+}
+
+/* Try until it is done, or patience is over. */
+static enum status
+insist(struct db *db, const struct schema_order *order, struct job *job,
+    struct buf *err)
+{
+	int64_t end = clock_mono_us() + order->patience_s * 1000000;
+	int64_t pause_ms = PAUSE_MIN_MS;
+	struct buf who = { 0 };
+	enum status st;
+
+	while ((st = try_once(db, job)) == ST_LOCKED) {
+		buf_reset(&who);
+		add_holder(db, &who);
+		if (clock_mono_us() >= end)
+			break;
+		if (order->waits != NULL)
+			order->waits(job->name, buf_str(&who));
+		(void)poll(NULL, 0, (int)pause_ms);
+		pause_ms = MIN(2 * pause_ms, PAUSE_MAX_MS);
+	}
+	if (st == ST_LOCKED)
+		buf_addf(err,
+		    "%s: held up by %s; let that end, or "
+		    "SELECT pg_terminate_backend of it, and run it "
+		    "again",
+		    job->name, buf_str(&who));
+	else if (st != ST_OK)
+		buf_addf(err, "%s: %s", job->name, db_error(db));
+	buf_free(&who);
+	return st;
+}
+
+/* Apply m unless another tool was first. A table of migrations that is older
+ * has no column serves_from: then it is left out. */
+static enum status
+apply(struct db *db, const struct schema_order *order,
+    const struct migration *m, struct buf *err)
+{
+	struct job job = { .name = m->name, .version = m->version };
+	struct buf sql = { 0 };
+	enum status st;
+
+	buf_adds(&sql, m->sql);
+	buf_addf(&sql,
+	    ";INSERT INTO postern_migrations SELECT r.* FROM"
+	    " jsonb_populate_record(NULL::postern_migrations,"
+	    " jsonb_build_object('version', %d, 'name', '%s', 'applied_at',"
+	    " now(), 'serves_from', nullif(%d, 0))) AS r",
+	    m->version, m->name, m->serves_from);
+	job.sql = buf_str(&sql);
+	st = insist(db, order, &job, err);
+	if (st == ST_OK && job.done && order->applied != NULL)
+		order->applied(m);
+	buf_free(&sql);
+	return st;
+}
+
 /* What the server needs, and no more: it can't change the schema, nor the
  * audit trail, nor make an invite or prolong one. */
 static enum status
-grant(struct db *db, const char *role)
+grant(struct db *db, const struct schema_order *order, struct buf *err)
 {
 	static const struct db_stmt make = { "schema_grant",
 		"SELECT format('GRANT USAGE ON SCHEMA %I TO %I;"
@@ -146,38 +241,35 @@ grant(struct db *db, const char *role)
 		" current_schema(), $1::text, $1, $1, $1,"
 		" pg_get_serial_sequence('apps', 'id'), $1, $1)",
 		1 };
+	struct job job = { .name = "grant" };
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, &make, &role, &res);
-	if (st == ST_OK)
-		st = db_script(db, db_text(res, 0, 0), LOCK_TIMEOUT_MS);
+	st = db_query(db, &make, &order->role, &res);
+	if (st == ST_OK) {
+		job.sql = db_text(res, 0, 0);
+		st = insist(db, order, &job, err);
+	} else {
+		buf_addf(err, "grant: %s", db_error(db));
+	}
 	db_result_free(res);
 	return st;
 }
 
 enum status
-schema_migrate(struct db *db, const char *role,
-    void (*done)(const struct migration *), struct buf *err)
+schema_migrate(struct db *db, const struct schema_order *order, struct buf *err)
 {
 	const struct migration *m;
 	enum status st;
 	int version;
-	bool applied;
 
 	st = schema_version(db, &version);
-	for (m = schema_migrations; st == ST_OK && m->version != 0; m++) {
-		if (m->version <= version)
-			continue;
-		st = apply(db, m, &applied);
-		if (st == ST_OK && applied && done != NULL)
-			done(m);
-		if (st != ST_OK)
-			buf_addf(err, "%s: ", m->name);
-	}
-	if (st == ST_OK && role != NULL)
-		st = grant(db, role);
 	if (st != ST_OK)
 		buf_adds(err, db_error(db));
+	for (m = schema_migrations; st == ST_OK && m->version != 0; m++)
+		if (m->version > version)
+			st = apply(db, order, m, err);
+	if (st == ST_OK && order->role != NULL)
+		st = grant(db, order, err);
 	return st;
 }

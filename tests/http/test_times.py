@@ -257,6 +257,7 @@ def take_back(s):
     """The schema of 0.1.0, of whose rows none is checked."""
     unchecked(s)
     s.sql("DELETE FROM postern_migrations WHERE version >= 10")
+    s.sql("DROP FUNCTION IF EXISTS postern_repair_times")
 
 
 def test_old_rows_keep_their_meaning(make):
