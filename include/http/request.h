@@ -47,6 +47,8 @@ struct request {
 	const char *authorization; /* NULL when absent */
 	const char *public_key;    /* NULL when absent */
 	bool credential_doubled;   /* one of the two arrived twice */
+	const char *param_doubled; /* the name of what decides (method, URI,
+				      length ...) and came with two values */
 	const char *content_type;
 	const char *content_encoding;
 	int64_t content_length; /* -1 when unknown */
@@ -69,13 +71,16 @@ struct request {
  * mount): REQUEST_URI without scheme and authority, cut at '?' or '#', then
  * without base (POSTERN_BASE_PATH), or, if SCRIPT_NAME ends in .fcgi or .cgi,
  * without it or its directory; without REQUEST_URI it is SCRIPT_NAME plus
- * PATH_INFO. Names that are not HTTP_ ones count by their last occurrence;
- * authorizer is whether the FastCGI role is that one. Never fails: what is
- * wrong is in the fields. req must be { 0 }.
+ * PATH_INFO. authorizer is whether the FastCGI role is that one. Never fails:
+ * what is wrong is in the fields. req must be { 0 }.
  */
 void request_init(struct request *req, char *const *params, bool authorizer,
     const char *base);
 void request_clear(struct request *req);
+
+/* Is it the name of a param with the Authorization header, perhaps behind
+ * Apache's REDIRECT_, and how many of those? */
+bool request_is_authorization(const char *name, size_t len, size_t *redirects);
 
 /* Append the path that was asked for, mount and all, as it may stand in a
  * header; there is one where a route matched. */

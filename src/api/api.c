@@ -309,12 +309,29 @@ add_cors(struct call *c)
 	buf_free(&allow);
 }
 
+/* Two opinions on what is asked: whichever was believed, the web server or
+ * another may go by the other one. */
+static enum problem
+check_params(struct call *c)
+{
+	if (c->req->param_doubled == NULL)
+		return P_NONE;
+	c->who.reason = "param_doubled";
+	return api_refuse(c, P_BAD_REQUEST,
+	    "The web server sent the parameter %s twice, with different "
+	    "values.",
+	    c->req->param_doubled);
+}
+
 static enum problem
 run_route(struct call *c, enum fcgi_body body)
 {
 	const struct route *r;
 	enum problem p;
 
+	p = check_params(c);
+	if (p != P_NONE)
+		return p;
 	route_find(routes, ROUTES, c->req, &c->match);
 	r = c->match.route;
 	if (c->match.allowed == 0)
@@ -344,8 +361,10 @@ run_route(struct call *c, enum fcgi_body body)
 static enum problem
 run_gate(struct call *c)
 {
-	enum problem p;
+	enum problem p = check_params(c);
 
+	if (p != P_NONE)
+		return p;
 	p = auth_decide(c->api->auth, NEED_TOKEN, c->req, NULL, &c->who);
 	if (p == P_NONE && c->req->params_excess)
 		p = P_BAD_REQUEST;

@@ -22,7 +22,7 @@ static const char *const reasons[] = { "app_disabled", "app_expired",
 	"app_token", "credential_doubled", "invite_not_good", "key_unknown",
 	"master_key_missing", "no_authorization", "no_credentials",
 	"no_public_key", "not_a_bearer_token", "operator_token_bad",
-	"public_key_malformed", "sealed_key_refused",
+	"param_doubled", "public_key_malformed", "sealed_key_refused",
 	"secret_encoding_suspected", "signature_bad", "user_token" };
 enum { REASONS = sizeof reasons / sizeof reasons[0] };
 

@@ -9,6 +9,7 @@
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "base/parse.h"
+#include "http/request.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -231,17 +232,16 @@ fcgi_read_body(
 static void
 wipe_credentials(char **params)
 {
-	static const char *const names[] = { "HTTP_AUTHORIZATION=",
-		"REDIRECT_HTTP_AUTHORIZATION=" };
-	size_t i, n;
+	char *equals;
+	size_t redirects;
 
-	for (; params != NULL && *params != NULL; params++)
-		for (i = 0; i < sizeof names / sizeof names[0]; i++) {
-			n = strlen(names[i]);
-			if (**params == *names[i] &&
-			    strncmp(*params, names[i], n) == 0)
-				crypto_wipe(*params + n, strlen(*params) - n);
-		}
+	for (; params != NULL && *params != NULL; params++) {
+		equals = strchr(*params, '=');
+		if (equals != NULL &&
+		    request_is_authorization(*params,
+			(size_t)(equals - *params), &redirects))
+			crypto_wipe(equals, strlen(equals));
+	}
 }
 
 static bool

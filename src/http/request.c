@@ -11,10 +11,12 @@
 #include "base/parse.h"
 
 #include <string.h>
+#include <sys/param.h>
 
 /* The params that matter, by the length of their names; the rest are only
  * counted. */
 enum param {
+	FCGI_ROLE,
 	PATH_INFO,
 	REQUEST_URI,
 	SCRIPT_NAME,
@@ -29,20 +31,27 @@ enum param {
 	X_REQUEST_ID,
 	X_PUBLIC_KEY,
 	IF_NONE_MATCH,
-	AUTHORIZATION,
 	CONTENT_RANGE,
 	X_FORWARDED_FOR,
 	CONTENT_ENCODING,
-	REDIRECT_AUTHORIZATION,
 	CORS_HEADERS,
 	PARAMS
 };
+
+/* Those that say what is asked, by whom and of what length. */
+#define BIT(p) (UINT32_C(1) << (p))
+static const uint32_t deciding =
+    BIT(FCGI_ROLE) | BIT(PATH_INFO) | BIT(REQUEST_URI) | BIT(SCRIPT_NAME) |
+    BIT(REMOTE_ADDR) | BIT(ORIGIN) | BIT(QUERY_STRING) | BIT(CONTENT_TYPE) |
+    BIT(POSTERN_GATE) | BIT(REQUEST_METHOD) | BIT(CONTENT_LENGTH) |
+    BIT(CONTENT_ENCODING);
 
 #define NAME(n) (n), sizeof(n) - 1
 static const struct {
 	const char *name;
 	size_t len;
 } names[PARAMS] = {
+	[FCGI_ROLE] = { NAME("FCGI_ROLE") },
 	[PATH_INFO] = { NAME("PATH_INFO") },
 	[REQUEST_URI] = { NAME("REQUEST_URI") },
 	[SCRIPT_NAME] = { NAME("SCRIPT_NAME") },
@@ -57,11 +66,9 @@ static const struct {
 	[X_REQUEST_ID] = { NAME("HTTP_X_REQUEST_ID") },
 	[X_PUBLIC_KEY] = { NAME("HTTP_X_PUBLIC_KEY") },
 	[IF_NONE_MATCH] = { NAME("HTTP_IF_NONE_MATCH") },
-	[AUTHORIZATION] = { NAME("HTTP_AUTHORIZATION") },
 	[CONTENT_RANGE] = { NAME("HTTP_CONTENT_RANGE") },
 	[X_FORWARDED_FOR] = { NAME("HTTP_X_FORWARDED_FOR") },
 	[CONTENT_ENCODING] = { NAME("HTTP_CONTENT_ENCODING") },
-	[REDIRECT_AUTHORIZATION] = { NAME("REDIRECT_HTTP_AUTHORIZATION") },
 	[CORS_HEADERS] = { NAME("HTTP_ACCESS_CONTROL_REQUEST_HEADERS") },
 };
 #undef NAME
@@ -83,6 +90,7 @@ param_of(const char *name, size_t len)
 /* Values by name; NULL where there is none. */
 struct params {
 	const char *value[PARAMS];
+	uint64_t authorizations; /* seen, by how often they were redirected */
 };
 
 static const char *
@@ -91,41 +99,83 @@ text_of(const struct params *p, enum param name)
 	return p->value[name] != NULL ? p->value[name] : "";
 }
 
-static bool
-is_credential(enum param name)
+bool
+request_is_authorization(const char *name, size_t len, size_t *redirects)
 {
-	return name == AUTHORIZATION || name == REDIRECT_AUTHORIZATION ||
-	       name == X_PUBLIC_KEY;
+	static const char redirect[] = "REDIRECT_";
+	static const char authorization[] = "HTTP_AUTHORIZATION";
+	const size_t n = sizeof redirect - 1;
+
+	*redirects = 0;
+	for (; len > n && memcmp(name, redirect, n) == 0; name += n, len -= n)
+		++*redirects;
+	return len == sizeof authorization - 1 &&
+	       memcmp(name, authorization, len) == 0;
 }
 
 /*
- * One NAME=value. Of a name that comes twice the last one counts, but a second
- * credential is a refusal; empty credentials count as absent: recipes send
- * them for headers that the client left out. Returns its length.
+ * Each of Apache's internal redirects puts REDIRECT_ before a variable's name,
+ * and the header itself may be there or not: any of them will do, and none may
+ * say another thing, or come twice.
  */
+static void
+take_authorization(
+    struct request *req, struct params *p, const char *value, size_t redirects)
+{
+	uint64_t bit = UINT64_C(1) << MIN(redirects, 63);
+
+	if (*value == '\0')
+		return;
+	if ((p->authorizations & bit) != 0 ||
+	    (req->authorization != NULL &&
+		strcmp(req->authorization, value) != 0))
+		req->credential_doubled = true;
+	p->authorizations |= bit;
+	if (req->authorization == NULL)
+		req->authorization = value;
+}
+
+/*
+ * A value of a param that matters. A second credential is a refusal, and so is
+ * a second opinion on what decides; empty ones of these count as absent:
+ * recipes send them for headers that the client left out. Of other names that
+ * come twice the last one counts, or they are lists.
+ */
+static void
+take_param(
+    struct request *req, struct params *p, enum param i, const char *value)
+{
+	bool decides = (deciding & BIT(i)) != 0;
+
+	if ((decides || i == X_PUBLIC_KEY) && *value == '\0')
+		return;
+	if (i == X_PUBLIC_KEY && p->value[i] != NULL)
+		req->credential_doubled = true;
+	if (decides && p->value[i] != NULL && strcmp(p->value[i], value) != 0)
+		req->param_doubled = names[i].name;
+	if (i == IF_MATCH)
+		etag_list_add(&req->if_match, value, false);
+	if (i == IF_NONE_MATCH)
+		etag_list_add(&req->if_none_match, value, true);
+	p->value[i] = value;
+}
+
+/* One NAME=value. Returns its length. */
 static size_t
 scan_one(struct request *req, struct params *p, const char *param)
 {
-	size_t len = strlen(param);
+	size_t len = strlen(param), redirects;
 	const char *equals = memchr(param, '=', len);
 	enum param i;
 
 	if (equals == NULL)
 		return len;
 	i = param_of(param, (size_t)(equals - param));
-	if (i == PARAMS)
-		return len;
-	if (is_credential(i)) {
-		if (equals[1] == '\0')
-			return len;
-		if (p->value[i] != NULL)
-			req->credential_doubled = true;
-	}
-	if (i == IF_MATCH)
-		etag_list_add(&req->if_match, equals + 1, false);
-	if (i == IF_NONE_MATCH)
-		etag_list_add(&req->if_none_match, equals + 1, true);
-	p->value[i] = equals + 1;
+	if (i != PARAMS)
+		take_param(req, p, i, equals + 1);
+	else if (request_is_authorization(
+		     param, (size_t)(equals - param), &redirects))
+		take_authorization(req, p, equals + 1, redirects);
 	return len;
 }
 
@@ -146,14 +196,6 @@ scan(struct request *req, struct params *p, char *const *params)
 	req->forwarded_for = p->value[X_FORWARDED_FOR];
 	req->content_range = p->value[CONTENT_RANGE] != NULL;
 	req->public_key = p->value[X_PUBLIC_KEY];
-	/* Apache's rewriting renames the header, or sends both. */
-	req->authorization = p->value[AUTHORIZATION];
-	if (req->authorization == NULL)
-		req->authorization = p->value[REDIRECT_AUTHORIZATION];
-	else if (p->value[REDIRECT_AUTHORIZATION] != NULL &&
-		 strcmp(req->authorization, p->value[REDIRECT_AUTHORIZATION]) !=
-		     0)
-		req->credential_doubled = true;
 }
 
 static enum method
@@ -248,17 +290,30 @@ split(struct request *req, const char *p, const char *end)
 	}
 }
 
+/* What follows scheme and authority of a request-target in absolute form (RFC
+ * 3986 section 3, RFC 9112 section 3.2.2); any other form is itself. */
+static const char *
+after_authority(const char *uri)
+{
+	const char *p = uri;
+
+	if ((*p | 0x20) < 'a' || (*p | 0x20) > 'z')
+		return uri;
+	p += strspn(p, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+		       "0123456789+-.");
+	if (strncmp(p, "://", 3) != 0)
+		return uri;
+	p += 3;
+	return p + strcspn(p, "/?#");
+}
+
 /* The path rule: see request_init in the header. */
 static void
 resolve_path(struct request *req, const struct params *p, const char *base)
 {
-	const char *uri = text_of(p, REQUEST_URI), *end, *authority;
+	const char *uri = after_authority(text_of(p, REQUEST_URI)), *end;
 	size_t len, mount;
 
-	if (*uri != '/' && (authority = strstr(uri, "://")) != NULL) {
-		uri = authority + 3;
-		uri += strcspn(uri, "/?#");
-	}
 	len = strcspn(uri, "?#");
 	end = uri + len;
 	req->query = *end == '?' ? end + 1 : "";
@@ -285,6 +340,16 @@ resolve_script(
 	p->value[REQUEST_URI] = buf_str(uri);
 	resolve_path(req, p, base);
 	req->query = text_of(p, QUERY_STRING);
+}
+
+/* The record says the role, and a param of that name may only say the same. */
+static void
+check_role(struct request *req, const struct params *p, bool authorizer)
+{
+	const char *role = p->value[FCGI_ROLE];
+
+	if (role != NULL && (strcmp(role, "AUTHORIZER") == 0) != authorizer)
+		req->param_doubled = names[FCGI_ROLE].name;
 }
 
 static void
@@ -355,7 +420,7 @@ void
 request_init(
     struct request *req, char *const *params, bool authorizer, const char *base)
 {
-	struct params p = { { NULL } };
+	struct params p = { 0 };
 
 	req->start_us = clock_mono_us();
 	scan(req, &p, params);
@@ -365,6 +430,7 @@ request_init(
 		resolve_path(req, &p, base);
 	else
 		resolve_script(req, &p, base, &req->uri);
+	check_role(req, &p, authorizer);
 	set_gate(req, &p, authorizer);
 	set_content_length(req, text_of(&p, CONTENT_LENGTH));
 	set_id(req, text_of(&p, X_REQUEST_ID));

@@ -90,3 +90,32 @@ def test_bad_settings(pg):
         assert ".postern.conf" in s.front.logs()
         s.front.home_settings.chmod(0o600)
         wait_until("ready", lambda: s.get("/readyz").status == 200)
+
+
+# What hosts and frameworks write where CGIPassAuth is not allowed: each rewrite
+# is one more REDIRECT_ before the variable's name.
+REWRITES = """\
+AddHandler fcgid-script .fcgi
+RewriteEngine On
+RewriteRule ^v1/ - [E=HTTP_AUTHORIZATION:%{HTTP:Authorization}]
+"""
+
+
+@pytest.mark.parametrize("times", [1, 2, 3, 5])
+def test_rewritten(pg, times):
+    steps = [f"step{i}" for i in range(1, times)]
+    rules = "".join(
+        f"RewriteRule ^{a} {b} [L]\n"
+        for a, b in zip(["v1/", *steps], [*steps, "index.fcgi/v1"]))
+    with Site(pg, BY_NAME["Apache htaccess"]) as s:
+        app = s.register()
+        put_file(s, s.front.app / ".htaccess", REWRITES + rules)
+        assert s.get("/v1/whoami", app.auth()).status == 200
+        assert s.get("/v1/whoami").code == "credentials_missing"
+        r = s.get("/v1/whoami", {**app.auth(), "Authorization": "Bearer x"})
+        assert r.code == "invalid_credentials"
+        # No client can send one of these.
+        r = s.get("/v1/whoami", {
+            "X-Public-Key": app.public, "REDIRECT_HTTP_AUTHORIZATION":
+            app.auth()["Authorization"]})
+        assert r.code == "token_missing"

@@ -355,6 +355,64 @@ def test_strange_params(alone):
     alive(alone)
 
 
+@pytest.mark.parametrize("name,first,second", [
+    ("CONTENT_LENGTH", len(BODY), 3), ("CONTENT_LENGTH", len(BODY), "-1"),
+    ("CONTENT_LENGTH", len(BODY), f"0{len(BODY)}"),
+    ("REQUEST_METHOD", "POST", "GET"), ("REQUEST_METHOD", "POST", "OPTIONS"),
+    ("REQUEST_URI", "/v1/apps", "/healthz"),
+    ("REQUEST_URI", "/v1/apps", "/v1/apps?x"),
+    ("CONTENT_TYPE", "application/json", "text/plain"),
+    ("FCGI_ROLE", "RESPONDER", "AUTHORIZER"),
+    ("SCRIPT_NAME", "/v1/apps", "/x.fcgi"), ("PATH_INFO", "/a", "/b"),
+    ("QUERY_STRING", "a", "b"), ("REMOTE_ADDR", "127.0.0.1", "127.0.0.2"),
+    ("HTTP_CONTENT_ENCODING", "identity", "gzip"),
+    ("HTTP_ORIGIN", "https://a.example", "https://b.example")])
+def test_params_that_decide_come_once(alone, name, first, second):
+    """With two values they are a refusal, in either order; with one twice, or
+    with an empty one beside it, they are what they say."""
+    others = [(k, v) for k, v in registration().items() if k != name]
+    before = apps(alone)
+    for pair in ((first, second), (second, first), (first, second, first)):
+        r = alone.fcgi(others + [(name, v) for v in pair], BODY)
+        assert r.status == 400, (pair, r)
+        body = json.loads(r.body)
+        assert body["code"] == "bad_request" and name in body["detail"]
+    assert apps(alone) == before
+    for same in ((first, first), ("", first), (first, "")):
+        r = alone.fcgi(others + [(name, v) for v in same], BODY)
+        assert r.status == 201, (same, r)
+        alone.registered.append(r.json()["secret_key"])
+    alive(alone)
+
+
+@pytest.mark.parametrize("values,asker", [
+    (("nginx", "plain"), None), (("plain", "nginx"), "nginx"),
+    (("off", "nginx"), "nginx"), (("plain", "off"), None)])
+def test_a_gate_asked_for_twice(alone, values, asker):
+    """Never a yes, and never no gate."""
+    r = alone.fcgi(registration(), BODY)
+    app = App(r.json())
+    alone.registered.append(app.secret)
+    good = [("REQUEST_METHOD", "GET"), ("REQUEST_URI", "/healthz"),
+            ("HTTP_X_PUBLIC_KEY", app.public),
+            ("HTTP_AUTHORIZATION", "Bearer " + app.token())]
+    for once in values:
+        assert alone.fcgi(good + [("POSTERN_GATE", once)] * 2).status == 204
+    r = alone.fcgi(good + [("POSTERN_GATE", v) for v in values])
+    if asker == "nginx":
+        assert (r.status, r["X-Postern-Status"]) == (403, "400")
+    else:
+        assert r.status == 400
+    for role, param in ((3 - 1, "RESPONDER"), (1, "AUTHORIZER")):
+        r = alone.fcgi(good + [("FCGI_ROLE", param)], role=role)
+        assert r.status == 400, r
+    # What nginx sends for an include and an override: no yes by either.
+    for pair in (("/v1/auth", "/healthz"), ("/healthz", "/v1/auth")):
+        r = alone.fcgi([g for g in good if g[0] != "REQUEST_URI"] + [
+            ("REQUEST_URI", uri) for uri in pair])
+        assert r.status == 400
+
+
 # -- the path rule, one row a web server and mount
 
 @pytest.mark.covers("ASVS-V13.1.1")
@@ -398,7 +456,8 @@ def test_path_rule(alone, uri, script, info):
     "/v1/users/a/", "/v1//users/a", "/v1/./users/a", "/v1/users/../users/a",
     "/v1/users/%2e%2e", "/v1/users/%2E", "/v1/users/%00", "/v1/users/a%",
     "/v1/users/%zz", "/v1/users/%ff", "v1/users/a", "/V1/users/a",
-    "/v1/users/a%0a"])
+    "/v1/users/a%0a", "x?u=://h/healthz", "?u=://h/healthz", "://h/healthz",
+    "x/y://h/healthz", "1x://h/healthz", "http:/h/healthz", "#://h/healthz"])
 def test_odd_paths(alone, uri):
     app = App(alone.fcgi(registration(), BODY).json())
     r = alone.fcgi(get(uri, HTTP_X_PUBLIC_KEY=app.public,

@@ -419,11 +419,22 @@ def test_credentials_twice_as_params(alone):
     assert alone.fcgi(good).status == 200
     for extra in ([("HTTP_X_PUBLIC_KEY", "0" * 64)],
                   [("HTTP_AUTHORIZATION", "Bearer x")],
-                  [("REDIRECT_HTTP_AUTHORIZATION", "Bearer x")]):
+                  [("REDIRECT_HTTP_AUTHORIZATION", "Bearer x")],
+                  [("REDIRECT_" * 2 + "HTTP_AUTHORIZATION", "Bearer x")],
+                  [("REDIRECT_" * 70 + "HTTP_AUTHORIZATION", "Bearer x")]):
         assert alone.fcgi(good + extra).status == 401
         assert alone.fcgi(extra + good).status == 401
-    moved = good[:3] + [("REDIRECT_HTTP_AUTHORIZATION", good[3][1])]
-    assert alone.fcgi(moved).status == 200
+    # As Apache's internal redirects name it, each a REDIRECT_ more.
+    for deep in (1, 2, 3, 10, 70):
+        name = "REDIRECT_" * deep + "HTTP_AUTHORIZATION"
+        moved = [(name, good[3][1])]
+        assert alone.fcgi(good[:3] + moved).status == 200
+        assert alone.fcgi(good + moved).status == 200
+        assert alone.fcgi(good[:3] + moved + moved).status == 401
+        assert alone.fcgi(good[:3] + moved + [
+            ("REDIRECT_" + name, "Bearer x")]).status == 401
+        assert alone.fcgi(good[:3] + [
+            (name, ""), ("REDIRECT_" + name, good[3][1])]).status == 200
 
 
 def register_raw(stack):

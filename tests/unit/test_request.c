@@ -76,6 +76,23 @@ paths(void **state)
 		    "", "/v1/users/x.fcgi", 0 },
 		{ "REQUEST_URI=http://h/v1/app", "", "/v1/app", 0 },
 		{ "REQUEST_URI=http://h", "", "-", 0 },
+		{ "REQUEST_URI=HTTPS://u@h:8080/v1/app?x=://", "", "/v1/app",
+		    0 },
+		{ "REQUEST_URI=a+b-c.1://h/v1/app", "", "/v1/app", 0 },
+		{ "REQUEST_URI=http://h?u=/v1/app", "", "-", 0 },
+		/* No scheme: no absolute form. */
+		{ "REQUEST_URI=x?u=://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=?u=://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=x#u=://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=x/y://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=x:y://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=1x://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=x%3a://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=*://h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=http:/h/healthz", "", "-", 0 },
+		{ "REQUEST_URI=healthz", "", "-", 0 },
+		{ "REQUEST_URI=/v1/x?u=://h/healthz", "", "/v1/x", 0 },
 		{ "REQUEST_URI=/v1/app#frag", "", "/v1/app", 0 },
 		{ "REQUEST_URI=/first|REQUEST_URI=/v1/auth", "", "/v1/auth",
 		    0 },
@@ -128,6 +145,29 @@ credentials(void **state)
 		    false },
 		{ "HTTP_X_PUBLIC_KEY=a|HTTP_X_PUBLIC_KEY=b", NULL, true },
 		{ "HTTP_REDIRECT_HTTP_AUTHORIZATION=Bearer x", NULL, false },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=Bearer x", "Bearer x",
+		    false },
+		{ "REDIRECT_REDIRECT_REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B",
+		    "B", false },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B|HTTP_AUTHORIZATION=|"
+		  "REDIRECT_HTTP_AUTHORIZATION=B",
+		    "B", false },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B|"
+		  "REDIRECT_HTTP_AUTHORIZATION=B|HTTP_AUTHORIZATION=C",
+		    "B", true },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B|"
+		  "REDIRECT_HTTP_AUTHORIZATION=b",
+		    "B", true },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B|"
+		  "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=B",
+		    "B", true },
+		{ "REDIRECT_REDIRECT_HTTP_AUTHORIZATION=", NULL, false },
+		{ "REDIRECTREDIRECT_HTTP_AUTHORIZATION=B", NULL, false },
+		{ "REDIRECT_HTTP_HTTP_AUTHORIZATION=B", NULL, false },
+		{ "REDIRECT_REDIRECT_AUTHORIZATION=B", NULL, false },
+		{ "REDIRECT_=B|REDIRECT_REDIRECT_=B|REDIRECT=B", NULL, false },
+		{ "REDIRECT_HTTP_AUTHORIZATIONS=B", NULL, false },
+		{ "redirect_HTTP_AUTHORIZATION=B", NULL, false },
 		{ "HTTP_AUTHORIZATION=", NULL, false },
 	};
 	size_t i;
@@ -143,6 +183,87 @@ credentials(void **state)
 		else
 			assert_string_equal(
 			    req.authorization, rows[i].authorization);
+		request_clear(&req);
+	}
+}
+
+/* What decides is there once, or says the same. */
+static void
+twice(void **state)
+{
+	static const char *const names[] = { "PATH_INFO", "REQUEST_URI",
+		"SCRIPT_NAME", "REMOTE_ADDR", "QUERY_STRING", "CONTENT_TYPE",
+		"POSTERN_GATE", "REQUEST_METHOD", "CONTENT_LENGTH",
+		"HTTP_ORIGIN", "HTTP_CONTENT_ENCODING", "FCGI_ROLE" };
+	static const struct {
+		const char *values[3];
+		bool refused;
+	} rows[] = {
+		{ { "1", NULL, NULL }, false },
+		{ { "1", "1", NULL }, false },
+		{ { "1", "1", "1" }, false },
+		{ { "1", "", NULL }, false },
+		{ { "", "1", "" }, false },
+		{ { "", "", NULL }, false },
+		{ { "1", "2", NULL }, true },
+		{ { "1", "2", "1" }, true },
+		{ { "1", "", "2" }, true },
+		{ { "1", "01", NULL }, true },
+		{ { "a", "A", NULL }, true },
+		{ { "1", "1 ", NULL }, true },
+	};
+	struct buf text = { 0 };
+	size_t i, k, v;
+
+	(void)state;
+	for (i = 0; i < sizeof names / sizeof names[0]; i++)
+		for (k = 0; k < sizeof rows / sizeof rows[0]; k++) {
+			struct request req = { 0 };
+
+			buf_reset(&text);
+			for (v = 0; v < 3 && rows[k].values[v] != NULL; v++)
+				buf_addf(&text, "%sX=y|%s=%s", v ? "|" : "",
+				    names[i], rows[k].values[v]);
+			request_init(
+			    &req, params_of(buf_str(&text)), false, "");
+			if ((req.param_doubled != NULL) != rows[k].refused)
+				fail_msg("%s", buf_str(&text));
+			if (rows[k].refused)
+				assert_string_equal(
+				    req.param_doubled, names[i]);
+			request_clear(&req);
+		}
+	buf_free(&text);
+}
+
+static void
+roles(void **state)
+{
+	static const struct {
+		const char *params;
+		bool authorizer, refused;
+	} rows[] = {
+		{ "X=y", false, false },
+		{ "X=y", true, false },
+		{ "FCGI_ROLE=RESPONDER", false, false },
+		{ "FCGI_ROLE=AUTHORIZER", true, false },
+		{ "FCGI_ROLE=AUTHORIZER", false, true },
+		{ "FCGI_ROLE=RESPONDER", true, true },
+		{ "FCGI_ROLE=AUTHORIZER|FCGI_ROLE=RESPONDER", true, true },
+		{ "FCGI_ROLE=AUTHORIZER|FCGI_ROLE=RESPONDER", false, true },
+		{ "FCGI_ROLE=AUTHORIZER|FCGI_ROLE=AUTHORIZER", true, false },
+	};
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		struct request req = { 0 };
+
+		request_init(
+		    &req, params_of(rows[i].params), rows[i].authorizer, "");
+		assert_int_equal(req.param_doubled != NULL, rows[i].refused);
+		assert_int_equal(req.gate == GATE_AUTHORIZER,
+		    rows[i].authorizer);
 		request_clear(&req);
 	}
 }
@@ -354,6 +475,8 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(paths),
 		cmocka_unit_test(credentials),
+		cmocka_unit_test(twice),
+		cmocka_unit_test(roles),
 		cmocka_unit_test(gates),
 		cmocka_unit_test(lengths_and_ids),
 		cmocka_unit_test(conditions),
