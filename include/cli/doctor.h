@@ -40,6 +40,7 @@ enum topic {
 	TOPIC_ERROR_PAGES,
 	TOPIC_REQUEST_HEADER,  /* with its name */
 	TOPIC_RESPONSE_HEADER, /* likewise */
+	TOPIC_COMPRESSION,     /* with the base path */
 	TOPIC_AUTH_OF_ITS_OWN,
 	TOPIC_SETTINGS_FILE,
 	TOPIC_COUNT
@@ -57,6 +58,7 @@ struct doctor {
 	bool answers;           /* something there speaks HTTP */
 	bool codes_lost;        /* refusals come without their body */
 	bool id_lost;           /* X-Request-Id does not come back */
+	bool compressed;        /* the API's answers are, and that was told */
 	bool works;             /* the credentials are let in */
 	bool made;              /* the scratch document is there */
 	struct report report;
@@ -123,6 +125,11 @@ void doctor_check_methods(struct doctor *d);
 void doctor_check_bodies(struct doctor *d);
 void doctor_check_paths(struct doctor *d);
 void doctor_check_clock(struct doctor *d);
+
+/* Nothing is reported where nothing is compressed; once, where it is. path is
+ * one with an ETag. */
+void doctor_check_compression(
+    struct doctor *d, const char *path, enum creds creds);
 void doctor_check_document(struct doctor *d);
 void doctor_check_settings_file(struct doctor *d);
 

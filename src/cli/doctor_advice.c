@@ -285,6 +285,25 @@ static const struct advice table[TOPIC_COUNT] = {
 	    .caddy = "take out of reverse_proxy\n"
 			    "header_down -@@",
 	},
+	[TOPIC_COMPRESSION] = {
+	    .lighttpd = "leave Postern's paths out of mod_deflate; or, if "
+			       "it is a proxy before it that compresses, out "
+			       "of that\n"
+			       "$HTTP[\"url\"] =~ \"^@@/(v1/|openapi\\.json$)"
+			       "\" { deflate.mimetypes = () }",
+	    APACHE("leave Postern's paths out of mod_deflate and "
+		   "mod_brotli; or, if it is a proxy before it that "
+		   "compresses, out of that\n"
+		   "SetEnvIf Request_URI \"^@@/(v1/|openapi\\.json$)\" "
+		   "no-gzip=1 no-brotli=1"),
+	    .nginx = "in the location with the fastcgi_pass, and in that of "
+			    "a proxy before it\n"
+			    "gzip off;",
+	    .caddy = "leave Postern's paths out of encode; or, if it is a "
+			    "proxy before it that compresses, out of that\n"
+			    "@pages not path @@/v1/* @@/openapi.json\n"
+			    "encode @pages gzip",
+	},
 	[TOPIC_AUTH_OF_ITS_OWN] = {
 	    .lighttpd = "leave Postern's paths out of auth.require\n"
 			       "$HTTP[\"url\"] =~ \"^@@/v1/\" { "

@@ -3,6 +3,7 @@
 It reads one request a connection, hands it on, and closes. What it breaks is
 an attribute, set by name: Broken(port, drop_request={"authorization"}).
 """
+import gzip
 import http.client
 import socket
 import threading
@@ -16,9 +17,9 @@ class Broken:
                  no_chunked=False, lose_body=False, pages=False, skew=0,
                  date=True, strip="", add="", decode=False, redirect=None,
                  silent=False, garbage=None, static=None, server=None,
-                 basic=False, status=None, change_etag=False,
+                 basic=False, status=None, weak_etag=False,
                  set_response=None, too_large=413, hasty=False,
-                 fake_status=None, tls=None):
+                 fake_status=None, tls=None, compress=""):
         self.port_behind = port
         self.drop_request = {h.lower() for h in drop_request}
         self.drop_response = {h.lower() for h in drop_response}
@@ -30,8 +31,9 @@ class Broken:
         self.strip, self.add, self.decode = strip, add, decode
         self.redirect, self.silent, self.garbage = redirect, silent, garbage
         self.static, self.server, self.basic = static or {}, server, basic
-        self.status, self.change_etag = status, change_etag
+        self.status, self.weak_etag = status, weak_etag
         self.set_response = set_response or {}
+        self.compress = compress  # the ETag that comes of it
         self.hasty = hasty  # refuses a body before it has come
         self.fake_status = fake_status or {}  # after it was done
         self.tls = tls  # an ssl.SSLContext
@@ -154,6 +156,14 @@ class Broken:
             c.close()
         if method in self.fake_status:
             return self.page(self.fake_status[method])
+        if self.compress and "gzip" in headers.get(
+                "accept-encoding", "") and answer[0] == 200:
+            head = [(k, v) for k, v in answer[1]
+                    if k.lower() not in ("content-length", "etag")]
+            head.append(("Content-Encoding", "gzip"))
+            head += [("ETag", self.compress.replace("tag", v[1:-1]))
+                     for k, v in answer[1] if k.lower() == "etag"]
+            answer = answer[0], head, gzip.compress(answer[2])
         if self.pages and answer[0] >= 400:
             kept = [(k, v) for k, v in answer[1]
                     if k.lower() not in ("content-type", "content-length")]
@@ -168,8 +178,8 @@ class Broken:
         skip |= {k.lower() for k in self.set_response}
         out = [f"HTTP/1.1 {status} X"]
         for k, v in headers:
-            if k.lower() == "etag" and self.change_etag:
-                v = v.rstrip('"') + '-gzip"'
+            if k.lower() == "etag" and self.weak_etag:
+                v = "W/" + v
             if k.lower() not in skip:
                 out.append(f"{k}: {v}")
         if self.server:

@@ -291,9 +291,29 @@ def test_request_id(broken):
     assert "another" in got.get("X-Request-Id")["detail"]
 
 
+@pytest.mark.parametrize("how,rc,verdict", [
+    ({"weak_etag": True}, 1, "fail"),
+    ({"compress": 'W/"tag"'}, 1, "fail"),
+    ({"compress": '"tag-gzip"'}, 0, "warn")])
+@pytest.mark.parametrize("server,line", [
+    ("nginx", "gzip off;"),
+    ("apache-proxy", 'SetEnvIf Request_URI "^/(v1/|openapi\\.json$)" '
+     'no-gzip=1 no-brotli=1'),
+    ("lighttpd", '$HTTP["url"] =~ "^/(v1/|openapi\\.json$)" '
+     '{ deflate.mimetypes = () }'),
+    ("caddy", "@pages not path /v1/* /openapi.json")])
+def test_compression(site, broken, own, how, rc, verdict, server, line):
+    """Told once, with what to add; with credentials and without."""
+    for app in (None, own):
+        got = doctor(broken(**how).url, "--server", server, app=app)
+        assert (got.rc, got.bad()) == (rc, {"compression"}), got.out
+        assert got["compression"] == verdict
+        assert line in got.lines("compression")
+    assert site.get("/v1/users", own.auth()).json()["users"] == []
+
+
 @pytest.mark.parametrize("how,arg", [
     ({"drop_response": {"etag"}}, "fastcgi_pass_header ETag;"),
-    ({"change_etag": True}, "fastcgi_pass_header ETag;"),
     ({"drop_request": {"if-match"}}, "fastcgi_pass_request_headers on;"),
 ])
 def test_document(site, broken, own, how, arg):
