@@ -107,6 +107,14 @@ enum status db_begin(struct db *db, const char *actor) MUST_CHECK;
 enum status db_commit(struct db *db) MUST_CHECK;
 void db_rollback(struct db *db);
 
+/*
+ * A whole transaction: body, which may be called again when another one's
+ * change or a deadlock undid it, and so leaves nothing behind that a failed
+ * call made. Its status is the transaction's, unless the commit has another.
+ */
+enum status db_transact(struct db *db, const char *actor,
+    enum status (*body)(struct db *db, void *arg), void *arg) MUST_CHECK;
+
 /* One or more statements as a simple query, for the tool's migrations: its
  * deadline is timeout_ms (0 = none). */
 enum status db_script(

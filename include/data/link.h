@@ -1,8 +1,10 @@
 #ifndef POSTERN_DATA_LINK_H
 #define POSTERN_DATA_LINK_H
 
+#include "base/log.h"
 #include "data/hosts.h"
 #include "data/profile.h"
+#include "data/retry.h"
 
 /*
  * A connection that is kept: made without blocking, set up, judged, listened
@@ -15,7 +17,9 @@ enum link_phase {
 	LINK_DOWN,
 	LINK_RESOLVING, /* the names of hosts */
 	LINK_CONNECTING,
+	LINK_TIMES,
 	LINK_SETTINGS,
+	LINK_SERVER,
 	LINK_SCHEMA,
 	LINK_LISTEN,
 	LINK_NOTIFY, /* oneself */
@@ -23,18 +27,21 @@ enum link_phase {
 	LINK_PROVES, /* it notifies */
 	LINK_PROOF,  /* that notification has to arrive */
 	LINK_ARRIVED,
+	LINK_CANCELLER, /* by link_cancel: another connection is made */
+	LINK_CANCELS,   /* it ends a wait */
+	LINK_CANCELLED, /* what waited has to come to its end */
 	LINK_UP,
 	LINK_BEAT, /* up, with a heartbeat on its way */
 	LINK_PHASES
 };
 
-/* Written by link.c alone; db.c reads it. */
+/* Written by link.c; db.c reads it. */
 struct link {
 	struct profile profile;
 	struct setup setup;
 	struct hosts *hosts;
 	struct wire *wire;
-	struct wire *prover;
+	struct wire *other; /* the prover, or the canceller */
 	enum link_phase phase;
 	int64_t due_us;    /* when the phase is over, or something to be done */
 	const char *state; /* a constant, for db_state */
@@ -42,11 +49,10 @@ struct link {
 	int fd;
 	uint64_t generation; /* of the socket */
 	uint64_t session;    /* with each one what was prepared is gone */
-	unsigned failures;   /* attempts in a row, since it was up */
-	unsigned stalls;     /* ends of that kind, in a row */
-	int64_t backoff_ms;  /* the last one */
+	struct retry retry;
 	int64_t patience_ms; /* what one caller may wait for this attempt */
-	int64_t sent_us;     /* the last question */
+	const char *asked;   /* the last question, as the log names it */
+	int64_t sent_us;     /* when that was */
 	int64_t answered_us; /* of db_answered_us */
 };
 
@@ -58,31 +64,47 @@ void link_free(struct link *l);
 void link_listen(struct link *l, const struct db_listener *listener);
 uint32_t link_events(const struct link *l);
 void link_step(struct link *l);
-bool link_wait(struct link *l, int64_t timeout_ms);
 bool link_is_up(const struct link *l);
 bool link_hears(const struct link *l);
 
-/* Up, or so soon up that waiting is kinder than a 503; and nothing else on its
- * way. Else no question can be asked. */
+/* Wait until it can be asked, at most timeout_ms. */
+bool link_wait(struct link *l, int64_t timeout_ms);
+
+/* Can it be asked, or so soon that waiting is kinder than a 503? */
 bool link_ready(struct link *l);
 
-/*
- * Ask, on a link that is up, and wait at most timeout_ms (0 = without end) for
- * the answer, which the caller frees with wire_clear. NULL: the link is lost,
- * for it failed or said nothing in time.
- */
-struct pg_result *link_ask(
-    struct link *l, const struct wire_query *q, int64_t timeout_ms);
+/* Send a question, whose name is a constant, on a link that is ready; false
+ * when it was lost with it. */
+bool link_send(struct link *l, const struct wire_query *q, const char *name);
 
-/* Keep the text of an error, for db_error. */
-void link_set_error(struct link *l, const char *text);
-
-/* The link is no good any more: by what it answered; or it answers, but what
- * it does takes longer than a query may: then it is not tried anew at once. */
+/* What has become of it: there is an answer; the connection failed, in
+ * libpq's words; or it is no good any more, or was too slow to be tried anew at
+ * once, in the caller's. */
+void link_answered(struct link *l);
+void link_fail(struct link *l);
 void link_lose(struct link *l, const char *error);
 void link_stall(struct link *l, const char *error);
 
-/* Something whole was done in time: what stalled it is over. */
-void link_settle(struct link *l);
+/* By what it answered it may not do any more: the heartbeat looks next. */
+void link_doubt(struct link *l);
+
+/*
+ * What was asked may be a commit that waits for a synchronous standby, which no
+ * time-out of the server ends: end that wait, and keep the session. Until then
+ * nothing else can be asked.
+ */
+void link_cancel(struct link *l);
+
+/* Did the server say of what was asked last that it is committed, but not on
+ * its synchronous standby? Then the log has it. */
+bool link_unreplicated(struct link *l);
+
+/* Keep the text of an error, for db_error, as one line. */
+void link_set_error(struct link *l, const char *text);
+
+/* A line of trouble with the database: which server it is, what was asked, and
+ * the last error. sqlstate may be NULL. */
+void link_log(const struct link *l, enum log_level level, const char *event,
+    const char *sqlstate);
 
 #endif

@@ -16,11 +16,17 @@ struct profile {
 	const struct db_listener *listener; /* NULL = it hears nothing */
 };
 
-/* Where an attempt has got to. */
-enum { SETUP_NONCE = 16 };
+/* What is known of the session at hand. */
+enum { SETUP_NONCE = 16, SETUP_ADDRESS = 64 };
 struct setup {
 	const struct profile *profile;
 	int backend; /* the process id that libpq was told */
+	/* The server's own words: its process, and when that was started (µs of
+	 * the epoch); its address, "" = a socket file; its timeline. */
+	int pid;
+	int64_t started_us;
+	char address[SETUP_ADDRESS];
+	int timeline;
 	char nonce[2 * SETUP_NONCE + 1];
 	bool pooled; /* something stands between us and the server */
 };
@@ -32,9 +38,16 @@ struct verdict {
 	const char *error;
 };
 
-/* Its settings; can it be written, and has it our table of migrations? */
+/* How long a question may take; then what else a role, a database or a server
+ * may have set otherwise. */
+void profile_ask_times(struct setup *s, struct buf *sql);
 void profile_ask_settings(struct setup *s, struct buf *sql);
-struct verdict profile_judge_settings(
+struct verdict profile_judge_command(
+    struct setup *s, const struct pg_result *res);
+
+/* What is it, can it be written, and has it our table of migrations? */
+void profile_ask_server(struct setup *s, struct buf *sql);
+struct verdict profile_judge_server(
     struct setup *s, const struct pg_result *res);
 
 bool profile_wants_schema(const struct setup *s);
@@ -44,8 +57,6 @@ struct verdict profile_judge_schema(
 
 bool profile_wants_news(const struct setup *s);
 void profile_ask_listen(struct setup *s, struct buf *sql);
-struct verdict profile_judge_listen(
-    struct setup *s, const struct pg_result *res);
 
 /* A notification with a new nonce; the answer tells whether a pooler is in
  * between. profile_is_proof: is it ours? *mine, where it is of that kind. */
@@ -56,8 +67,11 @@ bool profile_is_proof(const struct setup *s, const char *payload, bool *mine);
 
 /* Through a pooler another connection notifies. */
 bool profile_wants_prover(const struct setup *s);
-struct verdict profile_judge_prover(
-    struct setup *s, const struct pg_result *res);
+struct verdict profile_judge_rows(struct setup *s, const struct pg_result *res);
+
+/* Asked on another connection: end the session's wait for a synchronous
+ * standby, and nothing else. */
+void profile_ask_cancel(struct setup *s, struct buf *sql);
 
 /* Now and then, while it is up: can it still be written? */
 void profile_ask_beat(struct setup *s, struct buf *sql);

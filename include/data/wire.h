@@ -22,6 +22,9 @@ struct wire_args {
 	size_t n;
 };
 
+/* One more; what was said before of the same key no longer counts. */
+void wire_add(struct wire_args *args, const char *key, const char *value);
+
 enum wire_turn {
 	WIRE_DONE,
 	WIRE_WAITS, /* for its socket */
@@ -62,8 +65,11 @@ bool wire_idle(const struct wire *w);
 /* The last error of the connection's own; borrowed. */
 const char *wire_error(const struct wire *w);
 
+/* Of the server that was tried last: as the conninfo names it; and the IP
+ * address, "" = none. Borrowed. */
 const char *wire_host(const struct wire *w);
 const char *wire_port(const struct wire *w);
+const char *wire_address(const struct wire *w);
 /* The backend's process id, as the other end told it. */
 int wire_backend(const struct wire *w);
 
@@ -103,10 +109,12 @@ void wire_notes(
 bool wire_unreplicated(const struct wire *w);
 
 /* Of an answer: rows; a command's success; or neither, then its SQLSTATE (""
- * = libpq's own error) and text. */
+ * = libpq's own error), whether the session ends with it, and the server's one
+ * sentence: neither its context nor SQL. */
 bool wire_is_rows(const struct pg_result *res);
 bool wire_is_command(const struct pg_result *res);
 const char *wire_sqlstate(const struct pg_result *res);
+bool wire_is_fatal(const struct pg_result *res);
 const char *wire_message(const struct pg_result *res);
 const char *wire_tag(struct pg_result *res); /* "COMMIT" */
 int wire_rows(const struct pg_result *res);

@@ -146,25 +146,41 @@ app_store_find(struct db *db, const char *public_key, struct app *a)
 	return ST_OK;
 }
 
+/* What a transaction does, and the rows that its last try gave. */
+struct change {
+	int64_t invite_id; /* taken first, 0 = none */
+	const struct db_stmt *stmt;
+	const char *const *params;
+	struct db_result *res;
+};
+
+static enum status
+make_change(struct db *db, void *arg)
+{
+	struct change *c = arg;
+	enum status st = ST_OK;
+
+	db_result_free(c->res);
+	c->res = NULL;
+	if (c->invite_id != 0)
+		st = invite_store_use(db, c->invite_id);
+	if (st == ST_OK)
+		st = sql_query_row(
+		    db, c->stmt, c->params, ST_NOT_FOUND, &c->res);
+	return st;
+}
+
 /* One statement in a transaction of its own; *a, if wanted, is the row. */
 static enum status
 change(struct db *db, const char *actor, const struct db_stmt *stmt,
     const char *const *params, struct app *a)
 {
-	struct db_result *res = NULL;
-	enum status st;
+	struct change c = { .stmt = stmt, .params = params };
+	enum status st = db_transact(db, actor, make_change, &c);
 
-	st = db_begin(db, actor);
-	if (st != ST_OK)
-		return st;
-	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
-	if (st == ST_OK)
-		st = db_commit(db);
 	if (st == ST_OK && a != NULL)
-		take_app(res, 0, a);
-	if (st != ST_OK)
-		db_rollback(db);
-	db_result_free(res);
+		take_app(c.res, 0, a);
+	db_result_free(c.res);
 	return st;
 }
 
@@ -208,23 +224,12 @@ app_store_insert(struct db *db, const struct app_new *new,
 		5 };
 	const char *params[] = { new->name, public_key, secret->sealed,
 		secret->key_id, new->expires_at };
-	struct db_result *res = NULL;
-	enum status st;
+	struct change c = { new->invite_id, &insert, params, NULL };
+	enum status st = db_transact(db, new->actor, make_change, &c);
 
-	st = db_begin(db, new->actor);
-	if (st != ST_OK)
-		return st;
-	if (new->invite_id != 0)
-		st = invite_store_use(db, new->invite_id);
 	if (st == ST_OK)
-		st = db_query(db, &insert, params, &res);
-	if (st == ST_OK)
-		st = db_commit(db);
-	if (st == ST_OK)
-		take_app(res, 0, a);
-	else
-		db_rollback(db);
-	db_result_free(res);
+		take_app(c.res, 0, a);
+	db_result_free(c.res);
 	return st;
 }
 
@@ -358,10 +363,15 @@ add_use(
 	buf_addf(&arrays[3], "%" PRId64, use->rotated_us);
 }
 
+struct uses {
+	const struct app_use *uses;
+	size_t n;
+};
+
 /* Ages, not times: the clock is the database's. The transaction has begun
  * before they are taken, so that a use rather seems earlier than it was. */
 static enum status
-write_uses(struct db *db, const struct app_use *uses, size_t n)
+write_uses(struct db *db, void *arg)
 {
 	/* In order of id, so that two writers don't wait for each other; the
 	 * app can't go while its use is written. A secret that was current to
@@ -394,13 +404,14 @@ write_uses(struct db *db, const struct app_use *uses, size_t n)
 	/* clang-format on */
 	struct buf arrays[USE_COLUMNS] = { { 0 } };
 	const char *params[USE_COLUMNS];
+	const struct uses *u = arg;
 	struct db_result *res = NULL;
 	int64_t now_us = clock_mono_us();
 	enum status st;
 	size_t i;
 
-	for (i = 0; i < n; i++)
-		add_use(arrays, &uses[i], now_us);
+	for (i = 0; i < u->n; i++)
+		add_use(arrays, &u->uses[i], now_us);
 	for (i = 0; i < USE_COLUMNS; i++) {
 		buf_addc(&arrays[i], '}');
 		params[i] = buf_str(&arrays[i]);
@@ -415,17 +426,9 @@ write_uses(struct db *db, const struct app_use *uses, size_t n)
 enum status
 app_store_note_uses(struct db *db, const struct app_use *uses, size_t n)
 {
-	enum status st;
+	struct uses u = { uses, n };
 
-	st = db_begin(db, "");
-	if (st != ST_OK)
-		return st;
-	st = write_uses(db, uses, n);
-	if (st == ST_OK)
-		st = db_commit(db);
-	if (st != ST_OK)
-		db_rollback(db);
-	return st;
+	return db_transact(db, "", write_uses, &u);
 }
 
 enum status

@@ -5,22 +5,45 @@
  */
 #include "data/db.h"
 
+#include "base/clock.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "data/link.h"
 
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { PREPARED_MAX = 64 };
+enum { REFUSED_MS = 1000, CANCEL_PATIENCE_MS = 500, CLASH_PAUSE_MS = 20 };
+
+/* What an error that the server answered comes to. */
+enum fate {
+	FATE_ALONE,  /* the trouble of this one statement */
+	FATE_ENDED,  /* that too: it took too long */
+	FATE_LOCKED, /* that too: another has the lock */
+	FATE_RETRY,  /* another's doing, and undone: worth a new try */
+	FATE_STALE,  /* what was prepared is not there, or fits no more */
+	FATE_DOUBT,  /* the server may be no good any more */
+	FATE_LOSE    /* the link is no good */
+};
 
 struct db {
 	struct link *link;
 	int64_t query_timeout_ms;
+	/* Commits hang, or one statement is locked out: until then nobody else
+	 * is held up by another try. */
+	int64_t no_commit_until_us;
+	const struct db_stmt *locked;
+	int64_t locked_until_us;
+	enum fate fate; /* of the last question */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
+	bool stale;       /* they are to be forgotten, by the server too */
 	uint64_t session; /* in which they are */
+	uint64_t begun; /* in which a transaction was begun, plus 1; 0 = none */
 };
 
 struct db_result {
@@ -123,67 +146,174 @@ db_error(const struct db *db)
 
 static const char committing[] = "commit", attempted[] = "attempt";
 
-/* Ended for the sake of a lock: a wait, a time-out or a deadlock. */
+/* Does it write, or lock rows, so that it ends in a commit? */
 static bool
-is_locked(const char *code)
+writes(const struct db_stmt *stmt)
 {
-	return strcmp(code, "55P03") == 0 || strcmp(code, "57014") == 0 ||
-	       strcmp(code, "40P01") == 0;
+	static const char *const words[] = { "INSERT", "UPDATE", "DELETE",
+		"SHARE" };
+	size_t i;
+
+	for (i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (strstr(stmt->sql, words[i]) != NULL)
+			return true;
+	return false;
 }
 
-/* SQLSTATE (PostgreSQL's appendix A) to status. */
-static enum status
-judge(struct db *db, const struct pg_result *res, const char *what)
-{
+/* By SQLSTATE (PostgreSQL's appendix A), or the beginning of one. What is not
+ * here is the trouble of this one statement. */
+static const struct {
 	const char *code;
+	enum status st;
+	enum fate fate;
+} fates[] = {
+	{ "23505", ST_CONFLICT, FATE_ALONE },
+	{ "23503", ST_NOT_FOUND, FATE_ALONE }, /* the app went meanwhile */
+	{ "22", ST_INVALID, FATE_ALONE }, { "54", ST_INVALID, FATE_ALONE },
+	{ "57014", ST_UNAVAILABLE, FATE_ENDED },
+	{ "55P03", ST_UNAVAILABLE, FATE_LOCKED },
+	{ "40001", ST_UNAVAILABLE, FATE_RETRY }, /* serialization */
+	{ "40P01", ST_UNAVAILABLE, FATE_RETRY }, /* a deadlock */
+	{ "26000", ST_UNAVAILABLE, FATE_STALE }, /* no such statement */
+	{ "42P05", ST_UNAVAILABLE, FATE_STALE }, /* one too many */
+	{ "0A000", ST_UNAVAILABLE, FATE_STALE }, /* a plan's columns changed */
+	{ "25006", ST_UNAVAILABLE, FATE_DOUBT }, /* a standby now? */
+};
 
-	if (wire_unreplicated(db->link->wire)) {
-		log_error("commit_not_replicated", LOG_S("statement", what));
+/* Without a code it is libpq's own error: no memory for an answer that came, so
+ * that nobody knows what the server has done. A fatal one ends the session. */
+static enum status
+status_of(const struct pg_result *res, enum fate *fate)
+{
+	const char *code = wire_sqlstate(res);
+	size_t i;
+
+	*fate = FATE_LOSE;
+	if (*code == '\0' || wire_is_fatal(res))
+		return ST_UNAVAILABLE;
+	*fate = FATE_ALONE;
+	for (i = 0; i < sizeof fates / sizeof fates[0]; i++)
+		if (strncmp(code, fates[i].code, strlen(fates[i].code)) == 0) {
+			*fate = fates[i].fate;
+			return fates[i].st;
+		}
+	return ST_UNAVAILABLE;
+}
+
+static void
+refuse_commits(struct db *db)
+{
+	db->no_commit_until_us = clock_mono_us() + REFUSED_MS * 1000;
+}
+
+/* Ended for the sake of a lock: a wait, a time-out or a deadlock. */
+static bool
+is_locked(enum fate fate)
+{
+	return fate == FATE_ENDED || fate == FATE_LOCKED || fate == FATE_RETRY;
+}
+
+/* The server's answer to status. */
+static enum status
+judge(struct db *db, const struct pg_result *res)
+{
+	enum status st;
+
+	if (link_unreplicated(db->link)) {
+		refuse_commits(db);
 		return ST_UNAVAILABLE;
 	}
 	if (wire_is_rows(res) || wire_is_command(res))
 		return ST_OK;
-	code = wire_sqlstate(res);
+	st = status_of(res, &db->fate);
 	link_set_error(db->link, wire_message(res));
-	if (strcmp(code, "23505") == 0)
-		return ST_CONFLICT;
-	if (strcmp(code, "23503") == 0)
-		return ST_NOT_FOUND; /* the app went meanwhile */
-	if (strncmp(code, "22", 2) == 0 || strncmp(code, "54", 2) == 0)
-		return ST_INVALID;
-	if (what == attempted && is_locked(code))
+	if (db->link->asked == attempted && is_locked(db->fate))
 		return ST_LOCKED;
-	log_error("query_failed", LOG_S("statement", what),
-	    LOG_S("sqlstate", code), LOG_S("error", buf_str(&db->link->error)));
-	/* A query that the server ended, or its wait for a lock, took longer
-	 * than ours may. Only commits wait for each other when a standby is
-	 * away: queries do well. Without a code it is libpq's own error: no
-	 * memory for an answer that came, so that nobody knows what the server
-	 * has done. A read-only server is another server's standby now. */
-	if (strcmp(code, "57014") == 0 ||
-	    (strcmp(code, "55P03") == 0 && what != committing))
-		link_stall(db->link, wire_message(res));
-	else if (*code == '\0' || strcmp(code, "25006") == 0 ||
-		 strncmp(code, "08", 2) == 0 || strncmp(code, "57P", 3) == 0)
+	if (st == ST_UNAVAILABLE)
+		link_log(db->link, LOG_LVL_ERROR, "query_failed",
+		    wire_sqlstate(res));
+	if (db->fate == FATE_LOSE)
 		link_lose(db->link, wire_message(res));
-	return ST_UNAVAILABLE;
+	if (db->fate == FATE_DOUBT)
+		link_doubt(db->link);
+	if (db->fate == FATE_STALE)
+		db->stale = true;
+	return st;
+}
+
+/* Nothing came in time. Of what the server does, its own time-outs have ended
+ * all but a commit: that may wait for a standby. */
+static void
+give_up(struct db *db, bool commits)
+{
+	if (!commits) {
+		link_stall(db->link, "a query timed out");
+		return;
+	}
+	refuse_commits(db);
+	link_cancel(db->link);
+	(void)link_wait(db->link, CANCEL_PATIENCE_MS);
 }
 
 /* Ask, and judge the answer: ST_OK with *res. */
 static enum status
 ask(struct db *db, const struct wire_query *q, int64_t timeout_ms,
-    const char *what, struct pg_result **res)
+    const char *name, struct pg_result **res)
 {
-	struct pg_result *got = link_ask(db->link, q, timeout_ms);
+	bool commits = wire_idle(db->link->wire) || name == committing;
+	int64_t until =
+	    timeout_ms > 0 ? clock_mono_us() + timeout_ms * 1000 : INT64_MAX;
+	struct pg_result *got;
+	enum wire_turn turn;
 	enum status st;
 
-	if (got == NULL)
+	db->fate = FATE_ALONE;
+	if (!link_send(db->link, q, name))
 		return ST_UNAVAILABLE;
-	st = judge(db, got, what);
+	turn = wire_collect(db->link->wire, until, &got);
+	if (turn == WIRE_LATE)
+		give_up(db, commits);
+	else if (turn != WIRE_DONE)
+		link_fail(db->link);
+	if (turn != WIRE_DONE)
+		return ST_UNAVAILABLE;
+	link_answered(db->link);
+	st = judge(db, got);
 	if (st == ST_OK)
 		*res = got;
 	else
 		wire_clear(got);
+	return st;
+}
+
+static enum status
+script(struct db *db, const char *sql, int64_t timeout_ms, const char *name)
+{
+	struct pg_result *res = NULL;
+	enum status st;
+
+	st =
+	    ask(db, &(struct wire_query){ .sql = sql }, timeout_ms, name, &res);
+	wire_clear(res);
+	return st;
+}
+
+/* What was prepared in another session, or is no good, is forgotten. */
+static enum status
+forget(struct db *db)
+{
+	enum status st = ST_OK;
+
+	if (db->session == db->link->session && !db->stale)
+		return ST_OK;
+	if (db->session == db->link->session)
+		st = script(
+		    db, "DEALLOCATE ALL", db->query_timeout_ms, "deallocate");
+	if (st == ST_OK) {
+		db->session = db->link->session;
+		db->nprepared = 0;
+		db->stale = false;
+	}
 	return st;
 }
 
@@ -194,16 +324,14 @@ prepare(struct db *db, const struct db_stmt *stmt)
 		.name = stmt->name, .sql = stmt->sql, .nparams = stmt->nparams
 	};
 	struct pg_result *res = NULL;
-	enum status st;
+	enum status st = forget(db);
 	size_t i;
 
-	if (db->session != db->link->session) {
-		db->session = db->link->session;
-		db->nprepared = 0;
-	}
-	for (i = 0; i < db->nprepared; i++)
+	for (i = 0; st == ST_OK && i < db->nprepared; i++)
 		if (db->prepared[i] == stmt)
 			return ST_OK;
+	if (st != ST_OK)
+		return st;
 	if (db->nprepared == PREPARED_MAX)
 		abort(); /* more statements than the program has */
 	st = ask(db, &q, db->query_timeout_ms, stmt->name, &res);
@@ -213,56 +341,108 @@ prepare(struct db *db, const struct db_stmt *stmt)
 	return st;
 }
 
-enum status
-db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
-    struct db_result **out)
+/* Can a question be asked? What is left of a transaction whose session is lost
+ * is none. */
+static bool
+askable(struct db *db)
+{
+	if (db->begun != 0 && db->begun != db->link->session + 1)
+		return false;
+	return link_ready(db->link);
+}
+
+/* Is it refused at once? While commits hang what would be one; a read that a
+ * table's lock has kept out, for it would keep out the next one too. */
+static bool
+refused(const struct db *db, const struct db_stmt *stmt)
+{
+	if (db->no_commit_until_us == 0 && db->locked == NULL)
+		return false;
+	if (stmt == db->locked && clock_mono_us() < db->locked_until_us)
+		return true;
+	return writes(stmt) && wire_idle(db->link->wire) &&
+	       clock_mono_us() < db->no_commit_until_us;
+}
+
+static enum status
+query_once(struct db *db, const struct db_stmt *stmt, const char *const *params,
+    struct pg_result **res)
 {
 	const struct wire_query q = {
 		.name = stmt->name, .nparams = stmt->nparams, .params = params
 	};
-	struct pg_result *res;
 	enum status st;
 
-	if (!link_ready(db->link))
+	db->fate = FATE_ALONE;
+	if (!askable(db) || refused(db, stmt))
 		return ST_UNAVAILABLE;
 	st = prepare(db, stmt);
 	if (st != ST_OK)
 		return st;
 	metrics_add(METRIC_DB_QUERIES, 1);
-	st = ask(db, &q, db->query_timeout_ms, stmt->name, &res);
+	return ask(db, &q, db->query_timeout_ms, stmt->name, res);
+}
+
+/* Was it another's doing, and is there time for another try? After a pause, for
+ * two that clash would clash again. */
+static bool
+again(const struct db *db, int64_t until_us)
+{
+	uint32_t r;
+
+	if ((db->fate != FATE_RETRY && db->fate != FATE_STALE) ||
+	    clock_mono_us() >= until_us)
+		return false;
+	crypto_random(&r, sizeof r);
+	(void)poll(NULL, 0, (int)(r % CLASH_PAUSE_MS));
+	return true;
+}
+
+/* Half the time for new tries: each may take the server's whole. */
+static int64_t
+retry_until(const struct db *db)
+{
+	return clock_mono_us() + db->query_timeout_ms * 500;
+}
+
+enum status
+db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
+    struct db_result **out)
+{
+	int64_t until = retry_until(db);
+	struct pg_result *res;
+	enum status st;
+
+	do
+		st = query_once(db, stmt, params, &res);
+	while (st != ST_OK && db->begun == 0 && again(db, until));
+	if (st != ST_OK && db->fate == FATE_LOCKED && !writes(stmt)) {
+		db->locked = stmt;
+		db->locked_until_us = clock_mono_us() + REFUSED_MS * 1000;
+	}
 	if (st != ST_OK)
 		return st;
 	/* Not within a transaction: what it hangs on may come later. */
 	if (wire_idle(db->link->wire))
-		link_settle(db->link);
+		retry_settle(&db->link->retry);
 	*out = mem_alloc(sizeof **out);
 	(*out)->res = res;
 	return ST_OK;
 }
 
-static enum status
-script(struct db *db, const char *sql, int64_t timeout_ms, const char *what)
-{
-	struct pg_result *res = NULL;
-	enum status st;
-
-	if (!link_ready(db->link))
-		return ST_UNAVAILABLE;
-	st =
-	    ask(db, &(struct wire_query){ .sql = sql }, timeout_ms, what, &res);
-	wire_clear(res);
-	return st;
-}
-
 enum status
 db_script(struct db *db, const char *sql, int64_t timeout_ms)
 {
+	if (!askable(db))
+		return ST_UNAVAILABLE;
 	return script(db, sql, timeout_ms, "script");
 }
 
 enum status
 db_attempt(struct db *db, const char *sql, int64_t timeout_ms)
 {
+	if (!askable(db))
+		return ST_UNAVAILABLE;
 	return script(db, sql, timeout_ms, attempted);
 }
 
@@ -274,9 +454,13 @@ db_begin(struct db *db, const char *actor)
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_script(db, "BEGIN", db->query_timeout_ms);
+	db->fate = FATE_ALONE;
+	if (clock_mono_us() < db->no_commit_until_us || !askable(db))
+		return ST_UNAVAILABLE;
+	st = script(db, "BEGIN", db->query_timeout_ms, "begin");
 	if (st != ST_OK)
 		return st;
+	db->begun = db->link->session + 1;
 	st = db_query(db, &set_actor, &actor, &res);
 	db_result_free(res);
 	if (st != ST_OK)
@@ -284,30 +468,59 @@ db_begin(struct db *db, const char *actor)
 	return st;
 }
 
-/* A COMMIT of a failed transaction answers ROLLBACK, and is no error. */
+/* A COMMIT of a failed transaction answers ROLLBACK, and is no error; nor is
+ * one of none. */
 enum status
 db_commit(struct db *db)
 {
 	struct pg_result *res = NULL;
 	enum status st;
 
-	if (!link_is_up(db->link))
+	if (!askable(db) || wire_idle(db->link->wire))
 		return ST_UNAVAILABLE;
+	db->begun = 0;
 	st = ask(db, &(struct wire_query){ .sql = "COMMIT" },
 	    db->query_timeout_ms, committing, &res);
 	if (st == ST_OK && strcmp(wire_tag(res), "COMMIT") != 0)
 		st = ST_UNAVAILABLE;
 	if (st == ST_OK)
-		link_settle(db->link);
+		retry_settle(&db->link->retry);
+	else if (db->fate == FATE_LOCKED)
+		refuse_commits(db); /* another one's hangs */
 	wire_clear(res);
 	return st;
 }
 
+/* What has failed is still what has failed. */
 void
 db_rollback(struct db *db)
 {
-	if (link_is_up(db->link) && !wire_idle(db->link->wire))
-		(void)!db_script(db, "ROLLBACK", db->query_timeout_ms);
+	enum fate fate = db->fate;
+
+	if (askable(db) && !wire_idle(db->link->wire))
+		(void)!script(db, "ROLLBACK", db->query_timeout_ms, "rollback");
+	db->begun = 0;
+	db->fate = fate;
+}
+
+enum status
+db_transact(struct db *db, const char *actor,
+    enum status (*body)(struct db *db, void *arg), void *arg)
+{
+	int64_t until = retry_until(db);
+	enum status st;
+
+	do {
+		st = db_begin(db, actor);
+		if (st != ST_OK)
+			continue;
+		st = body(db, arg);
+		if (st == ST_OK)
+			st = db_commit(db);
+		if (st != ST_OK)
+			db_rollback(db);
+	} while (st != ST_OK && again(db, until));
+	return st;
 }
 
 int

@@ -259,13 +259,6 @@ tell_way(struct hosts *h, size_t k)
 	h->ntold++;
 }
 
-static void
-add(struct hosts *h, const char *key, const char *value)
-{
-	h->args.keys[h->args.n] = key;
-	h->args.values[h->args.n++] = value;
-}
-
 /* An empty value is none to libpq, which would go by the list that we have
  * shortened; said twice it is a list. */
 static bool
@@ -290,19 +283,19 @@ tell(struct hosts *h)
 		tell_way(h, 0);
 	h->args = (struct wire_args){ .n = 0 };
 	/* The conninfo's own word counts for what stands before it. */
-	add(h, "keepalives", "1");
-	add(h, "keepalives_idle", "10");
-	add(h, "keepalives_interval", "3");
-	add(h, "keepalives_count", "3");
-	add(h, "tcp_user_timeout", "5000");
-	add(h, "fallback_application_name", "postern");
-	add(h, "dbname", h->conninfo);
-	add(h, "connect_timeout", "5");
-	add(h, "client_encoding", "UTF8");
+	wire_add(&h->args, "keepalives", "1");
+	wire_add(&h->args, "keepalives_idle", "10");
+	wire_add(&h->args, "keepalives_interval", "3");
+	wire_add(&h->args, "keepalives_count", "3");
+	wire_add(&h->args, "tcp_user_timeout", "5000");
+	wire_add(&h->args, "fallback_application_name", "postern");
+	wire_add(&h->args, "dbname", h->conninfo);
+	wire_add(&h->args, "connect_timeout", "5");
+	wire_add(&h->args, "client_encoding", "UTF8");
 	for (i = 0; i < LISTS && n > 0; i++)
-		add(h, list_keys[i], buf_str(&h->told[i]));
+		wire_add(&h->args, list_keys[i], buf_str(&h->told[i]));
 	if (h->n > 1 && !h->attrs)
-		add(h, attrs_key, "read-write");
+		wire_add(&h->args, attrs_key, "read-write");
 }
 
 /* In libpq's words. */

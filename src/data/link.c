@@ -7,7 +7,6 @@
 #include "data/link.h"
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -19,19 +18,12 @@
 #include <sys/param.h>
 
 enum { CONNECT_MS = 5000, PROOF_MS = 1000, HEARTBEAT_MS = 10000 };
-enum { BACKOFF_MIN_MS = 100, BACKOFF_MAX_MS = 5000 };
-enum { UNFIT_MS = 1000, STALL_MS = 1000, STALLS_MAX = 3 };
+enum { CANCEL_MS = 1000 };
 enum { PATIENCE_MS = 500 };
-
-/* Why it goes down. */
-enum link_end {
-	END_FAILED,
-	END_STALLED, /* it is there, but was not done in time */
-	END_UNFIT    /* it can be connected to, but not used */
-};
 
 /* What a phase is; all of it may be NULL. */
 struct phase {
+	const char *name; /* of its question, for the log */
 	/* Does this link go through it? */
 	bool (*wanted)(const struct setup *s);
 	/* It begins: what is done, and what is asked; then each result of it */
@@ -63,7 +55,7 @@ in_ms(int64_t ms)
 static struct wire *
 current(const struct link *l)
 {
-	return l->prover != NULL ? l->prover : l->wire;
+	return l->other != NULL ? l->other : l->wire;
 }
 
 /* libpq changes its socket while it tries several hosts. */
@@ -105,12 +97,55 @@ advance(struct link *l)
 void
 link_set_error(struct link *l, const char *text)
 {
-	size_t n = strlen(text);
-
-	while (n > 0 && (text[n - 1] == '\n' || text[n - 1] == ' '))
-		n--;
 	buf_reset(&l->error);
-	buf_add(&l->error, text, n);
+	for (; *text != '\0'; text++)
+		if (strchr(" \t\r\n", *text) == NULL)
+			buf_addc(&l->error, *text);
+		else if (text[strspn(text, " \t\r\n")] == '\0')
+			break;
+		else if (l->error.data[MAX(l->error.len, 1) - 1] != ' ')
+			buf_addc(&l->error, ' ');
+}
+
+enum { PLACE_FIELDS = 8 };
+
+static void
+add_field(struct log_field *fields, size_t *n, const char *key, const char *s)
+{
+	if (s != NULL && *s != '\0')
+		fields[(*n)++] = (struct log_field){ key, s, 0 };
+}
+
+void
+link_log(const struct link *l, enum log_level level, const char *event,
+    const char *sqlstate)
+{
+	struct log_field f[PLACE_FIELDS + 1] = { { NULL, NULL, 0 } };
+	size_t n = 0;
+
+	if (l->wire != NULL) {
+		add_field(f, &n, "host", wire_host(l->wire));
+		add_field(f, &n, "port", wire_port(l->wire));
+	}
+	add_field(f, &n, "server", l->setup.address);
+	if (l->setup.timeline > 0)
+		f[n++] = (struct log_field)LOG_N("timeline", l->setup.timeline);
+	if (!link_is_up(l))
+		add_field(f, &n, "state", l->state);
+	add_field(f, &n, "statement", l->asked);
+	add_field(f, &n, "sqlstate", sqlstate);
+	add_field(f, &n, "error", buf_str(&l->error));
+	log_fields(level, event, f);
+}
+
+bool
+link_unreplicated(struct link *l)
+{
+	if (!wire_unreplicated(l->wire))
+		return false;
+	link_set_error(l, "committed, but not on the synchronous standby");
+	link_log(l, LOG_LVL_ERROR, "commit_not_replicated", NULL);
+	return true;
 }
 
 /* Up, and answered now. The next question is due in a while whatever is told
@@ -119,7 +154,8 @@ static void
 rest(struct link *l)
 {
 	metrics_heard(clock_mono_us());
-	l->due_us = in_ms(HEARTBEAT_MS);
+	if (l->due_us != 0)
+		l->due_us = in_ms(HEARTBEAT_MS);
 }
 
 /*
@@ -162,55 +198,35 @@ take_notes(struct link *l)
 	return n.proved;
 }
 
-/* Half to the whole of the backoff, so that workers don't come back as one. */
-static int64_t
-jittered(int64_t ms)
-{
-	uint32_t r;
-
-	crypto_random(&r, sizeof r);
-	return ms / 2 + (int64_t)(r % (uint32_t)(ms / 2 + 1));
-}
-
-/* A lost link is tried anew at once, then ever more slowly; whatever one hangs
- * on would hold the next caller too. Returns ms. */
-static int64_t
-back_off(struct link *l, enum link_end why, bool lost)
-{
-	if (why == END_UNFIT) {
-		l->backoff_ms = BACKOFF_MIN_MS;
-		return UNFIT_MS;
-	}
-	if (!lost)
-		l->backoff_ms = MAX(2 * l->backoff_ms, BACKOFF_MIN_MS);
-	else if (why == END_STALLED)
-		l->backoff_ms = STALL_MS << MIN(l->stalls, STALLS_MAX);
-	else
-		l->backoff_ms = 0;
-	l->backoff_ms = MIN(l->backoff_ms, BACKOFF_MAX_MS);
-	if (why == END_STALLED)
-		l->stalls++;
-	return l->backoff_ms;
-}
-
 static void
 drop(struct link *l)
 {
-	wire_free(l->prover);
+	wire_free(l->other);
 	wire_free(l->wire);
-	l->prover = l->wire = NULL;
+	l->other = l->wire = NULL;
 	note_socket(l);
 	l->generation++; /* the number may come back for another socket */
 	l->session++;
 }
 
+/* It has a session that was up. */
+static bool
+has_arrived(const struct link *l)
+{
+	return l->phase > LINK_ARRIVED;
+}
+
 /* The attempt, or the link, has come to its end. error may be libpq's own. */
 static void
-go_down(struct link *l, enum link_end why, const char *state, const char *error)
+go_down(
+    struct link *l, enum retry_end why, const char *state, const char *error)
 {
-	bool lost = link_is_up(l), again = lost && why != END_STALLED;
+	bool lost = has_arrived(l), again = lost && why != END_STALLED;
+	bool told =
+	    !lost && l->retry.failures > 0 && strcmp(l->state, state) == 0;
 
 	link_set_error(l, error);
+	l->state = state;
 	/* What was told still counts: nothing else tells it until the next
 	 * connection is proved. */
 	if (lost) {
@@ -218,26 +234,38 @@ go_down(struct link *l, enum link_end why, const char *state, const char *error)
 		metrics_add(METRIC_DB_LOSSES, 1);
 		metrics_set(METRIC_DB_UP, 0);
 	}
-	if (lost || l->failures == 0 || strcmp(l->state, state) != 0)
-		log_warn(lost ? "database_lost" : "database_unavailable",
-		    LOG_S("state", state), LOG_S("error", buf_str(&l->error)));
+	if (!told)
+		link_log(l, LOG_LVL_WARN,
+		    lost ? "database_lost" : "database_unavailable", NULL);
 	l->phase = LINK_DOWN;
 	drop(l);
-	l->state = state;
-	l->failures = lost ? 0 : l->failures + 1;
 	l->patience_ms = again ? PATIENCE_MS : 0;
-	l->due_us = in_ms(jittered(back_off(l, why, lost)));
+	l->due_us = in_ms(retry_after(&l->retry, why, lost));
 	if (!lost)
 		hosts_next(l->hosts);
 	if (again)
 		advance(l);
 }
 
-/* By libpq's word. */
-static void
-fail(struct link *l)
+/* By libpq's word. What could not be cancelled would hold the next one too. */
+void
+link_fail(struct link *l)
 {
-	go_down(l, END_FAILED, "unreachable", wire_error(current(l)));
+	go_down(l, l->other != NULL ? END_STALLED : END_FAILED, "unreachable",
+	    wire_error(current(l)));
+}
+
+bool
+link_send(struct link *l, const struct wire_query *q, const char *name)
+{
+	if (l->other == NULL) {
+		l->asked = name;
+		l->sent_us = clock_mono_us();
+	}
+	if (wire_send(current(l), q))
+		return true;
+	link_fail(l);
+	return false;
 }
 
 /* Ask the phase's question; its results come by take_results. */
@@ -247,10 +275,8 @@ ask(struct link *l)
 	struct buf sql = { 0 };
 
 	phases[l->phase].ask(&l->setup, &sql);
-	l->sent_us = clock_mono_us();
-	if (!wire_send(
-		current(l), &(struct wire_query){ .sql = buf_str(&sql) }))
-		fail(l);
+	(void)link_send(l, &(struct wire_query){ .sql = buf_str(&sql) },
+	    phases[l->phase].name);
 	buf_free(&sql);
 }
 
@@ -263,7 +289,7 @@ judge(struct link *l, const struct pg_result *res)
 	if (v.state == NULL)
 		return;
 	if (v.error == NULL)
-		fail(l);
+		link_fail(l);
 	else
 		go_down(l, link_is_up(l) ? END_FAILED : END_UNFIT, v.state,
 		    v.error);
@@ -277,12 +303,12 @@ take_results(struct link *l)
 
 	while (phases[l->phase].judge != NULL &&
 	       wire_next(current(l), &res) == WIRE_DONE) {
-		if (res == NULL) {
+		if (res == NULL && l->other == NULL)
 			note_answer(l);
+		if (res == NULL)
 			advance(l);
-		} else {
+		else
 			judge(l, res);
-		}
 		wire_clear(res);
 	}
 }
@@ -303,8 +329,10 @@ go_on_resolving(struct link *l)
 static void
 resolve(struct link *l)
 {
-	if (l->failures == 0)
+	if (l->retry.failures == 0)
 		l->state = "connecting";
+	l->setup = (struct setup){ .profile = &l->profile };
+	l->asked = NULL;
 	hosts_start(l->hosts);
 	go_on_resolving(l);
 }
@@ -318,7 +346,7 @@ connect_now(struct link *l)
 	note_socket(l);
 	/* No socket at all: its error now, not at the deadline. */
 	if (wire_broken(l->wire))
-		fail(l);
+		link_fail(l);
 }
 
 static void
@@ -327,7 +355,7 @@ go_on_connecting(struct link *l)
 	enum wire_turn turn = wire_connect(current(l));
 
 	if (turn == WIRE_FAILED) {
-		fail(l);
+		link_fail(l);
 		return;
 	}
 	note_socket(l);
@@ -350,10 +378,10 @@ time_out(struct link *l)
 static void
 connect_prover(struct link *l)
 {
-	l->prover = wire_new(hosts_args(l->hosts));
+	l->other = wire_new(hosts_args(l->hosts));
 	note_socket(l);
-	if (wire_broken(l->prover))
-		fail(l);
+	if (wire_broken(l->other))
+		link_fail(l);
 }
 
 static void
@@ -364,12 +392,19 @@ prover_late(struct link *l)
 	    "for one more than there are workers");
 }
 
+/* The other connection has done its work. */
+static void
+drop_other(struct link *l)
+{
+	wire_free(l->other);
+	l->other = NULL;
+	note_socket(l);
+}
+
 static void
 wait_for_proof(struct link *l)
 {
-	wire_free(l->prover);
-	l->prover = NULL;
-	note_socket(l);
+	drop_other(l);
 	l->due_us = in_ms(PROOF_MS);
 }
 
@@ -377,7 +412,7 @@ static void
 take_answer(struct link *l)
 {
 	if (!wire_read(current(l))) {
-		fail(l);
+		link_fail(l);
 		return;
 	}
 	take_results(l);
@@ -401,14 +436,12 @@ arrive(struct link *l)
 	const struct db_listener *listener = l->profile.listener;
 
 	l->state = "up";
-	l->failures = 0;
 	l->patience_ms = 0;
-	l->backoff_ms = 0;
+	retry_up(&l->retry);
 	metrics_add(METRIC_DB_CONNECTS, 1);
 	metrics_set(METRIC_DB_UP, 1);
 	buf_reset(&l->error);
-	log_info("database_up", LOG_S("host", wire_host(l->wire)),
-	    LOG_S("port", wire_port(l->wire)));
+	link_log(l, LOG_LVL_INFO, "database_up", NULL);
 	if (listener != NULL)
 		listener->renewed(listener->arg);
 	advance(l);
@@ -429,7 +462,7 @@ hear(struct link *l)
 {
 	do {
 		if (!wire_read(l->wire)) {
-			fail(l);
+			link_fail(l);
 			return;
 		}
 		metrics_heard(clock_mono_us());
@@ -453,32 +486,106 @@ beat_late(struct link *l)
 	go_down(l, END_FAILED, "unreachable", "no heartbeat");
 }
 
+/* Said twice: an empty value would be none to libpq, which would go by the
+ * conninfo's own list. */
+static void
+add_twice(struct wire_args *args, const char *key, const char *value,
+    struct buf *text)
+{
+	buf_addf(text, "%s,%s", value, value);
+	wire_add(args, key, buf_str(text));
+}
+
+/* To the very server of this session, whatever the conninfo's hosts are now. */
+static void
+connect_canceller(struct link *l)
+{
+	struct wire_args args = *hosts_args(l->hosts);
+	struct buf text[3] = { { 0 } };
+	int i;
+
+	l->due_us = in_ms(CANCEL_MS);
+	l->patience_ms = PATIENCE_MS;
+	add_twice(&args, "host", wire_host(l->wire), &text[0]);
+	add_twice(&args, "hostaddr", wire_address(l->wire), &text[1]);
+	add_twice(&args, "port", wire_port(l->wire), &text[2]);
+	wire_add(&args, "target_session_attrs", "any");
+	l->other = wire_new(&args);
+	for (i = 0; i < 3; i++)
+		buf_free(&text[i]);
+	note_socket(l);
+	if (wire_broken(l->other))
+		link_fail(l);
+}
+
+/* The answer is nobody's any more. */
+static void
+take_end(struct link *l)
+{
+	struct pg_result *res;
+	enum wire_turn turn;
+
+	if (!wire_read(l->wire)) {
+		link_fail(l);
+		return;
+	}
+	while ((turn = wire_next(l->wire, &res)) == WIRE_DONE && res != NULL)
+		wire_clear(res);
+	if (turn != WIRE_DONE)
+		return;
+	(void)link_unreplicated(l);
+	advance(l);
+	note_answer(l);
+}
+
+static void
+cancel_late(struct link *l)
+{
+	go_down(l, END_STALLED, "unreachable", "a query timed out");
+}
+
 /* The life of a link; from each of them the other way is go_down. */
 static const struct phase phases[LINK_PHASES] = {
-	/*    wanted, enter, ask, judge, ready, late, next */
-	[LINK_DOWN] = { NULL, NULL, NULL, NULL, NULL, advance, LINK_RESOLVING },
-	[LINK_RESOLVING] = { NULL, resolve, NULL, NULL, go_on_resolving,
+	/*    name, wanted, enter, ask, judge, ready, late, next */
+	[LINK_DOWN] = { NULL, NULL, NULL, NULL, NULL, NULL, advance,
+	    LINK_RESOLVING },
+	[LINK_RESOLVING] = { NULL, NULL, resolve, NULL, NULL, go_on_resolving,
 	    go_on_resolving, LINK_CONNECTING },
-	[LINK_CONNECTING] = { NULL, connect_now, NULL, NULL, go_on_connecting,
-	    time_out, LINK_SETTINGS },
-	[LINK_SETTINGS] = { NULL, begin_session, profile_ask_settings,
-	    profile_judge_settings, take_answer, time_out, LINK_SCHEMA },
-	[LINK_SCHEMA] = { profile_wants_schema, NULL, profile_ask_schema,
-	    profile_judge_schema, take_answer, time_out, LINK_LISTEN },
-	[LINK_LISTEN] = { profile_wants_news, NULL, profile_ask_listen,
-	    profile_judge_listen, take_answer, time_out, LINK_NOTIFY },
-	[LINK_NOTIFY] = { profile_wants_news, NULL, profile_ask_notify,
-	    profile_judge_notify, take_answer, time_out, LINK_PROVER },
-	[LINK_PROVER] = { profile_wants_prover, connect_prover, NULL, NULL,
-	    go_on_connecting, prover_late, LINK_PROVES },
-	[LINK_PROVES] = { profile_wants_prover, NULL, profile_ask_notify,
-	    profile_judge_prover, take_answer, prover_late, LINK_PROOF },
-	[LINK_PROOF] = { profile_wants_news, wait_for_proof, NULL, NULL,
+	[LINK_CONNECTING] = { NULL, NULL, connect_now, NULL, NULL,
+	    go_on_connecting, time_out, LINK_TIMES },
+	[LINK_TIMES] = { "times", NULL, begin_session, profile_ask_times,
+	    profile_judge_command, take_answer, time_out, LINK_SETTINGS },
+	[LINK_SETTINGS] = { "settings", NULL, NULL, profile_ask_settings,
+	    profile_judge_rows, take_answer, time_out, LINK_SERVER },
+	[LINK_SERVER] = { "server", NULL, NULL, profile_ask_server,
+	    profile_judge_server, take_answer, time_out, LINK_SCHEMA },
+	[LINK_SCHEMA] = { "schema", profile_wants_schema, NULL,
+	    profile_ask_schema, profile_judge_schema, take_answer, time_out,
+	    LINK_LISTEN },
+	[LINK_LISTEN] = { "listen", profile_wants_news, NULL,
+	    profile_ask_listen, profile_judge_command, take_answer, time_out,
+	    LINK_NOTIFY },
+	[LINK_NOTIFY] = { "notify", profile_wants_news, NULL,
+	    profile_ask_notify, profile_judge_notify, take_answer, time_out,
+	    LINK_PROVER },
+	[LINK_PROVER] = { NULL, profile_wants_prover, connect_prover, NULL,
+	    NULL, go_on_connecting, prover_late, LINK_PROVES },
+	[LINK_PROVES] = { "notify", profile_wants_prover, NULL,
+	    profile_ask_notify, profile_judge_rows, take_answer, prover_late,
+	    LINK_PROOF },
+	[LINK_PROOF] = { NULL, profile_wants_news, wait_for_proof, NULL, NULL,
 	    take_answer, proof_late, LINK_ARRIVED },
-	[LINK_ARRIVED] = { NULL, arrive, NULL, NULL, NULL, NULL, LINK_UP },
-	[LINK_UP] = { NULL, rest, NULL, NULL, hear, advance, LINK_BEAT },
-	[LINK_BEAT] = { NULL, beat, profile_ask_beat, profile_judge_beat, hear,
-	    beat_late, LINK_UP },
+	[LINK_ARRIVED] = { NULL, NULL, arrive, NULL, NULL, NULL, NULL,
+	    LINK_UP },
+	[LINK_CANCELLER] = { NULL, NULL, connect_canceller, NULL, NULL,
+	    go_on_connecting, cancel_late, LINK_CANCELS },
+	[LINK_CANCELS] = { "cancel", NULL, NULL, profile_ask_cancel,
+	    profile_judge_rows, take_answer, cancel_late, LINK_CANCELLED },
+	[LINK_CANCELLED] = { NULL, NULL, drop_other, NULL, NULL, take_end,
+	    cancel_late, LINK_UP },
+	[LINK_UP] = { NULL, NULL, rest, NULL, NULL, hear, advance, LINK_BEAT },
+	[LINK_BEAT] = { "heartbeat", NULL, beat, profile_ask_beat,
+	    profile_judge_beat, hear, beat_late, LINK_UP },
 };
 
 struct link *
@@ -500,7 +607,7 @@ link_free(struct link *l)
 {
 	if (l == NULL)
 		return;
-	wire_free(l->prover);
+	wire_free(l->other);
 	wire_free(l->wire);
 	hosts_free(l->hosts);
 	buf_free(&l->error);
@@ -517,7 +624,8 @@ link_listen(struct link *l, const struct db_listener *listener)
 static bool
 writes(const struct link *l)
 {
-	return (l->phase == LINK_CONNECTING || l->phase == LINK_PROVER) &&
+	return (l->phase == LINK_CONNECTING || l->phase == LINK_PROVER ||
+		   l->phase == LINK_CANCELLER) &&
 	       wire_wants_write(current(l));
 }
 
@@ -547,74 +655,45 @@ link_step(struct link *l)
 		phases[l->phase].late(l);
 }
 
+/* Until something comes, or the phase is over, or it is until_us. */
+static void
+wait_and_step(struct link *l, int64_t until_us)
+{
+	int64_t now = clock_mono_us();
+	int64_t left = MIN(MAX(l->due_us, now), until_us) - now;
+
+	(void)readable(
+	    l->fd, writes(l) ? POLLOUT : POLLIN, (int)(left / 1000 + 1));
+	link_step(l);
+}
+
 bool
 link_wait(struct link *l, int64_t timeout_ms)
 {
-	int64_t until = in_ms(timeout_ms), now = clock_mono_us();
+	int64_t until = in_ms(timeout_ms);
 
-	while (!link_is_up(l) && now < until) {
-		(void)readable(l->fd, writes(l) ? POLLOUT : POLLIN,
-		    (int)((MIN(MAX(l->due_us, now), until) - now) / 1000 + 1));
-		link_step(l);
-		now = clock_mono_us();
-	}
-	return link_is_up(l);
-}
-
-/* The last result of what was sent, the link idle again; NULL where it is
- * lost. */
-static struct pg_result *
-collect(struct link *l, int64_t timeout_ms)
-{
-	int64_t until = timeout_ms > 0 ? in_ms(timeout_ms) : INT64_MAX / 2;
-	struct pg_result *res;
-
-	switch (wire_collect(l->wire, until, &res)) {
-	case WIRE_DONE:
-		note_answer(l);
-		if (l->phase == LINK_UP)
-			rest(l);
-		return res;
-	case WIRE_LATE:
-		link_stall(l, "a query timed out");
-		return NULL;
-	case WIRE_WAITS:
-	case WIRE_FAILED:
-	default:
-		fail(l);
-		return NULL;
-	}
+	while (l->phase != LINK_UP && clock_mono_us() < until)
+		wait_and_step(l, until);
+	return l->phase == LINK_UP;
 }
 
 bool
 link_ready(struct link *l)
 {
-	struct pg_result *res;
-
-	if (!link_is_up(l) && l->patience_ms > 0 &&
+	while (l->phase == LINK_BEAT)
+		wait_and_step(l, l->due_us);
+	if (l->phase != LINK_UP && l->patience_ms > 0 &&
 	    !link_wait(l, l->patience_ms))
 		l->patience_ms = 0; /* the next caller doesn't wait */
-	if (l->phase == LINK_BEAT) {
-		res = collect(l, l->profile.query_timeout_ms);
-		if (res != NULL) {
-			judge(l, res);
-			wire_clear(res);
-		}
-		if (l->phase == LINK_BEAT)
-			advance(l);
-	}
-	return link_is_up(l);
+	return l->phase == LINK_UP;
 }
 
-struct pg_result *
-link_ask(struct link *l, const struct wire_query *q, int64_t timeout_ms)
+void
+link_answered(struct link *l)
 {
-	l->sent_us = clock_mono_us();
-	if (!wire_send(l->wire, q)) {
-		fail(l);
-		return NULL;
-	}
-	return collect(l, timeout_ms);
+	note_answer(l);
+	if (l->phase == LINK_UP)
+		rest(l);
 }
 
 void
@@ -624,13 +703,19 @@ link_lose(struct link *l, const char *error)
 }
 
 void
+link_doubt(struct link *l)
+{
+	l->due_us = 0;
+}
+
+void
 link_stall(struct link *l, const char *error)
 {
 	go_down(l, END_STALLED, "unreachable", error);
 }
 
 void
-link_settle(struct link *l)
+link_cancel(struct link *l)
 {
-	l->stalls = 0;
+	enter(l, LINK_CANCELLER);
 }

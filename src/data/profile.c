@@ -13,50 +13,137 @@
 #include "base/hex.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 static const char proof[] = "proof ";
 
+enum { ABANDONED_MS = 3000, NOTIFY_MS = 4500 };
+
+/* Of a process: two servers, or two processes one after the other, have not
+ * both the same id and the same time. */
+#define STARTED "(extract(epoch FROM backend_start) * 1000000)::bigint"
+
 static const struct verdict good = { NULL, NULL };
 static const struct verdict failed = { "unreachable", NULL };
 
 /*
- * A commit that waits for a synchronous standby is under no time-out of the
- * server, even when we have gone; it holds the one lock of all that notify, our
- * proof too. So those that we must have given up are ended, and waits for that
- * lock, which no statement_timeout covers either, end before our patience.
+ * A statement that takes too long is ended by the server, a little before our
+ * own patience is over, and alone. A role may have a time-out that is shorter
+ * than what follows takes.
  */
 void
-profile_ask_settings(struct setup *s, struct buf *sql)
+profile_ask_times(struct setup *s, struct buf *sql)
 {
 	int64_t ms = s->profile->query_timeout_ms;
 
 	buf_addf(sql,
 	    "SET statement_timeout = %" PRId64 ";"
 	    "SET lock_timeout = %" PRId64 ";"
-	    "SET idle_in_transaction_session_timeout = 10000;"
-	    "SET TimeZone = 'UTC';"
-	    "SET client_min_messages = warning;"
-	    "SELECT (pg_is_in_recovery() OR "
-	    "current_setting('transaction_read_only')::bool)::int,"
-	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
-	    " (SELECT count(pg_terminate_backend(pid))"
-	    " FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-	    " AND usename = current_user"
-	    " AND application_name = current_setting('application_name')"
-	    " AND query_start + interval '%" PRId64 " ms' <"
-	    " clock_timestamp())",
-	    ms, ms * 3 / 4, ms);
+	    "SET default_transaction_isolation = 'read committed'",
+	    ms * 9 / 10, ms * 3 / 4);
+}
+
+/*
+ * What this program relies on, as Postgres has it by default: a role or a
+ * database can carry another. Some of these are not in every version. What is
+ * left alone: search_path, which is how a schema is chosen, role,
+ * default_transaction_read_only and session_replication_role, which are judged,
+ * and whatever changes no answer. A commit counts when it is on disk, and with
+ * the standby where there is one; more than that may be asked for.
+ */
+void
+profile_ask_settings(struct setup *s, struct buf *sql)
+{
+	(void)s;
+	buf_adds(sql,
+	    "SELECT count(set_config(name, value, false)) FROM (VALUES"
+	    " ('array_nulls', 'on'),"
+	    " ('backslash_quote', 'safe_encoding'),"
+	    " ('bytea_output', 'hex'),"
+	    " ('check_function_bodies', 'on'),"
+	    " ('client_min_messages', 'warning'),"
+	    " ('DateStyle', 'ISO, MDY'),"
+	    " ('default_transaction_deferrable', 'off'),"
+	    " ('escape_string_warning', 'off'),"
+	    " ('exit_on_error', 'off'),"
+	    " ('extra_float_digits', '1'),"
+	    " ('gin_fuzzy_search_limit', '0'),"
+	    " ('idle_in_transaction_session_timeout', '10000'),"
+	    " ('idle_session_timeout', '0'),"
+	    " ('IntervalStyle', 'postgres'),"
+	    " ('jit', 'off'),"
+	    " ('lc_monetary', 'C'), ('lc_numeric', 'C'), ('lc_time', 'C'),"
+	    " ('plan_cache_mode', 'auto'),"
+	    " ('plpgsql.extra_errors', 'none'),"
+	    " ('plpgsql.extra_warnings', 'none'),"
+	    " ('quote_all_identifiers', 'off'),"
+	    " ('restrict_nonsystem_relation_kind', ''),"
+	    " ('row_security', 'on'),"
+	    " ('standard_conforming_strings', 'on'),"
+	    " ('synchronous_commit', CASE WHEN"
+	    " current_setting('synchronous_commit') = 'remote_apply'"
+	    " THEN 'remote_apply' ELSE 'on' END),"
+	    " ('TimeZone', 'UTC'),"
+	    " ('transaction_timeout', '0'),"
+	    " ('transform_null_equals', 'off'),"
+	    " ('xmloption', 'content')"
+	    ") AS s (name, value)"
+	    " WHERE current_setting(name, true) IS NOT NULL");
 }
 
 struct verdict
-profile_judge_settings(struct setup *s, const struct pg_result *res)
+profile_judge_command(struct setup *s, const struct pg_result *res)
 {
-	if (wire_is_command(res))
-		return good; /* of a SET */
+	(void)s;
+	return wire_is_command(res) ? good : failed;
+}
+
+struct verdict
+profile_judge_rows(struct setup *s, const struct pg_result *res)
+{
+	(void)s;
+	return wire_is_rows(res) ? good : failed;
+}
+
+/*
+ * A commit that waits for a synchronous standby is under no time-out of the
+ * server, even when we have gone; it holds the one lock of all that notify, our
+ * proof too. We end our own (profile_ask_cancel); those whose process is gone
+ * are ended by the next one that connects.
+ */
+void
+profile_ask_server(struct setup *s, struct buf *sql)
+{
+	buf_addf(sql,
+	    "SELECT (pg_is_in_recovery() OR "
+	    "current_setting('transaction_read_only')::bool)::int,"
+	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
+	    " (current_setting('session_replication_role') = 'replica')::int,"
+	    " pg_backend_pid(), (SELECT " STARTED " FROM pg_stat_activity"
+	    " WHERE pid = pg_backend_pid()),"
+	    " host(inet_server_addr()), CASE WHEN NOT pg_is_in_recovery() THEN"
+	    " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"
+	    "::bit(32)::int END,"
+	    " (SELECT count(pg_terminate_backend(pid))"
+	    " FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+	    " AND usename = session_user"
+	    " AND application_name = current_setting('application_name')"
+	    " AND query_start + interval '%" PRId64 " ms' <"
+	    " clock_timestamp())",
+	    s->profile->query_timeout_ms + ABANDONED_MS);
+}
+
+struct verdict
+profile_judge_server(struct setup *s, const struct pg_result *res)
+{
 	if (!wire_is_rows(res))
 		return failed;
+	s->pid = atoi(wire_text(res, 0, 3));
+	s->started_us = strtoll(wire_text(res, 0, 4), NULL, 10);
+	snprintf(s->address, sizeof s->address, "%s", wire_text(res, 0, 5));
+	s->timeline = atoi(wire_text(res, 0, 6));
 	if (s->profile->min_schema == 0)
 		return good;
 	if (wire_text(res, 0, 0)[0] != '0')
@@ -65,6 +152,10 @@ profile_judge_settings(struct setup *s, const struct pg_result *res)
 	if (wire_text(res, 0, 1)[0] != '1')
 		return (
 		    struct verdict){ "schema_missing", "run: postern migrate" };
+	if (wire_text(res, 0, 2)[0] != '0')
+		return (struct verdict){ "triggers_off",
+			"session_replication_role is replica: ALTER ROLE ... "
+			"RESET session_replication_role" };
 	return good;
 }
 
@@ -105,13 +196,8 @@ profile_ask_listen(struct setup *s, struct buf *sql)
 	buf_addf(sql, "LISTEN %s", s->profile->listener->channel);
 }
 
-struct verdict
-profile_judge_listen(struct setup *s, const struct pg_result *res)
-{
-	(void)s;
-	return wire_is_command(res) ? good : failed;
-}
-
+/* Whoever notifies waits for the commit of whoever notified before: longer than
+ * those that have another to wait for them. */
 void
 profile_ask_notify(struct setup *s, struct buf *sql)
 {
@@ -119,8 +205,10 @@ profile_ask_notify(struct setup *s, struct buf *sql)
 
 	crypto_random(raw, sizeof raw);
 	hex_encode(raw, sizeof raw, s->nonce);
-	buf_addf(sql, "SELECT pg_backend_pid(), pg_notify('%s', '%s%s')",
-	    s->profile->listener->channel, proof, s->nonce);
+	buf_addf(sql,
+	    "SELECT pg_backend_pid(), set_config('lock_timeout', '%d', true),"
+	    " pg_notify('%s', '%s%s')",
+	    NOTIFY_MS, s->profile->listener->channel, proof, s->nonce);
 }
 
 struct verdict
@@ -149,11 +237,14 @@ profile_wants_prover(const struct setup *s)
 	return profile_wants_news(s) && s->pooled;
 }
 
-struct verdict
-profile_judge_prover(struct setup *s, const struct pg_result *res)
+void
+profile_ask_cancel(struct setup *s, struct buf *sql)
 {
-	(void)s;
-	return wire_is_rows(res) ? good : failed;
+	buf_addf(sql,
+	    "SELECT count(pg_cancel_backend(pid)) FROM pg_stat_activity"
+	    " WHERE pid = %d AND wait_event = 'SyncRep' AND " STARTED
+	    " = %" PRId64,
+	    s->pid, s->started_us);
 }
 
 void

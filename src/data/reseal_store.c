@@ -163,20 +163,22 @@ to_write(const struct sealed_row *row)
 
 /* For the trigger that writes the trail. */
 static enum status
-begin(struct db *db, const char *actor)
+name_event(struct db *db)
 {
 	static const struct db_stmt event = { "reseal_event",
 		"SELECT set_config('postern.event', 'resealed', true)", 0 };
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_begin(db, actor);
-	if (st != ST_OK)
-		return st;
 	st = db_query(db, &event, NULL, &res);
 	db_result_free(res);
 	return st;
 }
+
+struct update {
+	const char *const *params;
+	struct db_result *written; /* by the last try */
+};
 
 /*
  * A row is written if it is free and still as it was read; a sealed text that
@@ -184,7 +186,7 @@ begin(struct db *db, const char *actor)
  * isn't waited for while the other rows are held.
  */
 static enum status
-update(struct db *db, const char *const *params, struct db_result **written)
+update(struct db *db, void *arg)
 {
 	static const struct db_stmt write = { "reseal_write",
 		"WITH n AS MATERIALIZED (SELECT * FROM unnest($2::bigint[],"
@@ -209,8 +211,15 @@ update(struct db *db, const char *const *params, struct db_result **written)
 		" OR a.previous_encrypted_secret_key = n.previous_was)"
 		" RETURNING a.id",
 		1 + ARRAYS };
+	struct update *u = arg;
+	enum status st;
 
-	return db_query(db, &write, params, written);
+	db_result_free(u->written);
+	u->written = NULL;
+	st = name_event(db);
+	if (st == ST_OK)
+		st = db_query(db, &write, u->params, &u->written);
+	return st;
 }
 
 static int
@@ -242,7 +251,7 @@ reseal_store_write(struct db *db, const char *actor, const char *key_id,
 {
 	struct buf arrays[ARRAYS] = { { 0 } };
 	const char *params[1 + ARRAYS] = { key_id };
-	struct db_result *written = NULL;
+	struct update u = { .params = params };
 	enum status st;
 	size_t i;
 
@@ -251,16 +260,10 @@ reseal_store_write(struct db *db, const char *actor, const char *key_id,
 			add_row(arrays, &rows[i]);
 	for (i = 0; i < ARRAYS; i++)
 		params[1 + i] = end_array(&arrays[i]);
-	st = begin(db, actor);
+	st = db_transact(db, actor, update, &u);
 	if (st == ST_OK)
-		st = update(db, params, &written);
-	if (st == ST_OK)
-		st = db_commit(db);
-	if (st == ST_OK)
-		mark(rows, n, written);
-	else
-		db_rollback(db);
-	db_result_free(written);
+		mark(rows, n, u.written);
+	db_result_free(u.written);
 	for (i = 0; i < ARRAYS; i++)
 		buf_free(&arrays[i]);
 	return st;

@@ -5,6 +5,7 @@
  */
 #include "data/wire.h"
 
+#include "base/buf.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -21,6 +22,8 @@ struct wire {
 	PGconn *conn;
 	bool want_write; /* while connecting */
 	bool unreplicated;
+	size_t said;      /* of libpq's text what was an earlier answer's */
+	struct buf words; /* what the server said last of all */
 };
 
 /* Hand on what has a value; some of it is secret. */
@@ -36,6 +39,15 @@ hand_on(PQconninfoOption *options,
 			explicit_bzero(o->val, strlen(o->val));
 		}
 	PQconninfoFree(options);
+}
+
+void
+wire_add(struct wire_args *args, const char *key, const char *value)
+{
+	if (args->n + 1 == WIRE_KEYS)
+		abort(); /* more than hosts.c and link.c have to say */
+	args->keys[args->n] = key;
+	args->values[args->n++] = value;
 }
 
 void
@@ -62,9 +74,10 @@ wire_options(const char *conninfo,
 }
 
 /*
- * Of the server's notices one counts. A commit that waits for a synchronous
+ * Of the server's notices two count. A commit that waits for a synchronous
  * standby and is cancelled answers COMMIT, with a warning: the primary alone
- * has it, and a failover would lose it.
+ * has it, and a failover would lose it. And why it ends a session that was
+ * asked nothing.
  */
 static void
 note_notice(void *arg, const PGresult *res)
@@ -74,6 +87,10 @@ note_notice(void *arg, const PGresult *res)
 
 	if (from != NULL && strcmp(from, "SyncRepWaitForLSN") == 0)
 		w->unreplicated = true;
+	if (wire_is_fatal(res)) {
+		buf_reset(&w->words);
+		buf_adds(&w->words, wire_message(res));
+	}
 }
 
 struct wire *
@@ -86,6 +103,9 @@ wire_new(const struct wire_args *args)
 		abort(); /* no memory */
 	w->want_write = true;
 	PQsetNoticeReceiver(w->conn, note_notice, w);
+	/* What ends a session is told by the connection's error alone. */
+	PQsetErrorVerbosity(w->conn, PQERRORS_TERSE);
+	PQsetErrorContextVisibility(w->conn, PQSHOW_CONTEXT_NEVER);
 	return w;
 }
 
@@ -95,6 +115,7 @@ wire_free(struct wire *w)
 	if (w == NULL)
 		return;
 	PQfinish(w->conn);
+	buf_free(&w->words);
 	free(w);
 }
 
@@ -146,7 +167,11 @@ wire_idle(const struct wire *w)
 const char *
 wire_error(const struct wire *w)
 {
-	return PQerrorMessage(w->conn);
+	const char *text = PQerrorMessage(w->conn);
+
+	if (w->words.len > 0)
+		return buf_str(&w->words);
+	return strlen(text) > w->said ? text + w->said : text;
 }
 
 const char *
@@ -161,6 +186,12 @@ wire_port(const struct wire *w)
 	return PQport(w->conn);
 }
 
+const char *
+wire_address(const struct wire *w)
+{
+	return PQhostaddr(w->conn);
+}
+
 int
 wire_backend(const struct wire *w)
 {
@@ -173,6 +204,7 @@ wire_send(struct wire *w, const struct wire_query *q)
 	int sent;
 
 	w->unreplicated = false;
+	w->said = 0;
 	if (q->name == NULL)
 		sent = PQsendQuery(w->conn, q->sql);
 	else if (q->sql != NULL)
@@ -197,6 +229,7 @@ wire_next(struct wire *w, struct pg_result **res)
 	if (PQisBusy(w->conn))
 		return WIRE_WAITS;
 	*res = PQgetResult(w->conn);
+	w->said = strlen(PQerrorMessage(w->conn));
 	return WIRE_DONE;
 }
 
@@ -243,10 +276,12 @@ wire_collect(struct wire *w, int64_t until_us, struct pg_result **res)
 	if (turn == WIRE_DONE &&
 	    (last == NULL || PQstatus(w->conn) != CONNECTION_OK))
 		turn = WIRE_FAILED;
-	if (turn == WIRE_DONE)
-		*res = last;
-	else
+	if (turn != WIRE_DONE) {
 		PQclear(last);
+		return turn;
+	}
+	w->said = strlen(PQerrorMessage(w->conn));
+	*res = last;
 	return turn;
 }
 
@@ -288,10 +323,21 @@ wire_sqlstate(const struct pg_result *res)
 	return code != NULL ? code : "";
 }
 
+bool
+wire_is_fatal(const struct pg_result *res)
+{
+	const char *is = PQresultErrorField(res, PG_DIAG_SEVERITY_NONLOCALIZED);
+
+	return is != NULL &&
+	       (strcmp(is, "FATAL") == 0 || strcmp(is, "PANIC") == 0);
+}
+
 const char *
 wire_message(const struct pg_result *res)
 {
-	return PQresultErrorMessage(res);
+	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+
+	return text != NULL ? text : PQresultErrorMessage(res);
 }
 
 const char *

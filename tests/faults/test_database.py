@@ -341,8 +341,8 @@ def test_wal_full(scratch, site, record):
         server.end()
 
 
-HANGS = ("503 after the query's time-out, then at once; keys in the cache verify"
-         " until a worker has its next connection")
+HANGS = ("503 for what needs it, when the server's time-out is over; all else "
+         "goes on, and the connection stays")
 
 
 @fault("A statement that hangs (a lock)", HANGS)

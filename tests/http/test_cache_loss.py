@@ -103,8 +103,7 @@ def test_a_killed_backend(fleet):
 
 def test_a_query_that_stalls(fleet):
     """Strangers' unknown keys must not hold a worker that serves warm ones:
-    after one time-out they are 503 at once, also when the server would let us
-    connect again."""
+    after one time-out they are 503 at once, and the link stays."""
     f = fleet(1, env={"POSTERN_QUERY_TIMEOUT": "1"})
     app = f.register()
     assert f[0].status(app) == 200
@@ -115,7 +114,8 @@ def test_a_query_that_stalls(fleet):
         for _ in range(30):
             assert f[0].status(made_up()) == 503
             assert f[0].status(app) == 200
-        assert 1 <= f.log_count("database_lost") <= 3
+        assert f.log_count("database_lost") == 0
+        assert f.log_count("query_failed") <= 20
     finally:
         c.rollback()
         c.close()

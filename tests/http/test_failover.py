@@ -10,6 +10,7 @@ import time
 import pytest
 
 from harness import ADMIN, REGISTRATION, App, Stack, at_once, pids, wait_until
+from others import Others
 from standby import Pair
 
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
@@ -304,15 +305,6 @@ def standby_away(pair, make_of, turns):
         assert len(backends) <= 2 * 3
         fresh_worker(s)
         lock_of_another(s)
-        # Someone cancels the wait: the server says COMMIT, with a warning.
-        answers = []
-        t = threading.Thread(target=lambda: answers.append(put(s, app, "c")))
-        t.start()
-        wait_until("a cancelled commit", lambda: s.sql(
-            "SELECT pg_cancel_backend(pid) FROM pg_stat_activity"
-            " WHERE usename = 'server' AND wait_event = 'SyncRep'"))
-        t.join()
-        assert unavailable(answers[0])
         assert s.log_lines("commit_not_replicated")
     finally:
         pair.standby.go_on()
@@ -327,3 +319,48 @@ def test_standby_away(pair, make_of):
 @pytest.mark.long
 def test_standby_away_long(pair, make_of):
     standby_away(pair, make_of, 8)
+
+
+def writing(s, apps, ending, got):
+    """Whatever may be written, again and again."""
+    for turn in range(1000):
+        for i, app in enumerate(apps):
+            got.append(put(s, app, f"{i}.{turn}"))
+            got.append(post(s))
+            if ending.is_set():
+                return
+
+
+def test_a_hung_commit(pair, make_of):
+    """It is ended, alone, and its session goes on: so does what reads."""
+    s = make_of(pair, workers=3, env=QUICK)
+    app = s.register()
+    o = Others(s, 2000)
+    wait_until("all workers connected", s.all_connected)
+    ups, ending, got = len(s.log_lines("database_up")), threading.Event(), []
+    writers = [threading.Thread(target=writing, args=(s, [app], ending, got))
+               for _ in range(4)]
+    pair.standby.hang()
+    try:
+        with o:
+            for t in writers:
+                t.start()
+            time.sleep(6)
+            ending.set()
+            for t in writers:
+                t.join()
+        assert all(map(unavailable, got)) and len(got) > 10
+        o.unharmed()
+        assert s.log_lines("commit_not_replicated")
+        for line in s.log_lines("commit_not_replicated"):
+            assert "statement=" in line and f"host={pair.primary.dir}" in line
+        assert s.sql("SELECT count(*) FROM pg_stat_activity"
+                     " WHERE usename = 'server'")[0][0] <= 2 * 3
+        fresh_worker(s)
+    finally:
+        pair.standby.go_on()
+    wait_until("writes again", lambda: put(s, app, "d").status in (200, 201))
+    assert not s.log_lines("database_lost")
+    assert len(s.log_lines("database_up")) <= ups + 2  # the fresh worker's
+    s.sql("UPDATE apps SET disabled_at = now() WHERE id = %s", o.warm.id)
+    s.all_workers("heard", "/v1/whoami", 401, o.warm.auth)
