@@ -36,4 +36,8 @@ const char *hosts_error(const struct hosts *h); /* borrowed */
  * the next hosts_start. */
 const struct wire_args *hosts_args(const struct hosts *h);
 
+/* To the very server that w goes to, whatever is to be tried next. Borrowed
+ * until the next call. */
+const struct wire_args *hosts_same(struct hosts *h, const struct wire *w);
+
 #endif

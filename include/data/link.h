@@ -82,8 +82,7 @@ bool link_send(struct link *l, const struct wire_query *q, const char *name);
  * once, in the caller's. */
 void link_answered(struct link *l);
 void link_fail(struct link *l);
-void link_lose(struct link *l, const char *error);
-void link_stall(struct link *l, const char *error);
+void link_end(struct link *l, enum retry_end why, const char *error);
 
 /* By what it answered it may not do any more: the heartbeat looks next. */
 void link_doubt(struct link *l);

@@ -28,6 +28,7 @@ struct setup {
 	char address[SETUP_ADDRESS];
 	int timeline;
 	char nonce[2 * SETUP_NONCE + 1];
+	bool proved; /* that notification has come */
 	bool pooled; /* something stands between us and the server */
 };
 
@@ -59,11 +60,13 @@ bool profile_wants_news(const struct setup *s);
 void profile_ask_listen(struct setup *s, struct buf *sql);
 
 /* A notification with a new nonce; the answer tells whether a pooler is in
- * between. profile_is_proof: is it ours? *mine, where it is of that kind. */
+ * between. */
 void profile_ask_notify(struct setup *s, struct buf *sql);
 struct verdict profile_judge_notify(
     struct setup *s, const struct pg_result *res);
-bool profile_is_proof(const struct setup *s, const char *payload, bool *mine);
+
+/* One that has come: the proof, or for the listener. arg is a struct setup. */
+void profile_take_note(void *arg, const char *payload);
 
 /* Through a pooler another connection notifies. */
 bool profile_wants_prover(const struct setup *s);

@@ -1,6 +1,7 @@
 #ifndef POSTERN_DATA_WIRE_H
 #define POSTERN_DATA_WIRE_H
 
+#include "base/buf.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -116,6 +117,8 @@ bool wire_is_command(const struct pg_result *res);
 const char *wire_sqlstate(const struct pg_result *res);
 bool wire_is_fatal(const struct pg_result *res);
 const char *wire_message(const struct pg_result *res);
+/* Such a text, or libpq's own, as one line. */
+void wire_add_line(struct buf *out, const char *text);
 const char *wire_tag(struct pg_result *res); /* "COMMIT" */
 int wire_rows(const struct pg_result *res);
 const char *wire_text(const struct pg_result *res, int row, int col);

@@ -233,7 +233,7 @@ judge(struct db *db, const struct pg_result *res)
 		link_log(db->link, LOG_LVL_ERROR, "query_failed",
 		    wire_sqlstate(res));
 	if (db->fate == FATE_LOSE)
-		link_lose(db->link, wire_message(res));
+		link_end(db->link, END_FAILED, wire_message(res));
 	if (db->fate == FATE_DOUBT)
 		link_doubt(db->link);
 	if (db->fate == FATE_STALE)
@@ -247,7 +247,7 @@ static void
 give_up(struct db *db, bool commits)
 {
 	if (!commits) {
-		link_stall(db->link, "a query timed out");
+		link_end(db->link, END_STALLED, "a query timed out");
 		return;
 	}
 	refuse_commits(db);

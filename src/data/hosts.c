@@ -47,6 +47,8 @@ struct hosts {
 	struct buf told[LISTS];
 	size_t ntold;
 	struct wire_args args;
+	struct buf same[LISTS]; /* of hosts_same */
+	struct wire_args same_args;
 	struct buf error;
 };
 
@@ -92,8 +94,10 @@ hosts_free(struct hosts *h)
 		return;
 	reset(h);
 	resolver_free(h->resolver);
-	for (i = 0; i < LISTS; i++)
+	for (i = 0; i < LISTS; i++) {
 		buf_free(&h->told[i]);
+		buf_free(&h->same[i]);
+	}
 	buf_free(&h->error);
 	free(h);
 }
@@ -347,4 +351,25 @@ const struct wire_args *
 hosts_args(const struct hosts *h)
 {
 	return &h->args;
+}
+
+/* Said twice: an empty value would be none to libpq, which would go by the
+ * conninfo's own list. */
+static void
+say_same(struct hosts *h, int list, const char *value)
+{
+	buf_reset(&h->same[list]);
+	buf_addf(&h->same[list], "%s,%s", value, value);
+	wire_add(&h->same_args, list_keys[list], buf_str(&h->same[list]));
+}
+
+const struct wire_args *
+hosts_same(struct hosts *h, const struct wire *w)
+{
+	h->same_args = h->args;
+	say_same(h, LIST_HOST, wire_host(w));
+	say_same(h, LIST_HOSTADDR, wire_address(w));
+	say_same(h, LIST_PORT, wire_port(w));
+	wire_add(&h->same_args, attrs_key, "any");
+	return &h->same_args;
 }

@@ -10,6 +10,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "data/trouble.h"
 
 #include <poll.h>
 #include <stdlib.h>
@@ -32,8 +33,10 @@ struct phase {
 	struct verdict (*judge)(struct setup *s, const struct pg_result *res);
 	/* There is something to read, or to write while connecting. */
 	void (*ready)(struct link *l);
-	/* due_us is over. */
-	void (*late)(struct link *l);
+	/* due_us is over: what is done, or how it ends and why. */
+	void (*over)(struct link *l);
+	enum retry_end end;
+	struct verdict late;
 	enum link_phase next;
 };
 static const struct phase phases[LINK_PHASES];
@@ -98,44 +101,19 @@ void
 link_set_error(struct link *l, const char *text)
 {
 	buf_reset(&l->error);
-	for (; *text != '\0'; text++)
-		if (strchr(" \t\r\n", *text) == NULL)
-			buf_addc(&l->error, *text);
-		else if (text[strspn(text, " \t\r\n")] == '\0')
-			break;
-		else if (l->error.data[MAX(l->error.len, 1) - 1] != ' ')
-			buf_addc(&l->error, ' ');
-}
-
-enum { PLACE_FIELDS = 8 };
-
-static void
-add_field(struct log_field *fields, size_t *n, const char *key, const char *s)
-{
-	if (s != NULL && *s != '\0')
-		fields[(*n)++] = (struct log_field){ key, s, 0 };
+	wire_add_line(&l->error, text);
 }
 
 void
 link_log(const struct link *l, enum log_level level, const char *event,
     const char *sqlstate)
 {
-	struct log_field f[PLACE_FIELDS + 1] = { { NULL, NULL, 0 } };
-	size_t n = 0;
+	const struct trouble t = { .state = link_is_up(l) ? NULL : l->state,
+		.statement = l->asked,
+		.sqlstate = sqlstate,
+		.error = buf_str(&l->error) };
 
-	if (l->wire != NULL) {
-		add_field(f, &n, "host", wire_host(l->wire));
-		add_field(f, &n, "port", wire_port(l->wire));
-	}
-	add_field(f, &n, "server", l->setup.address);
-	if (l->setup.timeline > 0)
-		f[n++] = (struct log_field)LOG_N("timeline", l->setup.timeline);
-	if (!link_is_up(l))
-		add_field(f, &n, "state", l->state);
-	add_field(f, &n, "statement", l->asked);
-	add_field(f, &n, "sqlstate", sqlstate);
-	add_field(f, &n, "error", buf_str(&l->error));
-	log_fields(level, event, f);
+	trouble_log(&t, l->wire, &l->setup, level, event);
 }
 
 bool
@@ -170,32 +148,12 @@ note_answer(struct link *l)
 		l->answered_us = l->sent_us;
 }
 
-/* Notifications, as they go to the listener. */
-struct notes {
-	struct link *link;
-	bool proved; /* the one that we wait for was among them */
-};
-
-static void
-take_note(void *arg, const char *payload)
-{
-	struct notes *n = arg;
-	const struct db_listener *to = n->link->profile.listener;
-
-	if (!profile_is_proof(&n->link->setup, payload, &n->proved) &&
-	    to != NULL)
-		to->notified(to->arg, payload);
-}
-
 /* Hand on the notifications that libpq has read. */
-static bool
+static void
 take_notes(struct link *l)
 {
-	struct notes n = { .link = l };
-
 	if (l->wire != NULL)
-		wire_notes(l->wire, take_note, &n);
-	return n.proved;
+		wire_notes(l->wire, profile_take_note, &l->setup);
 }
 
 static void
@@ -230,7 +188,7 @@ go_down(
 	/* What was told still counts: nothing else tells it until the next
 	 * connection is proved. */
 	if (lost) {
-		(void)take_notes(l);
+		take_notes(l);
 		metrics_add(METRIC_DB_LOSSES, 1);
 		metrics_set(METRIC_DB_UP, 0);
 	}
@@ -337,16 +295,22 @@ resolve(struct link *l)
 	go_on_resolving(l);
 }
 
+/* No socket at all: its error now, not at the deadline. */
+static void
+begin_connecting(struct link *l)
+{
+	note_socket(l);
+	if (wire_broken(current(l)))
+		link_fail(l);
+}
+
 static void
 connect_now(struct link *l)
 {
 	l->due_us = in_ms(CONNECT_MS);
 	l->wire = wire_new(hosts_args(l->hosts));
 	l->fd = -1;
-	note_socket(l);
-	/* No socket at all: its error now, not at the deadline. */
-	if (wire_broken(l->wire))
-		link_fail(l);
+	begin_connecting(l);
 }
 
 static void
@@ -370,26 +334,10 @@ begin_session(struct link *l)
 }
 
 static void
-time_out(struct link *l)
-{
-	go_down(l, END_FAILED, "unreachable", "connecting timed out");
-}
-
-static void
 connect_prover(struct link *l)
 {
 	l->other = wire_new(hosts_args(l->hosts));
-	note_socket(l);
-	if (wire_broken(l->other))
-		link_fail(l);
-}
-
-static void
-prover_late(struct link *l)
-{
-	go_down(l, END_FAILED, "unreachable",
-	    "no second connection through the pooler in time: it needs room "
-	    "for one more than there are workers");
+	begin_connecting(l);
 }
 
 /* The other connection has done its work. */
@@ -416,18 +364,9 @@ take_answer(struct link *l)
 		return;
 	}
 	take_results(l);
-	/* Not before: the proof may come ahead of its query's end. */
-	if (l->phase == LINK_PROOF && take_notes(l))
+	take_notes(l);
+	if (l->phase == LINK_PROOF && l->setup.proved)
 		advance(l);
-}
-
-static void
-proof_late(struct link *l)
-{
-	go_down(l, END_UNFIT, "without_notifications",
-	    "notifications don't arrive: a pooler in front of Postgres has to "
-	    "give each client a session of its own (pgbouncer: pool_mode = "
-	    "session)");
 }
 
 static void
@@ -440,6 +379,7 @@ arrive(struct link *l)
 	retry_up(&l->retry);
 	metrics_add(METRIC_DB_CONNECTS, 1);
 	metrics_set(METRIC_DB_UP, 1);
+	l->asked = NULL;
 	buf_reset(&l->error);
 	link_log(l, LOG_LVL_INFO, "database_up", NULL);
 	if (listener != NULL)
@@ -468,7 +408,7 @@ hear(struct link *l)
 		metrics_heard(clock_mono_us());
 		take_results(l);
 		/* Each time, so that a pile of them takes no memory. */
-		(void)take_notes(l);
+		take_notes(l);
 	} while (link_is_up(l) && readable(l->fd, POLLIN, 0));
 }
 
@@ -481,41 +421,12 @@ beat(struct link *l)
 }
 
 static void
-beat_late(struct link *l)
-{
-	go_down(l, END_FAILED, "unreachable", "no heartbeat");
-}
-
-/* Said twice: an empty value would be none to libpq, which would go by the
- * conninfo's own list. */
-static void
-add_twice(struct wire_args *args, const char *key, const char *value,
-    struct buf *text)
-{
-	buf_addf(text, "%s,%s", value, value);
-	wire_add(args, key, buf_str(text));
-}
-
-/* To the very server of this session, whatever the conninfo's hosts are now. */
-static void
 connect_canceller(struct link *l)
 {
-	struct wire_args args = *hosts_args(l->hosts);
-	struct buf text[3] = { { 0 } };
-	int i;
-
 	l->due_us = in_ms(CANCEL_MS);
 	l->patience_ms = PATIENCE_MS;
-	add_twice(&args, "host", wire_host(l->wire), &text[0]);
-	add_twice(&args, "hostaddr", wire_address(l->wire), &text[1]);
-	add_twice(&args, "port", wire_port(l->wire), &text[2]);
-	wire_add(&args, "target_session_attrs", "any");
-	l->other = wire_new(&args);
-	for (i = 0; i < 3; i++)
-		buf_free(&text[i]);
-	note_socket(l);
-	if (wire_broken(l->other))
-		link_fail(l);
+	l->other = wire_new(hosts_same(l->hosts, l->wire));
+	begin_connecting(l);
 }
 
 /* The answer is nobody's any more. */
@@ -538,55 +449,68 @@ take_end(struct link *l)
 	note_answer(l);
 }
 
-static void
-cancel_late(struct link *l)
-{
-	go_down(l, END_STALLED, "unreachable", "a query timed out");
-}
+/* clang-format off */
+#define TOO_LATE(end_, state_, error_) \
+	.end = (end_), .late = { state_, error_ }
+#define LATE TOO_LATE(END_FAILED, "unreachable", "connecting timed out")
+#define PROVER_LATE TOO_LATE(END_FAILED, "unreachable", \
+	"no second connection through the pooler in time: it needs room for " \
+	"one more than there are workers")
+#define PROOF_LATE TOO_LATE(END_UNFIT, "without_notifications", \
+	"notifications don't arrive: a pooler in front of Postgres has to " \
+	"give each client a session of its own (pgbouncer: pool_mode = " \
+	"session)")
+#define CANCEL_LATE TOO_LATE(END_STALLED, "unreachable", "a query timed out")
+#define BEAT_LATE TOO_LATE(END_FAILED, "unreachable", "no heartbeat")
 
 /* The life of a link; from each of them the other way is go_down. */
 static const struct phase phases[LINK_PHASES] = {
-	/*    name, wanted, enter, ask, judge, ready, late, next */
-	[LINK_DOWN] = { NULL, NULL, NULL, NULL, NULL, NULL, advance,
-	    LINK_RESOLVING },
-	[LINK_RESOLVING] = { NULL, NULL, resolve, NULL, NULL, go_on_resolving,
-	    go_on_resolving, LINK_CONNECTING },
-	[LINK_CONNECTING] = { NULL, NULL, connect_now, NULL, NULL,
-	    go_on_connecting, time_out, LINK_TIMES },
-	[LINK_TIMES] = { "times", NULL, begin_session, profile_ask_times,
-	    profile_judge_command, take_answer, time_out, LINK_SETTINGS },
-	[LINK_SETTINGS] = { "settings", NULL, NULL, profile_ask_settings,
-	    profile_judge_rows, take_answer, time_out, LINK_SERVER },
-	[LINK_SERVER] = { "server", NULL, NULL, profile_ask_server,
-	    profile_judge_server, take_answer, time_out, LINK_SCHEMA },
-	[LINK_SCHEMA] = { "schema", profile_wants_schema, NULL,
-	    profile_ask_schema, profile_judge_schema, take_answer, time_out,
-	    LINK_LISTEN },
-	[LINK_LISTEN] = { "listen", profile_wants_news, NULL,
-	    profile_ask_listen, profile_judge_command, take_answer, time_out,
-	    LINK_NOTIFY },
-	[LINK_NOTIFY] = { "notify", profile_wants_news, NULL,
-	    profile_ask_notify, profile_judge_notify, take_answer, time_out,
-	    LINK_PROVER },
-	[LINK_PROVER] = { NULL, profile_wants_prover, connect_prover, NULL,
-	    NULL, go_on_connecting, prover_late, LINK_PROVES },
-	[LINK_PROVES] = { "notify", profile_wants_prover, NULL,
-	    profile_ask_notify, profile_judge_rows, take_answer, prover_late,
-	    LINK_PROOF },
-	[LINK_PROOF] = { NULL, profile_wants_news, wait_for_proof, NULL, NULL,
-	    take_answer, proof_late, LINK_ARRIVED },
-	[LINK_ARRIVED] = { NULL, NULL, arrive, NULL, NULL, NULL, NULL,
-	    LINK_UP },
-	[LINK_CANCELLER] = { NULL, NULL, connect_canceller, NULL, NULL,
-	    go_on_connecting, cancel_late, LINK_CANCELS },
-	[LINK_CANCELS] = { "cancel", NULL, NULL, profile_ask_cancel,
-	    profile_judge_rows, take_answer, cancel_late, LINK_CANCELLED },
-	[LINK_CANCELLED] = { NULL, NULL, drop_other, NULL, NULL, take_end,
-	    cancel_late, LINK_UP },
-	[LINK_UP] = { NULL, NULL, rest, NULL, NULL, hear, advance, LINK_BEAT },
-	[LINK_BEAT] = { "heartbeat", NULL, beat, profile_ask_beat,
-	    profile_judge_beat, hear, beat_late, LINK_UP },
+	[LINK_DOWN] = { .over = advance, .next = LINK_RESOLVING },
+	[LINK_RESOLVING] = { .enter = resolve,
+	    .ready = go_on_resolving, .over = go_on_resolving, .next = LINK_CONNECTING },
+	[LINK_CONNECTING] = { .enter = connect_now,
+	    .ready = go_on_connecting, LATE, .next = LINK_TIMES },
+	[LINK_TIMES] = { .name = "times", .enter = begin_session,
+	    .ask = profile_ask_times, .judge = profile_judge_command,
+	    .ready = take_answer, LATE, .next = LINK_SETTINGS },
+	[LINK_SETTINGS] = { .name = "settings",
+	    .ask = profile_ask_settings, .judge = profile_judge_rows,
+	    .ready = take_answer, LATE, .next = LINK_SERVER },
+	[LINK_SERVER] = { .name = "server",
+	    .ask = profile_ask_server, .judge = profile_judge_server,
+	    .ready = take_answer, LATE, .next = LINK_SCHEMA },
+	[LINK_SCHEMA] = { .name = "schema", .wanted = profile_wants_schema,
+	    .ask = profile_ask_schema, .judge = profile_judge_schema,
+	    .ready = take_answer, LATE, .next = LINK_LISTEN },
+	[LINK_LISTEN] = { .name = "listen", .wanted = profile_wants_news,
+	    .ask = profile_ask_listen, .judge = profile_judge_command,
+	    .ready = take_answer, LATE, .next = LINK_NOTIFY },
+	[LINK_NOTIFY] = { .name = "notify", .wanted = profile_wants_news,
+	    .ask = profile_ask_notify, .judge = profile_judge_notify,
+	    .ready = take_answer, LATE, .next = LINK_PROVER },
+	[LINK_PROVER] = { .wanted = profile_wants_prover, .enter = connect_prover,
+	    .ready = go_on_connecting, PROVER_LATE, .next = LINK_PROVES },
+	[LINK_PROVES] = { .name = "notify", .wanted = profile_wants_prover,
+	    .ask = profile_ask_notify, .judge = profile_judge_rows,
+	    .ready = take_answer, PROVER_LATE, .next = LINK_PROOF },
+	[LINK_PROOF] = { .wanted = profile_wants_news, .enter = wait_for_proof,
+	    .ready = take_answer, PROOF_LATE, .next = LINK_ARRIVED },
+	[LINK_ARRIVED] = { .enter = arrive,
+	    .next = LINK_UP },
+	[LINK_CANCELLER] = { .enter = connect_canceller,
+	    .ready = go_on_connecting, CANCEL_LATE, .next = LINK_CANCELS },
+	[LINK_CANCELS] = { .name = "cancel",
+	    .ask = profile_ask_cancel, .judge = profile_judge_rows,
+	    .ready = take_answer, CANCEL_LATE, .next = LINK_CANCELLED },
+	[LINK_CANCELLED] = { .enter = drop_other,
+	    .ready = take_end, CANCEL_LATE, .next = LINK_UP },
+	[LINK_UP] = { .enter = rest,
+	    .ready = hear, .over = advance, .next = LINK_BEAT },
+	[LINK_BEAT] = { .name = "heartbeat", .enter = beat,
+	    .ask = profile_ask_beat, .judge = profile_judge_beat,
+	    .ready = hear, BEAT_LATE, .next = LINK_UP },
 };
+/* clang-format on */
 
 struct link *
 link_new(const struct profile *profile)
@@ -650,9 +574,14 @@ link_step(struct link *l)
 	    readable(l->fd, writes(l) ? POLLOUT : POLLIN, 0))
 		p->ready(l);
 	if (link_is_up(l))
-		(void)take_notes(l); /* those that came with a result */
-	if (clock_mono_us() >= l->due_us)
-		phases[l->phase].late(l);
+		take_notes(l); /* those that came with a result */
+	if (clock_mono_us() < l->due_us)
+		return;
+	p = &phases[l->phase];
+	if (p->over != NULL)
+		p->over(l);
+	else
+		go_down(l, p->end, p->late.state, p->late.error);
 }
 
 /* Until something comes, or the phase is over, or it is until_us. */
@@ -697,21 +626,15 @@ link_answered(struct link *l)
 }
 
 void
-link_lose(struct link *l, const char *error)
+link_end(struct link *l, enum retry_end why, const char *error)
 {
-	go_down(l, END_FAILED, "unreachable", error);
+	go_down(l, why, "unreachable", error);
 }
 
 void
 link_doubt(struct link *l)
 {
 	l->due_us = 0;
-}
-
-void
-link_stall(struct link *l, const char *error)
-{
-	go_down(l, END_STALLED, "unreachable", error);
 }
 
 void

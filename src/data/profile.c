@@ -203,6 +203,7 @@ profile_ask_notify(struct setup *s, struct buf *sql)
 {
 	unsigned char raw[SETUP_NONCE];
 
+	s->proved = false;
 	crypto_random(raw, sizeof raw);
 	hex_encode(raw, sizeof raw, s->nonce);
 	buf_addf(sql,
@@ -220,15 +221,17 @@ profile_judge_notify(struct setup *s, const struct pg_result *res)
 	return good;
 }
 
-bool
-profile_is_proof(const struct setup *s, const char *payload, bool *mine)
+void
+profile_take_note(void *arg, const char *payload)
 {
 	const size_t n = sizeof proof - 1;
+	struct setup *s = arg;
+	const struct db_listener *to = s->profile->listener;
 
-	if (strncmp(payload, proof, n) != 0)
-		return false;
-	*mine = *mine || strcmp(payload + n, s->nonce) == 0;
-	return true;
+	if (strncmp(payload, proof, n) == 0)
+		s->proved |= strcmp(payload + n, s->nonce) == 0;
+	else if (to != NULL)
+		to->notified(to->arg, payload);
 }
 
 bool

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <sys/param.h>
 
+#define SPACE " \t\r\n"
+
 struct wire {
 	PGconn *conn;
 	bool want_write; /* while connecting */
@@ -338,6 +340,20 @@ wire_message(const struct pg_result *res)
 	const char *text = PQresultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
 
 	return text != NULL ? text : PQresultErrorMessage(res);
+}
+
+void
+wire_add_line(struct buf *out, const char *text)
+{
+	size_t space;
+
+	for (text += strspn(text, SPACE); *text != '\0'; text += space) {
+		buf_add(out, text, strcspn(text, SPACE));
+		text += strcspn(text, SPACE);
+		space = strspn(text, SPACE);
+		if (text[space] != '\0')
+			buf_addc(out, ' ');
+	}
 }
 
 const char *
