@@ -35,7 +35,7 @@ struct identity {
 				   "metrics", "invite", "open" */
 	int64_t invite_id;
 	const char *reason;  /* of a refusal, for the log only */
-	const char *cause;   /* what a 429 would have been refused for */
+	const char *cause;   /* what a 429 or 503 would have been refused for */
 	int64_t retry_after; /* of a 429, in seconds */
 };
 void identity_init(struct identity *id); /* nobody */
@@ -44,7 +44,8 @@ void identity_clear(struct identity *id);
 /*
  * Decide need for this request. user is the decoded {user}, NULL if the route
  * has none. P_NONE with *id filled as far as need asks; 401, 403, 429 or 503
- * otherwise, id->reason saying why for the operator's log.
+ * otherwise, id->reason saying why for the operator's log. 503 is also what
+ * would be a 401, were it not for news that can't arrive.
  */
 enum problem auth_decide(struct auth *au, enum need need,
     const struct request *req, const struct buf *user,

@@ -20,10 +20,20 @@ enum { KEY_UNKNOWN_MAX = 1024 };
 struct key_cache *key_cache_new(size_t max, int64_t ttl_us);
 void key_cache_free(struct key_cache *kc);
 
-/* The entry of a key, a reference for the caller; NULL if there is none that
- * is young enough at now_us (monotonic). */
+/* What the time is, and how far news of changes has come. In monotonic µs. */
+struct key_time {
+	int64_t now_us;
+	int64_t told_us; /* all that happened until then has been told */
+	bool cut_off;    /* and nothing now: told_us stands still */
+};
+
+/*
+ * The entry of a key, a reference for the caller; NULL if there is none that
+ * is young enough. While news is cut off, one that was so at told_us is good
+ * for ttl_us from then on.
+ */
 struct key_entry *key_cache_find(
-    struct key_cache *kc, const char *public_key, int64_t now_us);
+    struct key_cache *kc, const char *public_key, const struct key_time *t);
 
 /* Store an entry, which the caller keeps its reference to; one of the same
  * key is dropped. */

@@ -500,13 +500,29 @@ decide(struct auth *au, enum need need, const struct request *req,
 	}
 }
 
+/*
+ * A "no" by what is known of an app holds only while changes of it are told:
+ * elsewhere it may have been made, enabled, extended or rotated. It is behind
+ * the limits, or whoever guesses could do so without end.
+ */
+static enum problem
+doubt(const struct auth *au, enum problem p, struct identity *id)
+{
+	if (p != P_INVALID_CREDENTIALS || id->key == NULL || db_hears(au->db))
+		return p;
+	id->cause = id->reason;
+	return refuse(id, P_UNAVAILABLE, db_state(au->db));
+}
+
 enum problem
 auth_decide(struct auth *au, enum need need, const struct request *req,
     const struct buf *user, struct identity *id)
 {
 	enum problem p = decide(au, need, req, user, id);
 
-	return p == P_NONE ? p : limits_failure(au->cfg, req, p, id);
+	if (p == P_NONE)
+		return p;
+	return doubt(au, limits_failure(au->cfg, req, p, id), id);
 }
 
 bool

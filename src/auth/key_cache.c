@@ -92,15 +92,30 @@ key_cache_free(struct key_cache *kc)
 	free(kc);
 }
 
+/* When an entry's time is over: was it good when news was cut off, then the
+ * same moment as for all. */
+static int64_t
+end_of(const struct key_cache *kc, const struct key_entry *e,
+    const struct key_time *t)
+{
+	if (t->cut_off && e->until_us > t->told_us)
+		return t->told_us + kc->ttl_us;
+	return e->until_us;
+}
+
 struct key_entry *
-key_cache_find(struct key_cache *kc, const char *public_key, int64_t now_us)
+key_cache_find(
+    struct key_cache *kc, const char *public_key, const struct key_time *t)
 {
 	struct key_entry *e = key_table_find(&kc->table, public_key);
 
 	if (e == NULL)
 		return NULL;
-	if (e->until_us <= now_us) {
-		evict(kc, e);
+	if (end_of(kc, e, t) <= t->now_us) {
+		/* Or else its time may come again: news is cut off already, and
+		 * the question that notices it is still to be asked. */
+		if (t->cut_off || e->until_us <= t->told_us)
+			evict(kc, e);
 		return NULL;
 	}
 	if (e->newer != NULL) {

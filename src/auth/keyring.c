@@ -152,6 +152,17 @@ read_fresh(struct keyring *kr, const char *public_key, struct key_entry **e)
 	return st;
 }
 
+/* What the cache has of it. */
+static struct key_entry *
+at_hand(const struct keyring *kr, const char *public_key)
+{
+	const struct key_time t = { .now_us = clock_mono_us(),
+		.told_us = db_answered_us(kr->db),
+		.cut_off = !db_hears(kr->db) };
+
+	return key_cache_find(kr->cache, public_key, &t);
+}
+
 enum status
 keyring_find(struct keyring *kr, const char *public_key, bool fresh,
     struct key_entry **e)
@@ -160,7 +171,7 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 	int64_t asked_us;
 	int tries;
 
-	*e = key_cache_find(kr->cache, public_key, clock_mono_us());
+	*e = at_hand(kr, public_key);
 	/* What is known to be unknown needs no question: strangers' keys. */
 	if (fresh && (*e == NULL || (*e)->state != KEY_UNKNOWN)) {
 		key_entry_release(*e);
@@ -175,8 +186,11 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
 		asked_us = clock_mono_us();
 		st = read_entry(kr, public_key, false, e);
+		/* The link may turn out to be lost only now. */
 		if (st != ST_OK)
-			return st;
+			*e = at_hand(kr, public_key);
+		if (st != ST_OK)
+			return *e != NULL ? ST_OK : st;
 		key_cache_store(kr->cache, *e, asked_us);
 		db_step(kr->db);
 		if (!(*e)->changed || tries + 1 == TRIES)

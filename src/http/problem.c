@@ -86,7 +86,8 @@ static const struct {
 	[P_MEDIA_TYPE] = { 415, "unsupported_media_type", NULL,
 	    "The body must be application/json in UTF-8, not encoded." },
 	[P_TOO_MANY_FAILURES] = { 429, "too_many_failures", NULL,
-	    "The credentials are not valid, and were wrong too often lately." },
+	    "Credentials from this address, or for this key, were refused too "
+	    "often lately." },
 	[P_TOO_MANY_REGISTRATIONS] = { 429, "too_many_registrations", NULL,
 	    "There were too many registrations from this address lately." },
 	[P_APP_RATE_LIMITED] = { 429, "app_rate_limited", NULL,

@@ -290,7 +290,9 @@ class PgProxy:
                 held = sorted(held, key=lambda h: order.index(h[1]))
             self.held = None if go_on else []
             for client in {c for c, _, _ in held}:
-                client.sendall(b"".join(m for c, _, m in held if c is client))
+                with contextlib.suppress(OSError):  # it may have gone
+                    client.sendall(
+                        b"".join(m for c, _, m in held if c is client))
 
     def take(self, kind):
         """Take the held messages of a kind out, to be sent later."""

@@ -58,15 +58,17 @@ def test_grace(make):
 
 
 def test_warm_workers_end_it_by_their_clock(make):
-    """No news comes when the time is over, and no row is read."""
+    """No news comes when the time is over, and no row is read. While none can
+    come it is no "yes" any more, and not known to be a "no"."""
     s = make()
     app = s.register()
     old = app.secret
     rotate(s, app, 4)
     s.warm(app, old)
     with s.database_away():
-        s.becomes(app, 401, old)
+        s.becomes(app, 503, old)
         assert statuses(s, app, app.secret) == {200}
+    assert statuses(s, app, old) == {401}
 
 
 @pytest.mark.covers("ASVS-V3.5.1")

@@ -47,11 +47,20 @@ put(struct key_cache *kc, unsigned n, enum key_state state, int64_t now)
 	key_entry_release(e);
 }
 
+/* The entry of a key, all news up to now being told. */
+static struct key_entry *
+find(struct key_cache *kc, unsigned n, int64_t now)
+{
+	const struct key_time t = { .now_us = now, .told_us = now };
+
+	return key_cache_find(kc, key_of(n), &t);
+}
+
 /* Is it there, as it was made? */
 static bool
 has(struct key_cache *kc, unsigned n, int64_t now)
 {
-	struct key_entry *e = key_cache_find(kc, key_of(n), now);
+	struct key_entry *e = find(kc, n, now);
 
 	if (e == NULL)
 		return false;
@@ -163,6 +172,99 @@ test_age(void **state)
 	key_cache_free(kc);
 }
 
+/* Of one that was stored at 1000, which is in the cache at a time or not. */
+struct moment {
+	int64_t now, told;
+	bool cut_off;
+	bool there;
+	bool gone; /* not hidden, but wiped */
+};
+
+static const struct moment moments[] = {
+	/* News comes, however long nobody asked. */
+	{ 1000, 1000, false, true, false },
+	{ 1000 + TTL - 1, 1000, false, true, false },
+	{ 1000 + TTL - 1, 1000 + TTL - 1, false, true, false },
+	/* It may be cut off, which nobody noticed yet. */
+	{ 1000 + TTL, 1000, false, false, false },
+	{ 1000 + TTL, 1000 + TTL - 1, false, false, false },
+	{ 1000 + 9 * TTL, 1000 + TTL - 1, false, false, false },
+	{ 1000 + TTL, 1000 + TTL, false, false, true },
+	/* Cut off: good when it was, and for as long as all others. */
+	{ 1000, 1000, true, true, false },
+	{ 1000 + TTL - 1, 1000, true, true, false },
+	{ 1000 + TTL, 1000, true, false, true },
+	{ 1000 + TTL - 1, 1500, true, true, false },
+	{ 1000 + TTL, 1500, true, true, false },
+	{ 1500 + TTL - 1, 1500, true, true, false },
+	{ 1500 + TTL, 1500, true, false, true },
+	{ 1000 + 2 * TTL - 2, 1000 + TTL - 1, true, true, false },
+	{ 1000 + 2 * TTL - 1, 1000 + TTL - 1, true, false, true },
+	/* It was not good any more. */
+	{ 1000 + TTL, 1000 + TTL, true, false, true },
+	{ 1001 + TTL, 1001 + TTL, true, false, true },
+	/* A process that was stopped for long. */
+	{ INT64_MAX - 1, 1500, true, false, true },
+	{ INT64_MAX - 1, 1500, false, false, false },
+};
+
+static void
+test_cut_off(void **state)
+{
+	static const enum key_state states[] = { KEY_OPEN, KEY_UNKNOWN,
+		KEY_REFUSED, KEY_NO_MASTER };
+	size_t i, s;
+
+	(void)state;
+	for (i = 0; i < sizeof moments / sizeof moments[0]; i++)
+		for (s = 0; s < sizeof states / sizeof states[0]; s++) {
+			const struct moment *m = &moments[i];
+			const struct key_time t = { m->now, m->told,
+				m->cut_off };
+			struct key_cache *kc = key_cache_new(10, TTL);
+			struct key_entry *e = make(1, states[s]), *found;
+
+			key_cache_store(kc, e, 1000);
+			found = key_cache_find(kc, key_of(1), &t);
+			if ((found == e) != m->there ||
+			    (e->refs == 1) != m->gone)
+				fail_msg("moment %zu, state %zu", i, s);
+			/* And once more. */
+			assert_ptr_equal(
+			    key_cache_find(kc, key_of(1), &t), found);
+			if (found != NULL) {
+				key_entry_release(found);
+				key_entry_release(found);
+			}
+			key_cache_free(kc);
+			key_entry_release(e);
+		}
+}
+
+/* The question that notices the loss is asked for an entry that is over: it is
+ * there again, and goes when all do. */
+static void
+test_noticed_late(void **state)
+{
+	struct key_cache *kc = key_cache_new(10, TTL);
+	struct key_time t = { .now_us = TTL, .told_us = 700 };
+	struct key_entry *e;
+
+	(void)state;
+	put(kc, 1, KEY_OPEN, 0);
+	put(kc, 2, KEY_OPEN, 700);
+	assert_null(key_cache_find(kc, key_of(1), &t));
+	t.cut_off = true;
+	for (t.now_us = TTL + 200; t.now_us < 700 + TTL; t.now_us++) {
+		e = key_cache_find(kc, key_of(1), &t);
+		assert_non_null(e);
+		key_entry_release(e);
+	}
+	assert_null(key_cache_find(kc, key_of(1), &t));
+	assert_null(key_cache_find(kc, key_of(2), &t));
+	key_cache_free(kc);
+}
+
 static void
 test_drop_and_clear(void **state)
 {
@@ -207,7 +309,7 @@ test_references_and_wiping(void **state)
 
 	(void)state;
 	key_cache_store(kc, e, 0);
-	again = key_cache_find(kc, key_of(1), 0);
+	again = find(kc, 1, 0);
 	assert_ptr_equal(again, e);
 	key_entry_release(e);
 	put(kc, 2, KEY_OPEN, 0); /* pushes it out */
@@ -246,7 +348,7 @@ test_wiped_each_way(void **state)
 		else if (way == 3)
 			put(kc, 1, KEY_UNKNOWN, 0);
 		else if (way == 4)
-			assert_null(key_cache_find(kc, key_of(1), TTL));
+			assert_null(find(kc, 1, TTL));
 		else
 			key_cache_free(kc);
 		assert_wiped(data, 33);
@@ -255,12 +357,14 @@ test_wiped_each_way(void **state)
 	}
 }
 
-/* The model: for each key when it was stored and last used, -1 = not there. */
+/* The model: for each key when it was stored and last used, -1 = not there;
+ * and the moment at which news was cut off, -1 = it comes. */
 enum { KEYS = 60, APPS = 13, OPERATIONS = 100000 };
 struct model {
 	int64_t stored[KEYS];
 	int64_t used[KEYS];
 	bool unknown[KEYS];
+	int64_t cut_off;
 };
 
 static unsigned
@@ -298,9 +402,14 @@ static void
 model_find(
     struct model *m, struct key_cache *kc, unsigned k, int64_t now, int64_t op)
 {
-	struct key_entry *e = key_cache_find(kc, key_of(k), now);
+	bool cut_off = m->cut_off >= 0;
+	const struct key_time t = { now, cut_off ? m->cut_off : now, cut_off };
+	struct key_entry *e = key_cache_find(kc, key_of(k), &t);
+	int64_t end = m->stored[k] + TTL;
 
-	if (m->stored[k] >= 0 && m->stored[k] + TTL <= now)
+	if (cut_off && end > m->cut_off)
+		end = m->cut_off + TTL;
+	if (m->stored[k] >= 0 && end <= now)
 		m->stored[k] = -1;
 	assert_int_equal(e != NULL, m->stored[k] >= 0);
 	if (e == NULL)
@@ -316,7 +425,7 @@ static void
 test_model(void **state)
 {
 	struct key_cache *kc = key_cache_new(APPS, TTL);
-	struct model m;
+	struct model m = { .cut_off = -1 };
 	int64_t now = 0, op;
 	unsigned k, hits = 0;
 
@@ -328,18 +437,21 @@ test_model(void **state)
 
 		now += random_below(40);
 		k = random_below(KEYS);
-		if (what < 400) {
+		if (what < 400 && m.cut_off < 0) {
 			put(kc, k, unknown ? KEY_UNKNOWN : KEY_OPEN, now);
 			model_store(&m, k, unknown, now, op);
 		} else if (what < 950) {
 			model_find(&m, kc, k, now, op);
 			hits += m.stored[k] >= 0;
-		} else if (what < 998) {
+		} else if (what < 990) {
 			key_cache_drop(kc, key_of(k));
 			m.stored[k] = -1;
+		} else if (what < 998 && m.cut_off < 0) {
+			m.cut_off = now;
 		} else {
 			key_cache_clear(kc);
 			memset(m.stored, -1, sizeof m.stored);
+			m.cut_off = -1;
 		}
 	}
 	assert_in_range(hits, OPERATIONS / 20, OPERATIONS);
@@ -356,6 +468,8 @@ main(void)
 		cmocka_unit_test(test_unknown_keys_apart),
 		cmocka_unit_test(test_none),
 		cmocka_unit_test(test_age),
+		cmocka_unit_test(test_cut_off),
+		cmocka_unit_test(test_noticed_late),
 		cmocka_unit_test(test_drop_and_clear),
 		cmocka_unit_test(test_references_and_wiping),
 		cmocka_unit_test(test_wiped_each_way),
