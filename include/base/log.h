@@ -22,20 +22,14 @@ struct log_field {
 /* s, or "" for NULL: what LOG_S takes may be either. */
 const char *log_str(const char *s);
 
-#define LOG_S(k, v)                                                            \
-	{                                                                      \
-		(k), log_str(v), 0                                             \
-	}
-#define LOG_N(k, v)                                                            \
-	{                                                                      \
-		(k), NULL, (int64_t)(v)                                        \
-	}
+/* Its versions differ about braces in a macro. */
+/* clang-format off */
+#define LOG_S(k, v) { (k), log_str(v), 0 }
+#define LOG_N(k, v) { (k), NULL, (int64_t)(v) }
 
 /* A last field, left out where v is NULL. */
-#define LOG_LAST(k, v)                                                         \
-	{                                                                      \
-		(v) != NULL ? (k) : NULL, log_str(v), 0                        \
-	}
+#define LOG_LAST(k, v) { (v) != NULL ? (k) : NULL, log_str(v), 0 }
+/* clang-format on */
 
 /* Set up; program is the syslog identity and the "program" of every line. Once
  * more after a fork: each line has its process's id. */

@@ -21,14 +21,11 @@ struct cli_opt {
 	int letter;        /* what cli_option answers for it */
 	const char *help;
 };
-#define CLI_JSON                                                               \
-	{                                                                      \
-		"json", NULL, NULL, 'j', "print JSON"                          \
-	}
-#define CLI_OPTS_END                                                           \
-	{                                                                      \
-		NULL, NULL, NULL, 0, NULL                                      \
-	}
+/* Its versions differ about braces in a macro. */
+/* clang-format off */
+#define CLI_JSON { "json", NULL, NULL, 'j', "print JSON" }
+#define CLI_OPTS_END { NULL, NULL, NULL, 0, NULL }
+/* clang-format on */
 
 /*
  * One command of the tool, or of a command that has commands of its own. run

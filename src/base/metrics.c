@@ -248,9 +248,9 @@ render_refusals(struct buf *out, const struct metrics_names *names)
 	    "Requests refused, by route, method and the reason that the log "
 	    "gives.");
 	for (r = 0; r < METRICS_ROUTES && names->route(r) != NULL; r++)
-		for (why = 0;
-		     why < METRICS_REASONS && names->reason(why) != NULL;
-		     why++) {
+		for (why = 0; why < METRICS_REASONS; why++) {
+			if (names->reason(why) == NULL)
+				break;
 			n = sum(&slots->refusal[r][why]);
 			if (n > 0)
 				buf_addf(out,

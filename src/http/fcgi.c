@@ -238,8 +238,8 @@ wipe_credentials(char **params)
 	for (; params != NULL && *params != NULL; params++) {
 		equals = strchr(*params, '=');
 		if (equals != NULL &&
-		    request_is_authorization(*params,
-			(size_t)(equals - *params), &redirects))
+		    request_is_authorization(
+			*params, (size_t)(equals - *params), &redirects))
 			crypto_wipe(equals, strlen(equals));
 	}
 }

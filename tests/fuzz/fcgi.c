@@ -264,8 +264,7 @@ aborts(const struct buf *s, bool padded)
 	struct record r;
 	bool yes = false;
 
-	for (; !yes && take_record(p, left, padded, &r);
-	     p += r.skip, left -= r.skip) {
+	while (!yes && take_record(p, left, padded, &r)) {
 		yes = is_odd(&r) && claims_anywhere(s);
 		if (p[1] == BEGIN || (p[1] == PARAMS && r.len == 0))
 			buf_reset(&params);
@@ -277,6 +276,8 @@ aborts(const struct buf *s, bool padded)
 			buf_add(&values, p + HEAD, r.len);
 			yes = yes || pairs_abort(&values);
 		}
+		p += r.skip;
+		left -= r.skip;
 	}
 	buf_free(&params);
 	buf_free(&values);

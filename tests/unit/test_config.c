@@ -48,11 +48,12 @@ load(const char *pairs, const char *text, unsigned need, struct config *c,
 
 	write_file(settings_path, 0600, text, strlen(text));
 	setenv("POSTERN_CONFIG", settings_path, 1);
-	for (pair = strtok_r(copy, "\n", &save); pair != NULL;
-	     pair = strtok_r(NULL, "\n", &save)) {
+	pair = strtok_r(copy, "\n", &save);
+	while (pair != NULL) {
 		eq = strchr(pair, '=');
 		*eq = '\0';
 		setenv(pair, eq + 1, 1);
+		pair = strtok_r(NULL, "\n", &save);
 	}
 	env = config_env_take();
 	ok = config_load(c, env, need, err);

@@ -25,9 +25,11 @@ params_of(const char *text)
 
 	assert_true(strlen(text) < sizeof copy);
 	strcpy(copy, text);
-	for (p = strtok_r(copy, "|", &save); p != NULL && n < MAX;
-	     p = strtok_r(NULL, "|", &save))
+	p = strtok_r(copy, "|", &save);
+	while (p != NULL && n < MAX) {
 		list[n++] = p;
+		p = strtok_r(NULL, "|", &save);
+	}
 	list[n] = NULL;
 	return list;
 }
@@ -262,8 +264,8 @@ roles(void **state)
 		request_init(
 		    &req, params_of(rows[i].params), rows[i].authorizer, "");
 		assert_int_equal(req.param_doubled != NULL, rows[i].refused);
-		assert_int_equal(req.gate == GATE_AUTHORIZER,
-		    rows[i].authorizer);
+		assert_int_equal(
+		    req.gate == GATE_AUTHORIZER, rows[i].authorizer);
 		request_clear(&req);
 	}
 }
