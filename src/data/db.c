@@ -10,35 +10,33 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/metrics.h"
+#include "data/fate.h"
 #include "data/link.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREPARED_MAX = 64 };
-enum { REFUSED_MS = 1000, CANCEL_PATIENCE_MS = 500, CLASH_PAUSE_MS = 20 };
-
-/* What an error that the server answered comes to. */
-enum fate {
-	FATE_ALONE,  /* the trouble of this one statement */
-	FATE_ENDED,  /* that too: it took too long */
-	FATE_LOCKED, /* that too: another has the lock */
-	FATE_RETRY,  /* another's doing, and undone: worth a new try */
-	FATE_STALE,  /* what was prepared is not there, or fits no more */
-	FATE_DOUBT,  /* the server may be no good any more */
-	FATE_LOSE    /* the link is no good */
+enum { PREPARED_MAX = 64, LOCKED_MAX = 16 };
+enum {
+	REFUSED_MS = 1000,
+	WARY_MS = 5000,
+	CANCEL_PATIENCE_MS = 500,
+	CLASH_PAUSE_MS = 20
 };
 
 struct db {
 	struct link *link;
 	int64_t query_timeout_ms;
-	/* Commits hang, or one statement is locked out: until then nobody else
-	 * is held up by another try. */
+	/* Commits hang: until then nobody else is held up by another. */
 	int64_t no_commit_until_us;
-	const struct db_stmt *locked;
-	int64_t locked_until_us;
-	enum fate fate; /* of the last question */
+	enum fate fate;                /* of the last question */
+	const struct db_stmt *suspect; /* that waited in vain for a lock */
+	struct {
+		const struct db_stmt *stmt;
+		int64_t until_us;
+	} locked[LOCKED_MAX];  /* a table that it needs */
+	int64_t wary_until_us; /* one was: look before others wait for it */
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 	bool stale;       /* they are to be forgotten, by the server too */
@@ -160,46 +158,6 @@ writes(const struct db_stmt *stmt)
 	return false;
 }
 
-/* By SQLSTATE (PostgreSQL's appendix A), or the beginning of one. What is not
- * here is the trouble of this one statement. */
-static const struct {
-	const char *code;
-	enum status st;
-	enum fate fate;
-} fates[] = {
-	{ "23505", ST_CONFLICT, FATE_ALONE },
-	{ "23503", ST_NOT_FOUND, FATE_ALONE }, /* the app went meanwhile */
-	{ "22", ST_INVALID, FATE_ALONE }, { "54", ST_INVALID, FATE_ALONE },
-	{ "57014", ST_UNAVAILABLE, FATE_ENDED },
-	{ "55P03", ST_UNAVAILABLE, FATE_LOCKED },
-	{ "40001", ST_UNAVAILABLE, FATE_RETRY }, /* serialization */
-	{ "40P01", ST_UNAVAILABLE, FATE_RETRY }, /* a deadlock */
-	{ "26000", ST_UNAVAILABLE, FATE_STALE }, /* no such statement */
-	{ "42P05", ST_UNAVAILABLE, FATE_STALE }, /* one too many */
-	{ "0A000", ST_UNAVAILABLE, FATE_STALE }, /* a plan's columns changed */
-	{ "25006", ST_UNAVAILABLE, FATE_DOUBT }, /* a standby now? */
-};
-
-/* Without a code it is libpq's own error: no memory for an answer that came, so
- * that nobody knows what the server has done. A fatal one ends the session. */
-static enum status
-status_of(const struct pg_result *res, enum fate *fate)
-{
-	const char *code = wire_sqlstate(res);
-	size_t i;
-
-	*fate = FATE_LOSE;
-	if (*code == '\0' || wire_is_fatal(res))
-		return ST_UNAVAILABLE;
-	*fate = FATE_ALONE;
-	for (i = 0; i < sizeof fates / sizeof fates[0]; i++)
-		if (strncmp(code, fates[i].code, strlen(fates[i].code)) == 0) {
-			*fate = fates[i].fate;
-			return fates[i].st;
-		}
-	return ST_UNAVAILABLE;
-}
-
 static void
 refuse_commits(struct db *db)
 {
@@ -225,7 +183,7 @@ judge(struct db *db, const struct pg_result *res)
 	}
 	if (wire_is_rows(res) || wire_is_command(res))
 		return ST_OK;
-	st = status_of(res, &db->fate);
+	st = fate_of(res, &db->fate);
 	link_set_error(db->link, wire_message(res));
 	if (db->link->asked == attempted && is_locked(db->fate))
 		return ST_LOCKED;
@@ -351,18 +309,7 @@ askable(struct db *db)
 	return link_ready(db->link);
 }
 
-/* Is it refused at once? While commits hang what would be one; a read that a
- * table's lock has kept out, for it would keep out the next one too. */
-static bool
-refused(const struct db *db, const struct db_stmt *stmt)
-{
-	if (db->no_commit_until_us == 0 && db->locked == NULL)
-		return false;
-	if (stmt == db->locked && clock_mono_us() < db->locked_until_us)
-		return true;
-	return writes(stmt) && wire_idle(db->link->wire) &&
-	       clock_mono_us() < db->no_commit_until_us;
-}
+static bool refused(struct db *db, const struct db_stmt *stmt);
 
 static enum status
 query_once(struct db *db, const struct db_stmt *stmt, const char *const *params,
@@ -381,6 +328,75 @@ query_once(struct db *db, const struct db_stmt *stmt, const char *const *params,
 		return st;
 	metrics_add(METRIC_DB_QUERIES, 1);
 	return ask(db, &q, db->query_timeout_ms, stmt->name, res);
+}
+
+/* Who has a whole table of a statement's, or waits for it. What refers to an
+ * app needs that table too. */
+static const struct db_stmt table_locks = { "table_locks",
+	"SELECT 1 FROM pg_locks AS l JOIN pg_class AS c ON c.oid = l.relation"
+	" WHERE l.locktype = 'relation' AND l.database = (SELECT oid"
+	" FROM pg_database WHERE datname = current_database())"
+	" AND l.mode IN ('ShareLock', 'ShareRowExclusiveLock',"
+	" 'ExclusiveLock', 'AccessExclusiveLock')"
+	" AND l.pid IS DISTINCT FROM pg_backend_pid()"
+	" AND (strpos($1, ' ' || c.relname) > 0 OR (c.relname = 'apps'"
+	" AND $1 ~ 'INTO (users|used_jtis|app_uses)')) LIMIT 1",
+	1 };
+
+/* If so, it is refused for a while. */
+static bool
+is_table_locked(struct db *db, const struct db_stmt *stmt)
+{
+	int64_t now = clock_mono_us();
+	struct pg_result *res = NULL;
+	enum status st;
+	size_t i;
+	int rows;
+
+	st = query_once(db, &table_locks, &stmt->sql, &res);
+	rows = st == ST_OK ? wire_rows(res) : 0;
+	wire_clear(res);
+	if (rows == 0)
+		return false;
+	for (i = 0; i + 1 < LOCKED_MAX && db->locked[i].stmt != stmt &&
+		    now < db->locked[i].until_us;
+	     i++)
+		;
+	db->locked[i].stmt = stmt;
+	db->locked[i].until_us = now + REFUSED_MS * 1000;
+	db->wary_until_us = now + WARY_MS * 1000;
+	return true;
+}
+
+/* What waited in vain: was it for one row, or for all? Not within a
+ * transaction, which has failed. */
+static void
+examine(struct db *db)
+{
+	const struct db_stmt *stmt = db->suspect;
+
+	if (stmt == NULL || !link_is_up(db->link) || !wire_idle(db->link->wire))
+		return;
+	db->suspect = NULL;
+	(void)is_table_locked(db, stmt);
+}
+
+/* Is it refused at once? While commits hang what would be one; and what a
+ * table's lock keeps out, for it would keep out the next one too. */
+static bool
+refused(struct db *db, const struct db_stmt *stmt)
+{
+	int64_t now = clock_mono_us();
+	size_t i;
+
+	for (i = 0; i < LOCKED_MAX; i++)
+		if (db->locked[i].stmt == stmt && now < db->locked[i].until_us)
+			return true;
+	if (now < db->wary_until_us && stmt != &table_locks &&
+	    is_table_locked(db, stmt))
+		return true;
+	return now < db->no_commit_until_us && wire_idle(db->link->wire) &&
+	       writes(stmt);
 }
 
 /* Was it another's doing, and is there time for another try? After a pause, for
@@ -416,9 +432,9 @@ db_query(struct db *db, const struct db_stmt *stmt, const char *const *params,
 	do
 		st = query_once(db, stmt, params, &res);
 	while (st != ST_OK && db->begun == 0 && again(db, until));
-	if (st != ST_OK && db->fate == FATE_LOCKED && !writes(stmt)) {
-		db->locked = stmt;
-		db->locked_until_us = clock_mono_us() + REFUSED_MS * 1000;
+	if (st != ST_OK && db->fate == FATE_LOCKED) {
+		db->suspect = stmt;
+		examine(db);
 	}
 	if (st != ST_OK)
 		return st;

@@ -363,6 +363,30 @@ def test_lock_held(server, site, record):
     record(c.account())
 
 
+@fault("A row that somebody has locked",
+       "503 for who writes that row, when the server's time-out is over; "
+       "nothing else")
+def test_row_held(server, site, record):
+    s = site(server)
+    c0 = server.connect(s.database)
+    c0.autocommit = False
+    with Clients(s) as c:
+        losses = len(s.log_lines("database_lost"))
+        c.strike()
+        c0.cursor().execute(
+            "UPDATE users SET version = version WHERE app_id = %s",
+            (c.app.id,))
+        c.suffer(4)
+        assert 503 in c.statuses("write")
+        assert {a.got for a in c.during() if a.kind != "write"} <= {
+            200, 201, 204, 401}
+        c0.rollback()
+        c.heal()
+        assert len(s.log_lines("database_lost")) == losses
+    c0.close()
+    record(c.account())
+
+
 @fault("A statement that hangs (a trigger that sleeps)", HANGS)
 def test_trigger_sleeps(server, site, record):
     s = site(server)

@@ -46,3 +46,38 @@ def test_primary_killed_again_and_again(pair, site, record):
         figures.append(primary_killed(s, pair, outage))
         pair.repair()
     record(total(figures))
+
+
+READS = "Writes are 503; whatever reads goes on, each worker on its connection"
+
+
+def standby_away(s, pair, record, seconds):
+    with Clients(s) as c:
+        losses = len(s.log_lines("database_lost"))
+        c.strike()
+        pair.standby.hang()
+        try:
+            c.suffer(seconds)
+            assert c.statuses("warm") == {200}
+            assert c.statuses("gate") == {204}
+            assert c.statuses("read") == {200}
+            assert c.statuses("stranger") == {401}
+            assert 503 in c.statuses("register")
+            assert 503 in c.statuses("write")
+        finally:
+            pair.standby.go_on()
+        c.heal()
+        assert len(s.log_lines("database_lost")) == losses
+        assert s.log_lines("commit_not_replicated")
+    record(c.account())
+
+
+@fault("The only synchronous standby paused", READS)
+def test_standby_away(pair, site, record):
+    standby_away(site(pair, workers=3), pair, record, 5)
+
+
+@pytest.mark.long
+@fault("The only synchronous standby paused for half a minute", READS)
+def test_standby_away_long(pair, site, record):
+    standby_away(site(pair, workers=3), pair, record, 30)
