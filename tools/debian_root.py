@@ -132,7 +132,7 @@ class View:
         who = [f"--userspec={user}:{user}", "--groups="] if user else []
         settings = {**ENV, "HOME": "/nonexistent", **(env or {})}
         return ["nsenter", f"--mount=/proc/{self.holder.pid}/ns/mnt",
-                "chroot", *who, str(self.root), "env", "-i",
+                f"--root=/proc/{self.holder.pid}/root", "chroot", *who, str(self.root), "env", "-i",
                 *[f"{k}={v}" for k, v in settings.items()],
                 *[str(a) for a in args]]
 

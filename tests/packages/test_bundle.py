@@ -258,10 +258,14 @@ def mapped(stack):
                                   capture_output=True, text=True).stdout
         for child in children.split():
             with open(f"/proc/{child}/maps") as f:
-                out |= set(re.findall(r"(/\S+\.so\S*)$", f.read(), re.M))
-    # As seen from inside.
-    root = str(stack.view.root).rstrip("/")
-    return {path.removeprefix(root) for path in out}
+                found = set(re.findall(r"(/\S+(?:\.so\S*|\.fcgi))$",
+                                       f.read(), re.M))
+            # As seen from inside, wherever that is.
+            own, = [p for p in found if p.endswith("/index.fcgi")]
+            root = own.removesuffix(
+                f"{stack.docroot}{stack.prefix}/lib/index.fcgi")
+            out |= {path.removeprefix(root) for path in found - {own}}
+    return out
 
 
 def serves(s):

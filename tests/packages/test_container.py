@@ -316,8 +316,9 @@ class Container:
         env = {**dict(e.split("=", 1) for e in self.config["Env"]),
                **self.service.get("environment", {}), **self.extra}
         uid, gid = self.config["User"].split(":")
-        return ["nsenter", f"--mount=/proc/{self.view.holder.pid}/ns/mnt",
-                "unshare", "--pid", "--fork", "--kill-child",
+        holder = f"/proc/{self.view.holder.pid}"
+        return ["nsenter", f"--mount={holder}/ns/mnt",
+                f"--root={holder}/root", "unshare", "--pid", "--fork", "--kill-child",
                 "chroot", self.root, "setpriv", f"--reuid={uid}",
                 f"--regid={gid}", "--clear-groups", "--bounding-set=-all",
                 "--no-new-privs", "env", "-i",
