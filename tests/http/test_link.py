@@ -7,9 +7,10 @@ import time
 
 import pytest
 
-from fleet import PgProxy
-from harness import ADMIN, Stack, at_once, wait_until
+from fleet import PgBouncer, PgProxy
+from harness import ADMIN, Postgres, Stack, at_once, wait_until
 from others import Others
+from tls import TlsPostgres
 
 OPERATOR = {"Authorization": "Bearer " + ADMIN}
 QUICK = {"POSTERN_QUERY_TIMEOUT": "1"}
@@ -301,6 +302,100 @@ def test_isolation_of_the_role(pg, make, level):
         "PATCH", "/v1/users/u", app.auth(), {str(i): n}).status
         for n in range(10)])
     assert {x for g in got for x in g} == {200}
+
+
+# -- a commit that hangs
+
+@contextlib.contextmanager
+def nobody_confirms(server):
+    """Commits wait for a standby that there is none of."""
+    def set_names(names):
+        c = server.connect("postgres")
+        cur = c.cursor()
+        cur.execute(f"ALTER SYSTEM SET synchronous_standby_names = '{names}'")
+        cur.execute("SELECT pg_reload_conf()")
+        wait_until("it says so", lambda: cur.execute(
+            "SHOW synchronous_standby_names") or cur.fetchone() == (names,))
+        c.close()
+
+    set_names("nobody")
+    try:
+        yield
+    finally:
+        set_names("")
+
+
+def hung_commit(s, server):
+    app = s.register()
+    assert put(s, app).status == 201
+    with nobody_confirms(server):
+        for _ in range(2):
+            start = time.monotonic()
+            unavailable(put(s, app))
+            # And the next is refused at once, for a second.
+            begun = time.monotonic()
+            unavailable(put(s, app))
+            assert begun - start > 0.9 and time.monotonic() - begun < 0.5
+            assert s.get("/v1/users/u", app.auth()).status == 200
+            assert s.get("/readyz").status == 200
+            time.sleep(1.1)
+        assert len(s.log_lines("commit_not_replicated")) == 2
+    assert put(s, app).status == 200
+    assert lost(s) == 0 and len(s.log_lines("database_up")) == 1
+
+
+def test_a_hung_commit_through_a_pooler(scratch, make_of, ends):
+    server = Postgres(scratch)
+    ends.callback(server.stop)
+    bouncer = ends.enter_context(
+        contextlib.closing(PgBouncer(server, "session")))
+    name = server.database()
+    s = make_of(server, workers=1, database=name, env={
+        **QUICK, "POSTERN_DATABASE_URL": bouncer.url(name)})
+    hung_commit(s, server)
+
+
+@pytest.mark.parametrize("hosts", [
+    "localhost", "127.0.0.1", "localhost,127.0.0.1",
+    "localhost,localhost hostaddr=127.0.0.1,127.0.0.1"])
+def test_a_hung_commit_by_tls(scratch, make_of, ends, hosts):
+    """What ends it goes the same way: by TLS, with the name checked."""
+    server = TlsPostgres(scratch, ("localhost", "127.0.0.1"))
+    ends.callback(server.stop)
+    hba = server.dir / "data" / "pg_hba.conf"
+    hba.write_text("local all all trust\nhostssl all all all trust\n")
+    c = server.connect("postgres")
+    c.cursor().execute("SELECT pg_reload_conf()")
+    c.close()
+    name = server.database()
+    url = server.url(name, hosts="HOSTS", ports=server.tcp_port)
+    s = make_of(server, workers=1, database=name, env={
+        **QUICK, "POSTERN_DATABASE_URL": url.replace("HOSTS", hosts)})
+    up = s.log_lines("database_up")[-1]
+    assert "server=127.0.0.1" in up and f"port={server.tcp_port}" in up, up
+    hung_commit(s, server)
+
+
+def test_a_hung_commit_without_another_connection(scratch, make_of, ends):
+    """It can't be ended: the connection goes, and comes back by itself."""
+    server = Postgres(scratch)
+    ends.callback(server.stop)
+    s = make_of(server, workers=1, env=QUICK)
+    app = s.register()
+    s.warm(app)
+    with nobody_confirms(server):
+        # Without a commit of a transaction that writes.
+        c = server.connect("postgres")
+        c.cursor().execute("SET synchronous_commit = local;"
+                           "ALTER ROLE server CONNECTION LIMIT 0")
+        c.close()
+        unavailable(put(s, app))
+        wait_until("lost", lambda: lost(s) == 1)
+        assert s.get("/v1/whoami", app.auth()).status == 200
+    c = server.connect("postgres")
+    c.cursor().execute("ALTER ROLE server CONNECTION LIMIT -1")
+    c.close()
+    wait_until("writes again", lambda: put(s, app).status in (200, 201))
 
 
 # -- what a role can carry
