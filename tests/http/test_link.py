@@ -376,6 +376,40 @@ def test_a_hung_commit_by_tls(scratch, make_of, ends, hosts):
     hung_commit(s, server)
 
 
+class SlowProxy(PgProxy):
+    """New connections hear nothing for a while."""
+
+    delay = 0
+
+    def take_apart(self, server, client):
+        time.sleep(self.delay)
+        super().take_apart(server, client)
+
+
+def test_a_hung_commit_that_ends_slowly(scratch, make_of, ends):
+    """Nobody waits for it: what is at hand is served meanwhile, and who needs
+    the database waits a little."""
+    server = Postgres(scratch)
+    ends.callback(server.stop)
+    proxy = ends.enter_context(contextlib.closing(SlowProxy(server)))
+    name = server.database()
+    s = make_of(server, workers=1, database=name, env={
+        **QUICK, "POSTERN_DATABASE_URL": proxy.url(name)})
+    app = s.register()
+    s.warm(app)
+    assert put(s, app).status == 201
+    with nobody_confirms(server):
+        proxy.delay = 0.7
+        unavailable(put(s, app))
+        start = time.monotonic()
+        assert s.get("/v1/whoami", app.auth()).status == 200
+        assert time.monotonic() - start < 0.15
+        assert s.get("/v1/users/u", app.auth()).status == 200
+        assert s.log_lines("commit_not_replicated")
+    assert lost(s) == 0 and len(s.log_lines("database_up")) == 1
+    wait_until("writes again", lambda: put(s, app).status == 200)
+
+
 def test_a_hung_commit_without_another_connection(scratch, make_of, ends):
     """It can't be ended: the connection goes, and comes back by itself."""
     server = Postgres(scratch)
