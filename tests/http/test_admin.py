@@ -527,9 +527,10 @@ def test_expiry_comes_by_itself(make):
     r = admin(s, "PATCH", path_of(app), {"expires_at": until})
     assert r.json()["expires_at"] == until
     s.warm(app)
-    # No SELECT could tell them: what they have is in their caches.
+    # No SELECT could tell them: what they have is in their caches. Nor could
+    # one tell them that it was extended.
     with s.database_away():
-        s.becomes(app, 401)
+        s.becomes(app, 503)
     s.becomes(app, 401)
     assert "reason=app_expired" in s.log()
     # Managed as ever; extended, it works again.
