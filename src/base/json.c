@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/parse.h"
 
+#include <errno.h>
 #include <json.h>
 #include <limits.h>
 #include <stdint.h>
@@ -72,10 +73,13 @@ parse_checked(const char *text, size_t len, size_t members)
 	struct json_object *o;
 	enum json_tokener_error err;
 	size_t end;
+	bool no_memory;
 
 	if (len > INT_MAX)
 		return NULL;
+	errno = 0;
 	o = json_tokener_parse_ex(tok, text, (int)len);
+	no_memory = errno == ENOMEM;
 	err = json_tokener_get_error(tok);
 	end = json_tokener_get_parse_end(tok);
 	json_tokener_reset(tok);
@@ -84,8 +88,10 @@ parse_checked(const char *text, size_t len, size_t members)
 	    (size_t)json_object_object_length(o) == members)
 		return o;
 	/* Out of memory, json-c 0.16 says success or continue, with NULL or
-	 * with members missing. Nothing else has brought that about. */
-	if (err == json_tokener_success || err == json_tokener_continue)
+	 * with members missing, which nothing else has brought about; later
+	 * ones have an error for it, under changing numbers. */
+	if (no_memory || err == json_tokener_success ||
+	    err == json_tokener_continue)
 		abort();
 	json_object_put(o);
 	return NULL;
