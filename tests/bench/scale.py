@@ -245,6 +245,27 @@ def by_document(world):
                   "GET/s", "p99 ms", "CPU µs"], rows)
 
 
+def members(n, value):
+    return json.dumps({f"k{i}": value for i in range(n)}).encode()
+
+
+def by_members(world):
+    """Each patch is as large as its document."""
+    rows = []
+    with world.stack(POSTERN_MAX_BODY=str(1 << 20)) as s:
+        for kind, value in (("numbers", 1), ("objects", {"a": 1})):
+            for n in (10, 100, 1000, 4000):
+                few = world.some(4)
+                for method in ("PUT", "PATCH"):
+                    requests = world.requests(
+                        "members", few, method, "/v1/users/one",
+                        members(n, value))
+                    r = measured(world, s, requests, 4)
+                rows.append([kind, f"{n:,}", *figures(r)])
+                print("  members:", *rows[-1], flush=True)
+    return table(["members, all of them patched", "", *FIGURES], rows)
+
+
 def cached(client):
     """How many keys it says it has at hand."""
     text = client.admin("GET", "/metrics").body.decode()
@@ -335,7 +356,7 @@ def report(world):
     for title, what in (("Apps", by_apps), ("Workers", by_workers),
                         ("Connections", by_connections),
                         ("Tokens", by_token), ("Documents", by_document),
-                        ("Memory", memory), ("Start-up", start_up)):
+                        ("Merge patches", by_members), ("Memory", memory), ("Start-up", start_up)):
         print(title, flush=True)
         parts.append(f"### {title}\n\n{what(world)}")
     rows.append([f"{world.size:,}", *registration(world)])
