@@ -337,6 +337,9 @@ run_route(struct call *c, enum fcgi_body body)
 	if (c->match.allowed == 0)
 		return P_NO_ROUTE;
 	if (c->req->method == M_OPTIONS) {
+		/* Of too many params the gate's may be among the missing. */
+		if (c->req->params_excess)
+			return P_BAD_REQUEST;
 		c->res->status = 204;
 		add_allow(c);
 		if (c->match.allowed & M_PATCH)

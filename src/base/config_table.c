@@ -112,7 +112,9 @@ static const struct setting settings[SETTINGS] = {
 	    "", 0, 0, NULL, config_check_token,
 	    "Bearer token that lets its holder register apps." },
 	{ "POSTERN_REQUEST_TIMEOUT", SETTING_INT, AT(request_timeout), "30", 1,
-	    3600, NULL, NULL, "Seconds that a whole request may take." },
+	    3600, NULL, NULL,
+	    "Seconds that a request may take to come, and then to be "
+	    "answered." },
 	{ "POSTERN_SANDBOX", SETTING_BOOL, AT(sandbox), "on", 0, 0, "off|on",
 	    NULL,
 	    "Whether the serving processes give up all rights that they don't "

@@ -1,11 +1,19 @@
 /*
  * FastCGI by libfcgi, over connections that the worker accepted itself, and
- * plain CGI behind the same functions. A stream that ended early looks like a
- * short success to libfcgi's callers: every read is followed by a look at its
- * error, and the count of a body must be the one announced.
+ * plain CGI behind the same functions.
+ *
+ * What has come is looked at in the socket (MSG_PEEK). If that is a whole
+ * request and nothing else, as it nearly always is, libfcgi reads it there.
+ * Else it is taken out and kept until it is one, and libfcgi reads it from the
+ * spool, a file in memory.
+ *
+ * A stream that ended early looks like a short success to libfcgi's callers:
+ * every read is followed by a look at its error, and the count of a body must
+ * be the one announced.
  */
 #include "http/fcgi.h"
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -15,17 +23,32 @@
 #include <fcgiapp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/param.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* A body that is too large is read on for this much, so that the web server
- * gets to the answer instead of a broken pipe. */
-enum { DRAIN_MAX = 2 << 20 };
-enum { CHUNK = 8192, READER_MAX = 65536, PIECE = 1024 };
+enum { CHUNK = 8192, READER_MAX = 65536, PIECE = 1024, SEEN = 65536 };
+/* A request has this long for its params; and a peer, to take note of an
+ * answer that came before its body's end. */
+enum { HALF_US = 5000000, LINGER_US = 2000000 };
+
+/* Where libfcgi reads a request. */
+enum source {
+	FROM_READER, /* from what was taken, once it is laid in the spool */
+	FROM_SPOOL,  /* it is laid there */
+	FROM_SOCKET
+};
 
 struct fcgi_conn {
 	FCGX_Request r;
+	int fd;
+	struct record_reader reader;
+	int64_t since_us; /* of a request in part, or of closing; 0 = neither */
+	enum source source;
+	bool half;   /* a request, or a record, was seen in part */
+	bool served; /* a request before */
+	bool closing;
 	char **params;
 	bool cgi;
 	bool begun;              /* between fcgi_begin and fcgi_finish */
@@ -34,6 +57,11 @@ struct fcgi_conn {
 	unsigned char *in, *out; /* libfcgi's buffers, to be wiped */
 	size_t in_size, out_size;
 };
+
+static struct record_limits limits;
+static int64_t timeout_us;
+static int spool = -1; /* the file in memory */
+static unsigned char seen[SEEN];
 
 /*
  * How libfcgi's reader begins, private to it, in the version that this was
@@ -46,12 +74,20 @@ struct reader {
 	unsigned char *buff_stop; /* behind the last byte of its last read */
 };
 
-void
-fcgi_init(void)
+static bool
+open_spool(void)
 {
-	/* How long closing waits for a peer that doesn't (milliseconds). */
-	setenv("LIBFCGI_OS_CLOSE_POLL_TIMEOUT", "500", 0);
-	if (FCGX_Init() != 0)
+	if (spool < 0)
+		spool = memfd_create("request", MFD_CLOEXEC);
+	return spool >= 0;
+}
+
+void
+fcgi_init(const struct record_limits *l, int64_t timeout_s)
+{
+	limits = *l;
+	timeout_us = timeout_s * 1000000;
+	if (FCGX_Init() != 0 || !open_spool())
 		abort();
 }
 
@@ -63,7 +99,8 @@ fcgi_conn_new(int fd)
 	/* No listening socket: on a bad connection libfcgi would accept
 	 * another one behind our back; accept(-1) fails instead. */
 	FCGX_InitRequest(&c->r, -1, 0);
-	c->r.ipcFd = fd;
+	c->fd = fd;
+	record_init(&c->reader, &limits);
 	return c;
 }
 
@@ -74,14 +111,160 @@ fcgi_cgi_new(char **environ_params)
 
 	c->cgi = true;
 	c->params = environ_params;
-	c->r.ipcFd = -1;
+	c->fd = -1;
 	return c;
 }
 
 int
 fcgi_conn_fd(const struct fcgi_conn *c)
 {
-	return c->r.ipcFd;
+	return c->fd;
+}
+
+/* In pieces: from 2 KiB on libc has a way that starts slowly. */
+static void
+wipe(unsigned char *p, size_t n)
+{
+	size_t at;
+
+	for (at = 0; at < n; at += PIECE)
+		explicit_bzero(p + at, MIN(PIECE, n - at));
+}
+
+/* Are the n bytes that are seen one request, and no more, that libfcgi reads
+ * as we do? */
+static bool
+is_plain(struct record_reader *r, size_t n)
+{
+	unsigned id = r->id;
+
+	if (record_begun(r))
+		return false;
+	r->keeping = false;
+	if (record_read(r, seen, n) == n && record_ready(r) && r->plain)
+		return true;
+	r->id = id;
+	record_next(r);
+	return false;
+}
+
+static bool
+send_reply(struct fcgi_conn *c)
+{
+	struct buf *reply = &c->reader.reply;
+	ssize_t n;
+
+	if (reply->len == 0)
+		return true;
+	n = send(
+	    c->fd, buf_str(reply), reply->len, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (n != (ssize_t)reply->len)
+		return false; /* it doesn't listen */
+	buf_reset(reply);
+	return true;
+}
+
+/* Take what is seen out of the socket, as far as it belongs to one request. */
+static enum fcgi_news
+take(struct fcgi_conn *c, size_t n)
+{
+	struct record_reader *r = &c->reader;
+	size_t used;
+
+	c->source = FROM_READER;
+	r->keeping = true;
+	used = record_read(r, seen, n);
+	if (recv(c->fd, seen, used, MSG_DONTWAIT) != (ssize_t)used ||
+	    !send_reply(c) || r->phase == RECORD_BROKEN)
+		return FCGI_GONE;
+	c->half = record_begun(r);
+	if (!c->half)
+		c->since_us = 0;
+	else if (c->since_us == 0)
+		c->since_us = clock_mono_us();
+	return record_ready(r) ? FCGI_READY : FCGI_WAIT;
+}
+
+/* Lay a request where libfcgi can read it. */
+static bool
+lay(const void *p, size_t n)
+{
+	return open_spool() && pwrite(spool, p, n, 0) == (ssize_t)n &&
+	       lseek(spool, 0, SEEK_SET) == 0;
+}
+
+/*
+ * libfcgi reads on behind a request, as far as there is something: of a
+ * connection that is kept, that would be lost.
+ */
+static enum fcgi_news
+take_plain(struct fcgi_conn *c, size_t n)
+{
+	c->source = c->reader.keep ? FROM_SPOOL : FROM_SOCKET;
+	if (c->reader.keep &&
+	    (recv(c->fd, seen, n, MSG_DONTWAIT) != (ssize_t)n || !lay(seen, n)))
+		return FCGI_GONE;
+	return FCGI_READY;
+}
+
+/* What is on its way nearly always comes at once: most are whole when they are
+ * looked at again. */
+static enum fcgi_news
+judge(struct fcgi_conn *c, size_t n)
+{
+	bool first = !c->half && !record_begun(&c->reader);
+
+	if (is_plain(&c->reader, n))
+		return take_plain(c, n);
+	c->half = true;
+	return first ? FCGI_WAIT : take(c, n);
+}
+
+enum fcgi_news
+fcgi_look(struct fcgi_conn *c)
+{
+	enum fcgi_news news = FCGI_WAIT;
+	ssize_t n;
+
+	n = recv(c->fd, seen, sizeof seen,
+	    c->closing ? MSG_DONTWAIT : MSG_PEEK | MSG_DONTWAIT);
+	if (n < 0)
+		return errno == EAGAIN || errno == EINTR ? FCGI_WAIT
+							 : FCGI_GONE;
+	if (n == 0)
+		return FCGI_GONE;
+	if (!c->closing)
+		news = judge(c, (size_t)n);
+	wipe(seen, (size_t)n);
+	return news;
+}
+
+enum fcgi_stage
+fcgi_conn_stage(const struct fcgi_conn *c)
+{
+	if (c->closing)
+		return FCGI_CLOSING;
+	if (c->half)
+		return FCGI_HALF;
+	return c->served ? FCGI_KEPT : FCGI_SILENT;
+}
+
+int64_t
+fcgi_conn_due_us(const struct fcgi_conn *c)
+{
+	if (c->closing)
+		return c->since_us + LINGER_US;
+	if (c->since_us == 0)
+		return INT64_MAX;
+	if (c->reader.phase < RECORD_STDIN)
+		return c->since_us + MIN(HALF_US, timeout_us);
+	return c->since_us + timeout_us;
+}
+
+size_t
+fcgi_conn_held(const struct fcgi_conn *c)
+{
+	return c->reader.params.cap + c->reader.body.cap;
 }
 
 /* The reader's buffer, if it is where we think. */
@@ -108,31 +291,63 @@ find_reader(struct fcgi_conn *c)
 static void
 wipe_buffers(struct fcgi_conn *c, size_t answer_len)
 {
-	size_t at;
-
-	/* In pieces: from 2 KiB on libc has a way that starts slowly. */
-	for (at = 0; c->in != NULL && at < c->in_size; at += PIECE)
-		explicit_bzero(c->in + at, MIN(PIECE, c->in_size - at));
+	if (c->in != NULL)
+		wipe(c->in, c->in_size);
 	if (c->out != NULL)
 		explicit_bzero(c->out, MIN(answer_len, c->out_size));
 	c->in = c->out = NULL;
 }
 
+static bool
+lay_taken(const struct fcgi_conn *c)
+{
+	struct buf text = { 0 };
+	bool ok;
+
+	record_frame(&c->reader, &text);
+	ok = lay(buf_str(&text), text.len);
+	buf_free(&text);
+	return ok;
+}
+
+static void
+empty_spool(void)
+{
+	if (spool >= 0 && ftruncate(spool, 0) != 0)
+		abort();
+}
+
 bool
 fcgi_begin(struct fcgi_conn *c)
 {
+	int *fd;
+
 	c->begun = c->body_done = false;
 	if (c->cgi)
 		return c->begun = true;
-	c->r.keepConnection = 1; /* or libfcgi closes it before it reads */
-	if (FCGX_Accept_r(&c->r) != 0)
+	if (c->source == FROM_READER && !lay_taken(c))
 		return false;
+	fd = c->source == FROM_SOCKET ? &c->fd : &spool;
+	c->r.ipcFd = *fd;
+	c->r.keepConnection = 1; /* or libfcgi closes it before it reads */
+	/* It doesn't linger when it closes: we do, where there is need. */
+	FCGX_Detach(&c->r);
+	if (FCGX_Accept_r(&c->r) != 0) {
+		*fd = -1; /* it closed that */
+		return false;
+	}
 	c->begun = true;
 	c->params = c->r.envp;
 	c->out = c->r.out->wrNext;
 	c->out_size = (size_t)(c->r.out->stop - c->r.out->wrNext);
 	find_reader(c);
 	return FCGX_GetError(c->r.in) == 0;
+}
+
+bool
+fcgi_params_excess(const struct fcgi_conn *c)
+{
+	return c->reader.excess;
 }
 
 char **
@@ -214,7 +429,7 @@ fcgi_read_body(
 		most = got > most ? got : most;
 		if (total <= (int64_t)max)
 			buf_add(out, chunk, (size_t)got);
-		if (total > (int64_t)max + DRAIN_MAX)
+		if (total > (int64_t)max + RECORD_DRAIN_MAX)
 			break;
 	}
 	crypto_wipe(chunk, (size_t)most);
@@ -273,10 +488,51 @@ cgi_linger(struct fcgi_conn *c)
 	ssize_t got;
 
 	shutdown(STDOUT_FILENO, SHUT_WR);
-	while (!c->body_done && total < DRAIN_MAX &&
+	while (!c->body_done && total < RECORD_DRAIN_MAX &&
 	       (got = read_some(c, chunk, sizeof chunk)) > 0)
 		total += got;
 	crypto_wipe(chunk, sizeof chunk);
+}
+
+/* The body that nobody wanted, of a request that is whole: to close upon it
+ * would reset the answer. */
+static void
+skip_body(struct fcgi_conn *c)
+{
+	char chunk[CHUNK];
+	ssize_t got, most = 0;
+
+	if (c->body_done || c->source != FROM_SOCKET ||
+	    c->reader.phase != RECORD_WHOLE)
+		return;
+	while ((got = read_some(c, chunk, sizeof chunk)) > 0)
+		most = MAX(most, got);
+	crypto_wipe(chunk, (size_t)most);
+}
+
+/* What becomes of the connection once its answer is written, or could not be:
+ * FCGI_KEEP_CONN counts where the next request's beginning is known. */
+static void
+end_request(struct fcgi_conn *c, bool ok)
+{
+	const struct record_reader *r = &c->reader;
+	bool keep = r->keep && (r->phase == RECORD_WHOLE || r->body_len == 0);
+
+	c->closing = !keep && !record_ended(r);
+	c->r.keepConnection = ok && (keep || c->closing);
+	FCGX_Finish_r(&c->r);
+	c->fd = c->r.ipcFd;
+	c->params = NULL;
+	c->served = true;
+	c->half = false;
+	c->since_us = 0;
+	if (c->fd < 0)
+		return;
+	record_next(&c->reader);
+	if (c->closing) {
+		shutdown(c->fd, SHUT_WR);
+		c->since_us = clock_mono_us();
+	}
 }
 
 bool
@@ -291,25 +547,17 @@ fcgi_finish(struct fcgi_conn *c, const char *answer, size_t len)
 		cgi_linger(c);
 		return ok;
 	}
+	skip_body(c);
+	if (c->source != FROM_SOCKET)
+		empty_spool();
+	c->r.ipcFd = c->fd;
 	/* The stream that closes last writes the end of the request: closing
 	 * the empty one first makes it one write with the answer. */
 	ok = len <= INT32_MAX && FCGX_FClose(c->r.err) == 0 &&
 	     FCGX_PutStr(answer, (int)len, c->r.out) == (int)len &&
 	     FCGX_FClose(c->r.out) == 0;
 	wipe_buffers(c, len);
-	/* With all of STDIN read nothing more can come, and closing at once
-	 * spares the wait for the web server's own close. Unread input keeps
-	 * libfcgi's lingering close: a plain one would reset the answer. */
-	if (c->body_done)
-		FCGX_Detach(&c->r);
-	else
-		c->r.keepConnection = 0;
-	if (!ok)
-		c->r.keepConnection = 0;
-	FCGX_Finish_r(&c->r);
-	c->params = NULL;
-	if (c->r.ipcFd >= 0)
-		FCGX_Attach(&c->r);
+	end_request(c, ok);
 	return ok;
 }
 
@@ -318,11 +566,16 @@ fcgi_conn_free(struct fcgi_conn *c)
 {
 	if (c == NULL)
 		return;
-	if (!c->cgi && c->begun) { /* its peer went away in the params */
-		wipe_credentials(c->params);
-		wipe_buffers(c, 0);
+	if (!c->cgi) {
+		if (c->begun) { /* libfcgi read otherwise than we did */
+			wipe_credentials(c->params);
+			wipe_buffers(c, 0);
+			empty_spool();
+		}
+		FCGX_Free(&c->r, 0);
+		record_clear(&c->reader);
 	}
-	if (!c->cgi)
-		FCGX_Free(&c->r, c->r.ipcFd >= 0);
+	if (c->fd >= 0)
+		close(c->fd);
 	free(c);
 }

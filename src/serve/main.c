@@ -96,7 +96,7 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 	if (cgi)
 		rc = worker_cgi(cfg, environ);
 	else if (single)
-		rc = worker_run(cfg, l.fd, -1);
+		rc = worker_run(cfg, l.fd, -1, 1);
 	else
 		rc = master_run(cfg, env, NEED, &l);
 	listen_close(&l);

@@ -94,7 +94,7 @@ become_worker(struct master *m, size_t slot, pid_t parent, int ready_fd)
 		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
 	secret_harden_process();
 	sandbox_start(m->cfg, NULL, LOG_LVL_INFO);
-	_exit(worker_run(m->cfg, m->l->fd, ready_fd));
+	_exit(worker_run(m->cfg, m->l->fd, ready_fd, (unsigned)wanted(m)));
 }
 
 /* The first slot that no child has. */

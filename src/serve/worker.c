@@ -1,13 +1,14 @@
 /*
  * A worker: waits in one epoll set for the listening socket (exclusively, so
  * that one connection wakes one worker), its database, its signals and its
- * kept connections; then serves one request at a time.
+ * parked connections (serve/park.h); then serves one request at a time, when
+ * all of it is there.
  *
- * libfcgi reads and writes without time-outs, so a watchdog tick looks once a
- * second whether the request at hand is over its deadline, and shuts its
- * socket down: the read or write in progress then ends. Termination signals
- * are never delivered to a handler, they are read from a descriptor between
- * requests: no body is cut short by one.
+ * libfcgi writes without time-outs, so a watchdog tick looks once a second
+ * whether the request at hand is over its deadline, and shuts its socket down:
+ * the write in progress then ends. Termination signals are never delivered to a
+ * handler, they are read from a descriptor between requests: no body is cut
+ * short by one.
  */
 #include "serve/worker.h"
 
@@ -18,6 +19,7 @@
 #include "base/metrics.h"
 #include "data/schema.h"
 #include "http/fcgi.h"
+#include "serve/park.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -33,9 +35,12 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-enum { KEPT_MAX = 64, EVENTS = 16, FIRST_CONNECT_MS = 1000 };
+enum { EVENTS = 16, FIRST_CONNECT_MS = 1000 };
 enum { ANSWER_KEPT_MAX = 16384 }; /* bytes of the buffer */
 enum { DRAIN_US = 2000000 };
+/* At the end: how long for a connection to say something, and, beyond the
+ * request's own time, for all to be served. */
+enum { LAST_WORD_US = 1000000 };
 /* A wait that was over sooner was none; and how long connections are taken
  * without a look at anything else. */
 enum { NO_WAIT_US = 20, GO_US = 1000 };
@@ -55,8 +60,7 @@ struct worker {
 	uint64_t db_generation;
 	struct response res; /* and answer: their memory is used again */
 	struct buf answer;
-	struct fcgi_conn *kept[KEPT_MAX]; /* waiting for another request */
-	size_t nkept;
+	struct park park; /* connections that wait */
 	int64_t served;
 	int64_t used_us; /* when a request ended, 0 = libcrypto has no key */
 	bool stop;
@@ -108,6 +112,7 @@ serve(struct worker *w, struct fcgi_conn *c)
 
 	request_init(&req, fcgi_params(c),
 	    fcgi_conn_role(c) == FCGI_ROLE_AUTHORIZER_, w->cfg->base_path);
+	req.params_excess = req.params_excess || fcgi_params_excess(c);
 	if (api_wants_body(&req) && !req.content_length_bad)
 		body = fcgi_read_body(
 		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
@@ -129,49 +134,10 @@ add_event(struct worker *w, int fd, uint32_t events, void *tag)
 	return epoll_ctl(w->epoll_fd, EPOLL_CTL_ADD, fd, &ev);
 }
 
-/* False when it is no longer kept: it made room while its event waited. */
-static bool
-forget_kept(struct worker *w, const struct fcgi_conn *c)
-{
-	size_t i;
-
-	for (i = 0; i < w->nkept; i++)
-		if (w->kept[i] == c) {
-			memmove(&w->kept[i], &w->kept[i + 1],
-			    (w->nkept - i - 1) * sizeof w->kept[0]);
-			w->nkept--;
-			return true;
-		}
-	return false;
-}
-
+/* A request that has come; what becomes of its connection then. known: it is
+ * in the epoll set. */
 static void
-drop_oldest(struct worker *w)
-{
-	struct fcgi_conn *oldest = w->kept[0];
-
-	(void)forget_kept(w, oldest);
-	fcgi_conn_free(oldest);
-}
-
-/* Put a connection that its web server keeps back into the epoll set; the
- * oldest makes room. */
-static void
-keep(struct worker *w, struct fcgi_conn *c)
-{
-	if (w->nkept == KEPT_MAX)
-		drop_oldest(w);
-	if (add_event(w, fcgi_conn_fd(c), EPOLLIN | EPOLLRDHUP | EPOLLONESHOT,
-		c) != 0) {
-		fcgi_conn_free(c);
-		return;
-	}
-	w->kept[w->nkept++] = c;
-}
-
-/* One request of a connection, new or kept. */
-static void
-serve_conn(struct worker *w, struct fcgi_conn *c)
+serve_conn(struct worker *w, struct fcgi_conn *c, bool known)
 {
 	bool begun;
 
@@ -185,21 +151,29 @@ serve_conn(struct worker *w, struct fcgi_conn *c)
 	watch(-1, 0);
 	/* Never kept unanswered: libfcgi would end that request in form, and
 	 * lighttpd takes an authorizer's empty answer for consent. */
-	if (begun && fcgi_conn_fd(c) >= 0 && !w->stop)
-		keep(w, c);
+	if (begun && fcgi_conn_fd(c) >= 0)
+		park_put(&w->park, c, known);
 	else
 		fcgi_conn_free(c);
 	if (w->cfg->max_requests > 0 && w->served >= w->cfg->max_requests)
 		w->stop = true;
 }
 
+/* A connection that may have something to say. */
 static void
-serve_kept(struct worker *w, struct fcgi_conn *c)
+listen_to(struct worker *w, struct fcgi_conn *c, bool known)
 {
-	if (!forget_kept(w, c))
-		return;
-	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, fcgi_conn_fd(c), NULL);
-	serve_conn(w, c);
+	switch (fcgi_look(c)) {
+	case FCGI_READY:
+		serve_conn(w, c, known);
+		break;
+	case FCGI_WAIT:
+		park_put(&w->park, c, known);
+		break;
+	case FCGI_GONE:
+		fcgi_conn_free(c);
+		break;
+	}
 }
 
 /* Follow the database's socket: libpq changes it while it connects. */
@@ -239,16 +213,16 @@ yield_to_others(void)
 }
 
 /*
- * No descriptor for a connection that waits: a kept one makes room, or this
+ * No descriptor for a connection that waits: a parked one makes room, or this
  * process for another, that has what it needs. What the whole system lacks no
  * other would have: that is waited for.
  */
 static void
 make_room(struct worker *w, int error)
 {
-	if (w->nkept > 0)
-		drop_oldest(w);
-	else if (error == EMFILE)
+	if (park_drop(&w->park))
+		return;
+	if (error == EMFILE)
 		w->stop = w->failed = true;
 	else
 		(void)poll(NULL, 0, SHORTAGE_MS);
@@ -265,7 +239,7 @@ accept_one(struct worker *w)
 	watch_db(w);
 	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0) {
-		serve_conn(w, fcgi_conn_new(fd));
+		listen_to(w, fcgi_conn_new(fd), false);
 		return true;
 	}
 	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -306,6 +280,7 @@ timeout_ms(const struct worker *w, int64_t now)
 {
 	int64_t wake = MIN(db_wake_us(w->db), auth_due_us(w->auth));
 
+	wake = MIN(wake, park_due_us(&w->park));
 	if (w->used_us != 0)
 		wake = MIN(wake, w->used_us + IDLE_MS * 1000);
 	if (wake == INT64_MAX)
@@ -346,9 +321,11 @@ turn(struct worker *w)
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;
 		else if (ev[i].data.ptr != &w->signal_fd &&
-			 ev[i].data.ptr != &w->db_fd)
-			serve_kept(w, ev[i].data.ptr);
+			 ev[i].data.ptr != &w->db_fd &&
+			 park_take(&w->park, ev[i].data.ptr))
+			listen_to(w, ev[i].data.ptr, true);
 	}
+	park_expire(&w->park, now);
 	if (incoming && !w->stop)
 		accept_some(w, now - before < NO_WAIT_US);
 }
@@ -397,34 +374,54 @@ open_stores(struct worker *w)
 	w->api = (struct api){ w->cfg, w->db, w->auth };
 }
 
-/* A kept connection may have just been given a request: serve what is there,
- * then close. */
+/*
+ * Serve what has begun to come, and what comes of connections that were taken
+ * just now; then close. A kept connection may have been given a request at this
+ * very moment.
+ */
 static void
-close_kept(struct worker *w)
+wind_down(struct worker *w)
 {
-	char byte;
+	int64_t now = clock_mono_us();
+	int64_t until = now + w->cfg->request_timeout * 1000000 + LAST_WORD_US;
+	size_t i;
 
-	while (w->nkept > 0) {
-		struct fcgi_conn *c = w->kept[0];
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->listen_fd, NULL);
+	epoll_ctl(w->epoll_fd, EPOLL_CTL_DEL, w->signal_fd, NULL);
+	w->park.silent_until = now + LAST_WORD_US;
+	for (i = w->park.n; i > 0; i--) {
+		struct fcgi_conn *c = w->park.conns[0];
 
-		if (recv(fcgi_conn_fd(c), &byte, 1, MSG_PEEK | MSG_DONTWAIT) >
-		    0) {
-			serve_kept(w, c);
-			continue;
-		}
-		(void)forget_kept(w, c);
-		fcgi_conn_free(c);
+		(void)park_take(&w->park, c);
+		listen_to(w, c, true);
 	}
+	while (park_drop_kept(&w->park), w->park.n > 0 && now < until) {
+		turn(w);
+		now = clock_mono_us();
+	}
+	park_clear(&w->park);
+}
+
+/* How many connections and requests are taken at once, by all workers. */
+static void
+start_fcgi(const struct config *cfg, unsigned workers)
+{
+	const struct record_limits limits = { (size_t)cfg->max_body,
+		workers * PARK_MAX, workers };
+
+	fcgi_init(&limits, cfg->request_timeout);
 }
 
 int
-worker_run(const struct config *cfg, int listen_fd, int ready_fd)
+worker_run(
+    const struct config *cfg, int listen_fd, int ready_fd, unsigned workers)
 {
 	struct worker w = { .cfg = cfg, .listen_fd = listen_fd };
 
 	if (!set_up(&w))
 		return 1;
-	fcgi_init();
+	start_fcgi(cfg, workers);
+	park_init(&w.park, w.epoll_fd);
 	yield_to_others();
 	start_watchdog();
 	open_stores(&w);
@@ -440,7 +437,7 @@ worker_run(const struct config *cfg, int listen_fd, int ready_fd)
 		turn(&w);
 	if (ready_fd < 0)
 		drain_queue(&w);
-	close_kept(&w);
+	wind_down(&w);
 	close_stores(&w);
 	close(w.epoll_fd);
 	close(w.signal_fd);

@@ -259,6 +259,35 @@ def fcgi():
     yield b"\0" + op(7, b"FCGI_MAX_REQS=") + op(6, b"\1\2\0\1\0\0\0\0")
 
 
+def records():
+    """The streams of fcgi as they come, cut in pieces; and odd ones."""
+    for i, (strings, content) in enumerate(asked()):
+        if i % 4 == 0:
+            yield bytes([7 * i % 256]) + raw_request(strings, content, 1 + i % 3)
+    health = params("GET", "/healthz")
+    whole = raw_request(health, b"ab", keep=1)
+    questions = pair(b"FCGI_MAX_CONNS", b"") + pair(b"FCGI_MAX_REQS", b"") \
+        + pair(b"FCGI_MPXS_CONNS", b"") + pair(b"WHAT", b"x" * 200)
+    for piece in (0, 3, 255):
+        head = bytes([piece])
+        yield head + whole * 3
+        yield head + record(9, questions, 0) + whole
+        yield head + whole[:30] + record(9, questions, 0) + whole[30:]
+        yield head + whole + record(5, b"late") + record(2, b"") + whole
+        yield head + whole[:16] + record(1, b"\0\1\0\0\0\0\0\0", 2)
+        yield head + record(9, pair(b"FCGI_MAX_REQS", b"") * 4, 0)
+        yield head + record(77, b"what", 0) + record(9, b"\x0f\0FC", 0)
+        yield head + raw_request(health, b"x" * 300)
+        yield head + raw_request(health, b"", role=2)[:-8]
+        yield head + raw_request(["A" * 200 + "=b"], b"", role=3)
+    yield b"\0" + record(2, b"") + whole
+    yield b"\0" + b"\2" + whole[1:]
+    yield b"\0" + whole[:16] + record(2, b"")
+    yield b"\0" + whole[:6] + b"\7" + whole[7:16] + bytes(7) + whole[16:]
+    yield b"\0" + record(1, b"\0\1\0\0\0\0\0\0") + record(
+        4, b"\xff\xff\xff\xff\xff\xff\xff\xffAB") + record(4, b"")
+
+
 def logline():
     for mode in (b"\0", b"\1"):
         for a in (b"plain", b"a b=\"c\"\\", b"\n\r\t\x1b[0m", b"\xff\xfe\x80",
@@ -268,7 +297,8 @@ def logline():
 
 TARGETS = {"token": tokens, "json": json, "parse": parse,
            "request": requests, "config": config, "sealed": sealed,
-           "body": body, "fcgi": fcgi, "logline": logline}
+           "body": body, "fcgi": fcgi, "record": records,
+           "logline": logline}
 
 
 def main():
