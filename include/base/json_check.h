@@ -31,6 +31,6 @@ enum json_fault json_check_noting(const char *text, size_t len,
     struct json_facts *facts, struct json_notes *notes);
 
 /* The value of number text[0..len), infinite where double can't hold it. */
-double json_number_value(const char *text, size_t len);
+double json_check_double(const char *text, size_t len);
 
 #endif

@@ -282,7 +282,7 @@ number_noted(const struct json_note *v, double *out)
 	if (parse_u64(v->value, v->value_len, 0, (uint64_t)1 << 53, &n))
 		*out = (double)n;
 	else
-		*out = json_number_value(v->value, v->value_len);
+		*out = json_check_double(v->value, v->value_len);
 	return true;
 }
 

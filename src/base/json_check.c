@@ -225,7 +225,7 @@ exponent(struct checker *c, size_t whole, size_t fraction)
 }
 
 double
-json_number_value(const char *text, size_t len)
+json_check_double(const char *text, size_t len)
 {
 	struct buf b = { 0 };
 	double d;
@@ -260,7 +260,7 @@ note_real(struct checker *c, const char *from, size_t whole)
 
 	if ((whole > DBL_MAX_10_EXP || memchr(from, 'e', len) != NULL ||
 		memchr(from, 'E', len) != NULL) &&
-	    isinf(json_number_value(from, len)))
+	    isinf(json_check_double(from, len)))
 		c->notes->beyond = true;
 }
 

@@ -63,6 +63,24 @@ def test_weak_ones_are_found(tmp_path):
         "not fortified", "executable stack", "a path of its own for libraries"]
 
 
+def functions(path, *options):
+    out = call("nm", *options, path).stdout
+    return set(re.findall(r"^[0-9a-f]+ [Tt] (\w+)", out, re.M)) - {
+        "_init", "_fini"}
+
+
+@pytest.mark.parametrize("name", PROGRAMS)
+def test_names_are_our_own(name):
+    """No function is called as one of a library's that it loads: whoever links
+    with both, as the fuzz targets do, would get the wrong one."""
+    libraries = re.findall(r"=> (/\S+)", call("ldd", BUILD / name).stdout)
+    assert any("libjansson" in path for path in libraries)
+    own = functions(BUILD / name)
+    assert "main" in own
+    for path in libraries:
+        assert own & functions(path, "-D") == set(), path
+
+
 def built(directory):
     shutil.copytree(REPO, directory, symlinks=True,
                     ignore=shutil.ignore_patterns(
