@@ -209,7 +209,9 @@ go_down(
 void
 link_fail(struct link *l)
 {
-	go_down(l, l->other != NULL ? END_STALLED : END_FAILED, "unreachable",
+	bool cancelling = has_arrived(l) && l->other != NULL;
+
+	go_down(l, cancelling ? END_STALLED : END_FAILED, "unreachable",
 	    wire_error(current(l)));
 }
 

@@ -318,7 +318,21 @@ def nobody_confirms(server):
             "SHOW synchronous_standby_names") or cur.fetchone() == (names,))
         c.close()
 
+    def a_commit_waits():
+        """The server's own processes hear of it one after the other."""
+        c = server.connect("postgres")
+        t = threading.Thread(target=c.cursor().execute, args=(
+            "SELECT pg_logical_emit_message(true, 'a', 'b')",))
+        t.start()
+        t.join(0.1)
+        waits = t.is_alive()
+        c.cancel()
+        t.join()
+        c.close()
+        return waits
+
     set_names("nobody")
+    wait_until("a commit waits", a_commit_waits)
     try:
         yield
     finally:
