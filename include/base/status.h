@@ -8,7 +8,7 @@
 enum status {
 	ST_OK = 0,
 	ST_NOT_FOUND,    /* no such row, or another app's */
-	ST_CONFLICT,     /* unique violation, or the row changed meanwhile */
+	ST_CONFLICT,     /* the row changed meanwhile, or was there first */
 	ST_OVERLAP,      /* an older secret was promised to be valid for now */
 	ST_PRECONDITION, /* If-Match or If-None-Match did not hold */
 	ST_INVALID,      /* the value can't be stored (SQLSTATE class 22, 54) */

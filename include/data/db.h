@@ -90,10 +90,10 @@ const char *db_error(const struct db *db);
 
 /*
  * Execute a statement with text parameters (NULL = SQL NULL). ST_OK with
- * *res (which may have no rows), else an error, *res untouched: ST_CONFLICT
- * for a unique violation, ST_INVALID for values Postgres can't hold,
- * ST_UNAVAILABLE for all that is not the caller's fault. Outside a
- * transaction it is one of its own.
+ * *res (which may have no rows), else an error, *res untouched: ST_NOT_FOUND
+ * when the app that the row belongs to went meanwhile, ST_INVALID for values
+ * Postgres can't hold, ST_UNAVAILABLE for all that is not the caller's fault.
+ * Outside a transaction it is one of its own.
  */
 enum status db_query(struct db *db, const struct db_stmt *stmt,
     const char *const *params, struct db_result **res) MUST_CHECK;

@@ -26,6 +26,13 @@ enum status schema_version(struct db *db, int *version) MUST_CHECK;
  * at least schema_required()? Else ST_UNAVAILABLE. */
 enum status schema_ready(struct db *db) MUST_CHECK;
 
+/*
+ * Append the statements that bring each sequence that is behind its table's id,
+ * as after a restore or logical replication, to where it has to be, separated
+ * by spaces; nothing where all are well, or may not be looked at.
+ */
+enum status schema_behind(struct db *db, struct buf *mend) MUST_CHECK;
+
 /* How to migrate. */
 struct schema_order {
 	const char *role;   /* is granted what the server needs; may be NULL */

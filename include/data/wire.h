@@ -110,11 +110,13 @@ void wire_notes(
 bool wire_unreplicated(const struct wire *w);
 
 /* Of an answer: rows; a command's success; or neither, then its SQLSTATE (""
- * = libpq's own error), whether the session ends with it, and the server's one
- * sentence: neither its context nor SQL. */
+ * = libpq's own error), the constraint that it broke ("" = none), whether the
+ * session ends with it, and the server's one sentence: neither its context nor
+ * SQL. */
 bool wire_is_rows(const struct pg_result *res);
 bool wire_is_command(const struct pg_result *res);
 const char *wire_sqlstate(const struct pg_result *res);
+const char *wire_constraint(const struct pg_result *res);
 bool wire_is_fatal(const struct pg_result *res);
 const char *wire_message(const struct pg_result *res);
 /* Such a text, or libpq's own, as one line. */

@@ -173,6 +173,25 @@ check_rows(struct report *r, const struct config *cfg, struct db *db)
 	free(uses);
 }
 
+/* One that is behind gives numbers that are taken: nothing can be registered,
+ * or no change of an app written to the trail. */
+static void
+check_sequences(struct report *r, struct db *db)
+{
+	struct buf mend = { 0 };
+
+	if (schema_behind(db, &mend) != ST_OK)
+		answer(
+		    r, false, "sequences", "can't be read: %s", db_error(db));
+	else if (mend.len > 0)
+		answer(r, false, "sequences",
+		    "behind their tables; as the owner, run: %s",
+		    buf_str(&mend));
+	else
+		answer(r, true, "sequences", "not behind their tables");
+	buf_free(&mend);
+}
+
 /*
  * A random nonce is good for 2^32 seals under one key (SP 800-38D, section
  * 8.3). Each seal that was stored has its event, one of a reseal may stand for
@@ -224,6 +243,7 @@ check_all(struct report *r, const struct config_env *env)
 	if (check_database(r, db) && check_schema(r, db)) {
 		check_rows(r, &cfg, db);
 		check_seals(r, db);
+		check_sequences(r, db);
 	}
 	db_free(db);
 out:

@@ -76,6 +76,31 @@ schema_ready(struct db *db)
 	return st;
 }
 
+enum status
+schema_behind(struct db *db, struct buf *mend)
+{
+	static const struct db_stmt behind = { "schema_behind",
+		"SELECT coalesce(string_agg(format('SELECT setval(%L,"
+		" (SELECT max(id) FROM %s));', own.seq, t.name), ' '), '')"
+		" FROM (SELECT 'apps' AS name, max(id) AS newest FROM apps"
+		" UNION ALL SELECT 'app_events', max(id) FROM app_events"
+		" UNION ALL SELECT 'invites', max(id) FROM invites) AS t,"
+		" pg_get_serial_sequence(t.name, 'id') AS own (seq),"
+		" pg_sequences AS s WHERE own.seq = format('%I.%I',"
+		" s.schemaname, s.sequencename)"
+		" AND has_sequence_privilege(own.seq, 'USAGE, SELECT')"
+		" AND coalesce(s.last_value, s.start_value - 1) < t.newest",
+		0 };
+	struct db_result *res = NULL;
+	enum status st;
+
+	st = db_query(db, &behind, NULL, &res);
+	if (st == ST_OK)
+		buf_adds(mend, db_text(res, 0, 0));
+	db_result_free(res);
+	return st;
+}
+
 /* What is done in a transaction of its own. */
 struct job {
 	const char *name;

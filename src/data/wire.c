@@ -325,6 +325,14 @@ wire_sqlstate(const struct pg_result *res)
 	return code != NULL ? code : "";
 }
 
+const char *
+wire_constraint(const struct pg_result *res)
+{
+	const char *name = PQresultErrorField(res, PG_DIAG_CONSTRAINT_NAME);
+
+	return name != NULL ? name : "";
+}
+
 bool
 wire_is_fatal(const struct pg_result *res)
 {
