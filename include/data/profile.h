@@ -7,12 +7,13 @@
 
 /*
  * What has to be so before a link counts as up: the questions of setting it up,
- * and what their answers mean. For src/data/{profile,link,db}.c.
+ * and what their answers mean. For src/data/{profile,link,db,schema}.c.
  */
 struct profile {
 	const char *conninfo; /* the caller's, which stays */
 	int64_t query_timeout_ms;
-	int min_schema; /* of a database that can be written; 0 = any at all */
+	int min_schema; /* of a database that can be written: what the program
+			   knows; 0 = any at all */
 	const struct db_listener *listener; /* NULL = it hears nothing */
 };
 
@@ -29,6 +30,7 @@ struct setup {
 	int timeline;
 	char nonce[2 * SETUP_NONCE + 1];
 	bool proved; /* that notification has come */
+	bool asked;  /* one that asks to look at the schema at once */
 	bool pooled; /* something stands between us and the server */
 };
 
@@ -50,6 +52,16 @@ struct verdict profile_judge_command(
 void profile_ask_server(struct setup *s, struct buf *sql);
 struct verdict profile_judge_server(
     struct setup *s, const struct pg_result *res);
+
+/* Of postern_migrations AS m: the schema's version, and which one programs have
+ * to know that serve it. An older table has no such column, and all may. */
+#define PROFILE_SCHEMA                                                         \
+	"coalesce(max(m.version), 0),"                                         \
+	" coalesce(max((to_jsonb(m) ->> 'serves_from')::int), 0)"
+
+/* By these two: does it go with a program that knows the migrations up to
+ * known? NULL, or the state's name. */
+const char *profile_schema_fault(int version, int serves_from, int known);
 
 bool profile_wants_schema(const struct setup *s);
 void profile_ask_schema(struct setup *s, struct buf *sql);
@@ -76,7 +88,8 @@ struct verdict profile_judge_rows(struct setup *s, const struct pg_result *res);
  * standby, and nothing else. */
 void profile_ask_cancel(struct setup *s, struct buf *sql);
 
-/* Now and then, while it is up: can it still be written? */
+/* Now and then, while it is up: can it still be written, and may it be served?
+ */
 void profile_ask_beat(struct setup *s, struct buf *sql);
 struct verdict profile_judge_beat(struct setup *s, const struct pg_result *res);
 

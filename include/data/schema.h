@@ -19,12 +19,17 @@ extern const struct migration schema_migrations[]; /* ends with version 0 */
 /* The newest migration that this binary knows, which is what it needs. */
 int schema_required(void);
 
-/* The database's version: 0 when it has none of our migrations. */
-enum status schema_version(struct db *db, int *version) MUST_CHECK;
+/* What a database's schema is, and which its programs have to know to serve;
+ * 0 when it has none of our migrations, or anyone may. */
+struct schema_state {
+	int version;
+	int serves_from;
+};
+enum status schema_look(struct db *db, struct schema_state *state) MUST_CHECK;
 
-/* A query of its own: does the server answer, can it write, and is its schema
- * at least schema_required()? Else ST_UNAVAILABLE. */
-enum status schema_ready(struct db *db) MUST_CHECK;
+/* A query of its own: does the server answer, can it write, and does its schema
+ * go with this program? NULL if so, else why not, as db_state has it. */
+const char *schema_unready(struct db *db);
 
 /*
  * Append the statements that bring each sequence that is behind its table's id,

@@ -18,12 +18,11 @@ api_healthz(struct call *c)
 enum problem
 api_readyz(struct call *c)
 {
-	if (schema_ready(c->api->db) != ST_OK)
+	const char *why = schema_unready(c->api->db);
+
+	if (why != NULL)
 		return api_refuse(c, P_UNAVAILABLE,
-		    "Not ready: the database is %s.",
-		    db_is_up(c->api->db)
-			? "read-only, or its schema is outdated"
-			: db_state(c->api->db));
+		    "Not ready: the database is %s.", why);
 	api_json(c, 200);
 	buf_adds(&c->res->body, "{\"status\":\"ready\"}\n");
 	return P_NONE;

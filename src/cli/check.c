@@ -58,18 +58,25 @@ check_database(struct report *r, struct db *db)
 static bool
 check_schema(struct report *r, struct db *db)
 {
-	int version = 0, need = schema_required();
+	int need = schema_required(), version;
+	struct schema_state now = { 0 };
 
-	if (schema_version(db, &version) != ST_OK)
+	if (schema_look(db, &now) != ST_OK)
 		return answer(
 		    r, false, "schema", "can't be read: %s", db_error(db));
+	version = now.version;
+	if (now.serves_from > need)
+		return answer(r, false, "schema",
+		    "version %d, which programs serve that know version %d; "
+		    "this one knows %d: install the newer one, and restart",
+		    version, now.serves_from, need);
 	if (version < need)
 		return answer(r, false, "schema",
 		    "version %d, this program "
 		    "needs %d: run 'postern migrate'",
 		    version, need);
 	answer(r, true, "schema", "version %d, needed %d", version, need);
-	if (schema_ready(db) != ST_OK)
+	if (schema_unready(db) != NULL)
 		return answer(r, false, "writable",
 		    "it is read-only: name "
 		    "the primary in POSTERN_DATABASE_URL");

@@ -99,6 +99,8 @@ cli_add_db_fault(struct buf *out, const struct db *db)
 	} faults[] = {
 		{ "schema_outdated", "its schema is older than this program "
 				     "needs: run 'postern migrate'" },
+		{ "schema_newer", "its schema may be served by newer programs "
+				  "alone: install that one" },
 		{ "schema_missing", "it has no tables of ours: run "
 				    "'postern migrate'" },
 		{ "read_only", "it can't be written to: name the primary in "

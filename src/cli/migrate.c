@@ -43,18 +43,18 @@ static int
 print_report(struct db *db, const char *role)
 {
 	struct buf out = { 0 };
+	struct schema_state now = { 0 };
 	enum status st;
-	int version = 0;
 
-	st = schema_version(db, &version);
+	st = schema_look(db, &now);
 	if (st != ST_OK)
 		return cli_status(db, st, NULL);
 	if (report.json)
 		buf_addf(&out, "{\"applied\":[%s],\"version\":%d}\n",
-		    buf_str(&report.names), version);
+		    buf_str(&report.names), now.version);
 	else if (report.count == 0)
 		buf_addf(&out, "nothing to do: the schema is at version %d\n",
-		    version);
+		    now.version);
 	if (!report.json && role != NULL) {
 		buf_adds(&out, "granted ");
 		cli_add_text(&out, role);

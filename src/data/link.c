@@ -154,6 +154,10 @@ take_notes(struct link *l)
 {
 	if (l->wire != NULL)
 		wire_notes(l->wire, profile_take_note, &l->setup);
+	if (l->setup.asked && l->phase == LINK_UP) {
+		l->setup.asked = false;
+		l->due_us = 0;
+	}
 }
 
 static void

@@ -169,19 +169,38 @@ void
 profile_ask_schema(struct setup *s, struct buf *sql)
 {
 	(void)s;
-	buf_adds(
-	    sql, "SELECT coalesce(max(version), 0) FROM postern_migrations");
+	buf_adds(sql, "SELECT " PROFILE_SCHEMA " FROM postern_migrations AS m");
+}
+
+const char *
+profile_schema_fault(int version, int serves_from, int known)
+{
+	if (version < known)
+		return "schema_outdated";
+	return serves_from > known ? "schema_newer" : NULL;
+}
+
+/* The two columns from col on. What a program does not know of may be what
+ * refuses an app: nothing at hand may be used on. */
+static struct verdict
+judge_schema(const struct setup *s, const struct pg_result *res, int col)
+{
+	const char *fault = profile_schema_fault(atoi(wire_text(res, 0, col)),
+	    atoi(wire_text(res, 0, col + 1)), s->profile->min_schema);
+
+	if (fault == NULL)
+		return good;
+	if (strcmp(fault, "schema_outdated") == 0)
+		return (struct verdict){ fault, "run: postern migrate" };
+	return (struct verdict){ fault,
+		"this program is too old for it: install the newer one, and "
+		"restart" };
 }
 
 struct verdict
 profile_judge_schema(struct setup *s, const struct pg_result *res)
 {
-	if (!wire_is_rows(res))
-		return failed;
-	if (atoi(wire_text(res, 0, 0)) < s->profile->min_schema)
-		return (struct verdict){ "schema_outdated",
-			"run: postern migrate" };
-	return good;
+	return wire_is_rows(res) ? judge_schema(s, res, 0) : failed;
 }
 
 bool
@@ -230,6 +249,8 @@ profile_take_note(void *arg, const char *payload)
 
 	if (strncmp(payload, proof, n) == 0)
 		s->proved |= strcmp(payload + n, s->nonce) == 0;
+	else if (strcmp(payload, "schema") == 0)
+		s->asked = true;
 	else if (to != NULL)
 		to->notified(to->arg, payload);
 }
@@ -253,9 +274,11 @@ profile_ask_cancel(struct setup *s, struct buf *sql)
 void
 profile_ask_beat(struct setup *s, struct buf *sql)
 {
-	(void)s;
 	buf_adds(sql, "SELECT pg_is_in_recovery() OR "
 		      "current_setting('transaction_read_only')::bool");
+	if (profile_wants_schema(s))
+		buf_adds(
+		    sql, ", " PROFILE_SCHEMA " FROM postern_migrations AS m");
 }
 
 /* A server that can't write any more still answers: it is none of ours any
@@ -263,9 +286,8 @@ profile_ask_beat(struct setup *s, struct buf *sql)
 struct verdict
 profile_judge_beat(struct setup *s, const struct pg_result *res)
 {
-	(void)s;
 	if (!wire_is_rows(res) || wire_text(res, 0, 0)[0] != 'f')
 		return (
 		    struct verdict){ "unreachable", "the heartbeat failed" };
-	return good;
+	return profile_wants_schema(s) ? judge_schema(s, res, 1) : good;
 }

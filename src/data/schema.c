@@ -5,6 +5,7 @@
 #include "data/schema.h"
 
 #include "base/clock.h"
+#include "data/profile.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -31,12 +32,12 @@ schema_required(void)
 }
 
 enum status
-schema_version(struct db *db, int *version)
+schema_look(struct db *db, struct schema_state *state)
 {
 	static const struct db_stmt there = { "schema_there",
 		"SELECT to_regclass('postern_migrations') IS NOT NULL", 0 };
 	static const struct db_stmt newest = { "schema_newest",
-		"SELECT coalesce(max(version), 0) FROM postern_migrations", 0 };
+		"SELECT " PROFILE_SCHEMA " FROM postern_migrations AS m", 0 };
 	struct db_result *res = NULL;
 	enum status st;
 
@@ -44,36 +45,40 @@ schema_version(struct db *db, int *version)
 	if (st != ST_OK)
 		return st;
 	if (db_text(res, 0, 0)[0] != 't') {
-		*version = 0;
+		*state = (struct schema_state){ 0, 0 };
 		goto out;
 	}
 	db_result_free(res);
 	res = NULL;
 	st = db_query(db, &newest, NULL, &res);
 	if (st == ST_OK)
-		*version = atoi(db_text(res, 0, 0));
+		*state = (struct schema_state){ atoi(db_text(res, 0, 0)),
+			atoi(db_text(res, 0, 1)) };
 out:
 	db_result_free(res);
 	return st;
 }
 
-enum status
-schema_ready(struct db *db)
+const char *
+schema_unready(struct db *db)
 {
 	static const struct db_stmt ready = { "schema_ready",
-		"SELECT coalesce(max(version), 0), pg_is_in_recovery()"
+		"SELECT " PROFILE_SCHEMA ", pg_is_in_recovery()"
 		" OR current_setting('transaction_read_only')::bool"
-		" FROM postern_migrations",
+		" FROM postern_migrations AS m",
 		0 };
 	struct db_result *res = NULL;
-	enum status st;
+	const char *why;
 
-	st = db_query(db, &ready, NULL, &res);
-	if (st == ST_OK && (atoi(db_text(res, 0, 0)) < schema_required() ||
-			       db_text(res, 0, 1)[0] != 'f'))
-		st = ST_UNAVAILABLE;
+	if (db_query(db, &ready, NULL, &res) != ST_OK)
+		why = db_is_up(db) ? "unreachable" : db_state(db);
+	else if (db_text(res, 0, 2)[0] != 'f')
+		why = "read_only";
+	else
+		why = profile_schema_fault(atoi(db_text(res, 0, 0)),
+		    atoi(db_text(res, 0, 1)), schema_required());
 	db_result_free(res);
-	return st;
+	return why;
 }
 
 enum status
@@ -138,15 +143,15 @@ begin(struct db *db)
 static enum status
 try_once(struct db *db, struct job *job)
 {
+	struct schema_state now = { 0 };
 	enum status st;
-	int version = 0;
 
 	if (!db_wait(db, CONNECT_MS))
 		return ST_UNAVAILABLE;
 	st = begin(db);
 	if (st == ST_OK && job->version > 0)
-		st = schema_version(db, &version);
-	job->done = job->version == 0 || version < job->version;
+		st = schema_look(db, &now);
+	job->done = job->version == 0 || now.version < job->version;
 	if (st == ST_OK && job->done)
 		st = db_attempt(db, job->sql, 0);
 	if (st == ST_OK)
@@ -225,7 +230,8 @@ insist(struct db *db, const struct schema_order *order, struct job *job,
 }
 
 /* Apply m unless another tool was first. A table of migrations that is older
- * has no column serves_from: then it is left out. */
+ * has no column serves_from: then it is left out. Programs that run look at
+ * once whether they may serve on. */
 static enum status
 apply(struct db *db, const struct schema_order *order,
     const struct migration *m, struct buf *err)
@@ -239,7 +245,8 @@ apply(struct db *db, const struct schema_order *order,
 	    ";INSERT INTO postern_migrations SELECT r.* FROM"
 	    " jsonb_populate_record(NULL::postern_migrations,"
 	    " jsonb_build_object('version', %d, 'name', '%s', 'applied_at',"
-	    " now(), 'serves_from', nullif(%d, 0))) AS r",
+	    " now(), 'serves_from', nullif(%d, 0))) AS r;"
+	    "NOTIFY postern_apps, 'schema'",
 	    m->version, m->name, m->serves_from);
 	job.sql = buf_str(&sql);
 	st = insist(db, order, &job, err);
@@ -284,15 +291,15 @@ grant(struct db *db, const struct schema_order *order, struct buf *err)
 enum status
 schema_migrate(struct db *db, const struct schema_order *order, struct buf *err)
 {
+	struct schema_state now = { 0 };
 	const struct migration *m;
 	enum status st;
-	int version;
 
-	st = schema_version(db, &version);
+	st = schema_look(db, &now);
 	if (st != ST_OK)
 		buf_adds(err, db_error(db));
 	for (m = schema_migrations; st == ST_OK && m->version != 0; m++)
-		if (m->version > version)
+		if (m->version > now.version)
 			st = apply(db, order, m, err);
 	if (st == ST_OK && order->role != NULL)
 		st = grant(db, order, err);

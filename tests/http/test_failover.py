@@ -132,7 +132,7 @@ def test_demoted_primary(pair, make_of):
     old.setting("default_transaction_read_only", "on")
     assert {r.status for r in at_once(
         16, lambda i: s.get("/readyz"))} == {503}
-    assert "read-only" in s.get("/readyz").json()["detail"]
+    assert "read_only" in s.get("/readyz").json()["detail"]
     assert all(map(unavailable, at_once(8, lambda i: post(s))))
     assert all(map(unavailable, at_once(8, lambda i: put(s, app, "u"))))
     assert "sqlstate=25006" in s.log()
@@ -185,12 +185,24 @@ def test_standby_alone(pair, make_of):
     assert s.register()
 
 
+def rows(server, text):
+    c = server.connect("postgres")
+    try:
+        cur = c.cursor()
+        cur.execute(text)
+        return cur.fetchall()
+    finally:
+        c.close()
+
+
 @pytest.mark.parametrize("how", ["conninfo", "URI", "PGHOST", "service",
                                  "PGSERVICE"])
 def test_standby_first(pair, make_of, how):
     """Wherever the hosts are named, the one that takes writes is used."""
     hosts = f"{pair.standby.dir},{pair.primary.dir}"
     database = pair.database()
+    wait_until("the standby has it", lambda: database in [
+        d for d, in rows(pair.standby, "SELECT datname FROM pg_database")])
     conninfo = f"dbname={database} user=server"
     service = pair.scratch.dir() / "services"
     service.write_text(f"[pair]\nhost={hosts}\n")
