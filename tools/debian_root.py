@@ -92,8 +92,11 @@ def make_base(folder, release):
     new = folder / "base.new"
     for old in (folder / "base", folder / "core", new):
         shutil.rmtree(old, ignore_errors=True)
+    # What it has no script for is newer than it: as unstable is made.
+    scripts = pathlib.Path("/usr/share/debootstrap/scripts")
+    script = scripts / (release if (scripts / release).exists() else "sid")
     call("debootstrap", "--variant=minbase", f"--include={BARE}", release,
-         new, mirror(), patience=MAKE_PATIENCE)
+         new, mirror(), script, patience=MAKE_PATIENCE)
     (new / "usr/sbin/policy-rc.d").write_text("#!/bin/sh\nexit 101\n")
     (new / "usr/sbin/policy-rc.d").chmod(0o755)
     shutil.rmtree(new / "var/cache/apt/archives", ignore_errors=True)

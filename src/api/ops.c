@@ -21,8 +21,8 @@ api_readyz(struct call *c)
 	const char *why = schema_unready(c->api->db);
 
 	if (why != NULL)
-		return api_refuse(c, P_UNAVAILABLE,
-		    "Not ready: the database is %s.", why);
+		return api_refuse(
+		    c, P_UNAVAILABLE, "Not ready: the database is %s.", why);
 	api_json(c, 200);
 	buf_adds(&c->res->body, "{\"status\":\"ready\"}\n");
 	return P_NONE;
