@@ -180,27 +180,23 @@ profile_schema_fault(int version, int serves_from, int known)
 	return serves_from > known ? "schema_newer" : NULL;
 }
 
-/* The two columns from col on. What a program does not know of may be what
- * refuses an app: nothing at hand may be used on. */
-static struct verdict
-judge_schema(const struct setup *s, const struct pg_result *res, int col)
-{
-	const char *fault = profile_schema_fault(atoi(wire_text(res, 0, col)),
-	    atoi(wire_text(res, 0, col + 1)), s->profile->min_schema);
-
-	if (fault == NULL)
-		return good;
-	if (strcmp(fault, "schema_outdated") == 0)
-		return (struct verdict){ fault, "run: postern migrate" };
-	return (struct verdict){ fault,
-		"this program is too old for it: install the newer one, and "
-		"restart" };
-}
+static const struct verdict newer = { "schema_newer",
+	"this program is too old for it: install the newer one, and restart" };
 
 struct verdict
 profile_judge_schema(struct setup *s, const struct pg_result *res)
 {
-	return wire_is_rows(res) ? judge_schema(s, res, 0) : failed;
+	const char *fault;
+
+	if (!wire_is_rows(res))
+		return failed;
+	fault = profile_schema_fault(atoi(wire_text(res, 0, 0)),
+	    atoi(wire_text(res, 0, 1)), s->profile->min_schema);
+	if (fault == NULL)
+		return good;
+	return strcmp(fault, newer.state) == 0
+		   ? newer
+		   : (struct verdict){ fault, "run: postern migrate" };
 }
 
 bool
@@ -289,5 +285,8 @@ profile_judge_beat(struct setup *s, const struct pg_result *res)
 	if (!wire_is_rows(res) || wire_text(res, 0, 0)[0] != 'f')
 		return (
 		    struct verdict){ "unreachable", "the heartbeat failed" };
-	return profile_wants_schema(s) ? judge_schema(s, res, 1) : good;
+	if (profile_wants_schema(s) &&
+	    atoi(wire_text(res, 0, 2)) > s->profile->min_schema)
+		return newer;
+	return good;
 }
