@@ -95,6 +95,15 @@ def test_names(site):
         assert site.get("/v1/app", app.auth()).status == 401
 
 
+def test_upgrade(site):
+    """A browser that was here before gets no mixture of two versions."""
+    www = site.scratch.path / "www"
+    try:
+        story(site, "upgrade", www)
+    finally:
+        shutil.copytree(REPO / "www", www, dirs_exist_ok=True)
+
+
 def test_weight():
     files = [p for p in (REPO / "www").rglob("*") if p.is_file()]
     assert sum(p.stat().st_size for p in files) <= WEIGHT
