@@ -45,6 +45,9 @@ enum { LAST_WORD_US = 1000000 };
  * without a look at anything else. */
 enum { NO_WAIT_US = 20, GO_US = 1000 };
 enum { SHORTAGE_MS = 100 };
+/* How long a new connection alone is listened to; and once one has said nothing
+ * in that time, how long no other is. */
+enum { FIRST_WORD_MS = 50, IMPATIENT_US = 1000000 };
 enum { IDLE_MS = 50 }; /* without a request, and libcrypto holds no key */
 
 struct worker {
@@ -62,7 +65,8 @@ struct worker {
 	struct buf answer;
 	struct park park; /* connections that wait */
 	int64_t served;
-	int64_t used_us; /* when a request ended, 0 = libcrypto has no key */
+	int64_t used_us;    /* when a request ended, 0 = libcrypto has no key */
+	int64_t patient_us; /* from when on new connections are waited for */
 	bool stop;
 	bool failed; /* it stops because it can't go on */
 };
@@ -159,11 +163,11 @@ serve_conn(struct worker *w, struct fcgi_conn *c, bool known)
 		w->stop = true;
 }
 
-/* A connection that may have something to say. */
+/* What has come on a connection; known: it is in the epoll set. */
 static void
-listen_to(struct worker *w, struct fcgi_conn *c, bool known)
+act_upon(struct worker *w, struct fcgi_conn *c, enum fcgi_news news, bool known)
 {
-	switch (fcgi_look(c)) {
+	switch (news) {
 	case FCGI_READY:
 		serve_conn(w, c, known);
 		break;
@@ -174,6 +178,41 @@ listen_to(struct worker *w, struct fcgi_conn *c, bool known)
 		fcgi_conn_free(c);
 		break;
 	}
+}
+
+/* A connection that waited and may have something to say. */
+static void
+listen_to(struct worker *w, struct fcgi_conn *c)
+{
+	act_upon(w, c, fcgi_look(c), true);
+}
+
+/*
+ * A web server that has connected sends its request at once. To go on with
+ * another meanwhile would let it wait for this worker, however long that takes,
+ * though others are free. Those that connect and say nothing don't profit.
+ */
+static void
+welcome(struct worker *w, struct fcgi_conn *c)
+{
+	struct pollfd p = { fcgi_conn_fd(c), POLLIN, 0 };
+	enum fcgi_news news = fcgi_look(c);
+	int64_t now, until;
+
+	if (news != FCGI_WAIT) {
+		act_upon(w, c, news, false);
+		return;
+	}
+	now = clock_mono_us();
+	until = now + FIRST_WORD_MS * 1000;
+	while (news == FCGI_WAIT && now >= w->patient_us && now < until) {
+		(void)poll(&p, 1, (int)((until - now) / 1000) + 1);
+		news = fcgi_look(c);
+		now = clock_mono_us();
+	}
+	if (news == FCGI_WAIT && now >= until)
+		w->patient_us = now + IMPATIENT_US;
+	act_upon(w, c, news, false);
 }
 
 /* Follow the database's socket: libpq changes it while it connects. */
@@ -239,7 +278,7 @@ accept_one(struct worker *w)
 	watch_db(w);
 	fd = accept4(w->listen_fd, NULL, NULL, SOCK_CLOEXEC);
 	if (fd >= 0) {
-		listen_to(w, fcgi_conn_new(fd), false);
+		welcome(w, fcgi_conn_new(fd));
 		return true;
 	}
 	if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)
@@ -323,7 +362,7 @@ turn(struct worker *w)
 		else if (ev[i].data.ptr != &w->signal_fd &&
 			 ev[i].data.ptr != &w->db_fd &&
 			 park_take(&w->park, ev[i].data.ptr))
-			listen_to(w, ev[i].data.ptr, true);
+			listen_to(w, ev[i].data.ptr);
 	}
 	park_expire(&w->park, now);
 	if (incoming && !w->stop)
@@ -393,7 +432,7 @@ wind_down(struct worker *w)
 		struct fcgi_conn *c = w->park.conns[0];
 
 		(void)park_take(&w->park, c);
-		listen_to(w, c, true);
+		listen_to(w, c);
 	}
 	while (park_drop_kept(&w->park), w->park.n > 0 && now < until) {
 		turn(w);

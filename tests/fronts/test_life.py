@@ -66,7 +66,7 @@ def test_slow_client(site, app, note):
 @pytest.mark.parametrize("way", [
     BY_NAME["Apache proxy"]], ids=lambda w: w.name)
 def test_slow_clients_are_bounded(pg, way, note):
-    """Where a slow client holds a worker, the server ends it."""
+    """Where a body is handed over as it comes, the server ends it."""
     with Site(pg, way, values={"body=10,MinRate=500": "body=1,MinRate=500"}) \
             as s, contextlib.ExitStack() as stack:
         app = s.register()
@@ -74,7 +74,7 @@ def test_slow_clients_are_bounded(pg, way, note):
         for c in slow:
             c.sendall(s.head("PUT", "/v1/users/slow", {
                 **app.auth(), **JSON, "Content-Length": "1000"}) + b'{"')
-        assert whoami(s, app) == 200  # when one of them has been ended
+        assert whoami(s, app) == 200  # none of them holds a worker
         assert {answer(c, "PUT").status for c in slow} == {408}
         assert s.get("/v1/users/slow", app.auth()).status == 404
         note(408)

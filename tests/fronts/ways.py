@@ -144,7 +144,7 @@ WAYS = [
     Way("lighttpd CGI", Lighttpd, "contrib/lighttpd/cgi.conf", "idle",
         mount=variable, by_name=True, processes=4),
     Way("Apache proxy", Apache, "contrib/apache/mod_proxy_fcgi.conf",
-        mount=pattern, buffers=False),
+        mount=pattern),
     Way("Apache fcgid", Apache, "contrib/apache/mod_fcgid.conf", "idle",
         mount=alias, script=alias, processes=8),
     Way("Apache htaccess", SharedHost, "contrib/apache/htaccess", "idle",

@@ -351,6 +351,29 @@ def test_a_byte_at_a_time(server):
             assert f.answer().status == 200
 
 
+def test_a_new_connection_waits_for_no_other(pg):
+    """Its request comes a moment later, when the worker that took it could be
+    in another's: that one is slow, and the other worker free."""
+    with Server(pg, "unix", 2) as s, contextlib.ExitStack() as ends:
+        app = register_raw(s)
+        assert s.ask(put(app), BODY).status == 201
+        c = ends.enter_context(contextlib.closing(pg.connect(s.database)))
+        for _ in range(5):
+            c.autocommit = False
+            c.cursor().execute("SELECT 1 FROM users FOR UPDATE")
+            with s.client() as late, s.client() as slow:
+                time.sleep(0.01)
+                slow.begin()
+                slow.params(put(app))
+                slow.stdin(BODY)
+                time.sleep(0.02)
+                start = time.monotonic()
+                assert late.ask().status == 200
+                assert time.monotonic() - start < 0.5
+                c.rollback()
+                assert slow.answer().status in (200, 201)
+
+
 # -- what they ask is answered
 
 def test_values(server):
