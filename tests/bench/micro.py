@@ -21,7 +21,8 @@ from harness import (REGISTRATION, App, FastCGI, Postgres,  # noqa: E402
 FEW, MANY = 200, 1200
 TOKENS = {"exp": {}, "usual": {"sub": "user-000001", "iat": int(time.time()),
                                "scope": "read write"}}
-BOUNDS = {"instructions, exp": 115000, "instructions, usual": 138000,
+# Of the usual, 1,500 are for the look at each request before libfcgi reads it.
+BOUNDS = {"instructions, exp": 115000, "instructions, usual": 139500,
           "system calls": 9}
 
 
