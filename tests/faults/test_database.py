@@ -445,7 +445,7 @@ def cut_silently(server, site, record, sever):
         with Clients(s) as c:
             c.strike()
             sever(wire)
-            c.suffer(2)
+            c.suffer(4)  # longer than what a worker waits for an answer
             assert c.statuses("warm") == {200}
             assert 503 in c.statuses("register")
             wire.lose = ""

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import secrets
+import signal
 import socket
 import struct
 import subprocess
@@ -12,7 +13,7 @@ import threading
 
 import psycopg2
 
-from harness import (ADMIN, PATIENCE, REGISTRATION, App, FastCGI, Response,
+from harness import (ADMIN, REGISTRATION, App, FastCGI, Response,
                      Stack, demoted, gcm_seal, stop, wait_until)
 
 
@@ -361,7 +362,8 @@ class PgBouncer:
         return f"host={self.dir} port=6432 dbname={database} user={user}"
 
     def close(self):
-        stop(self.process, patience=PATIENCE)
+        # Since 1.23 it waits for its clients on SIGTERM.
+        stop(self.process, signal.SIGKILL)
 
 
 def proc_status(pid, name):
