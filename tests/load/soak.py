@@ -206,7 +206,8 @@ class Client(threading.Thread):
         grace = self.random.choice([0, 0, 1, 3600])
         old = h.app.secret
         r = self.held_to(h, {200}, "rotate", "POST", "/v1/app/rotate",
-                         h.app.auth(), {"grace_seconds": grace})
+                         h.app.auth(), {"grace_seconds": grace,
+                                       "end_previous": True})
         h.app = self.keep(r)
         h.changed = time.monotonic()
         self.dead.append(Dead(h.app, old, h.changed + grace))
