@@ -47,6 +47,7 @@ enum fcgi_stage {
 	FCGI_SILENT, /* it has not said anything yet */
 	FCGI_KEPT,   /* between two requests */
 	FCGI_HALF,   /* a request is there in part */
+	FCGI_BODY,   /* all of it but the body */
 	FCGI_CLOSING /* answered, and closed on our side */
 };
 enum fcgi_stage fcgi_conn_stage(const struct fcgi_conn *c);

@@ -245,7 +245,7 @@ fcgi_conn_stage(const struct fcgi_conn *c)
 	if (c->closing)
 		return FCGI_CLOSING;
 	if (c->half)
-		return FCGI_HALF;
+		return c->reader.phase < RECORD_STDIN ? FCGI_HALF : FCGI_BODY;
 	return c->served ? FCGI_KEPT : FCGI_SILENT;
 }
 
