@@ -24,6 +24,10 @@ int64_t auth_due_us(const struct auth *au);
 void auth_tend(struct auth *au);
 void auth_finish(struct auth *au);
 
+/* This app has just been deleted: what it leaves behind is taken away, a little
+ * of it now. */
+void auth_sweep(struct auth *au, int64_t app_id);
+
 /* Who it turned out to be. */
 struct identity {
 	struct key_entry *key;     /* a reference, or NULL */

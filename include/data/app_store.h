@@ -87,8 +87,10 @@ enum status app_store_rotate(struct db *db, const char *actor,
     struct app *a) MUST_CHECK;
 enum status app_store_end_previous(struct db *db, const char *actor,
     const char *public_key, const char *guard) MUST_CHECK;
+/* From then on no reader finds it. What is left of *id, its documents above
+ * all, is for sweep_store.h to take away. */
 enum status app_store_delete(struct db *db, const char *actor,
-    const char *public_key, const char *guard) MUST_CHECK;
+    const char *public_key, const char *guard, int64_t *id) MUST_CHECK;
 enum status app_store_set_disabled(struct db *db, const char *actor,
     const char *public_key, bool disabled, struct app *a) MUST_CHECK;
 

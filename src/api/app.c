@@ -100,13 +100,16 @@ api_app_patch(struct call *c)
 enum problem
 api_app_delete(struct call *c)
 {
+	int64_t id;
 	enum status st;
 
 	c->res->status = 204;
 	do
 		st = app_store_delete(c->api->db, "app", c->who.app->public_key,
-		    c->who.app->sealed);
+		    c->who.app->sealed, &id);
 	while (again(c, st));
+	if (st == ST_OK)
+		auth_sweep(c->api->auth, id);
 	return own_problem(st);
 }
 

@@ -259,14 +259,18 @@ enum problem
 api_apps_delete(struct call *c)
 {
 	const char *key;
+	int64_t id;
 	enum problem p;
 
 	p = take_key(c, &key);
+	if (p == P_NONE)
+		p = problem_from_status(app_store_delete(
+		    c->api->db, c->who.actor_kind, key, NULL, &id));
 	if (p != P_NONE)
 		return p;
+	auth_sweep(c->api->auth, id);
 	c->res->status = 204;
-	return problem_from_status(
-	    app_store_delete(c->api->db, c->who.actor_kind, key, NULL));
+	return P_NONE;
 }
 
 enum problem

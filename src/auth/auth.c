@@ -9,6 +9,7 @@
 #include "auth/app_keys.h"
 #include "auth/keyring.h"
 #include "auth/limits.h"
+#include "auth/sweep.h"
 #include "auth/uses.h"
 #include "base/clock.h"
 #include "base/crypto.h"
@@ -30,6 +31,7 @@ struct auth {
 	struct db *db;
 	struct keyring *keys;
 	struct uses *uses;
+	struct sweep *sweep;
 	struct app decoy; /* sealed like any app; no client has its secret */
 	struct secret decoy_secret;
 	int64_t purge_us; /* when used jtis are looked through next */
@@ -51,6 +53,7 @@ auth_new(const struct config *cfg, struct db *db)
 	au->db = db;
 	au->keys = keyring_new(cfg, db, &au->decoy);
 	au->uses = uses_new(db);
+	au->sweep = sweep_new(db);
 	au->purge_us = INT64_MAX;
 	if (cfg->jwt_single_use)
 		au->purge_us = clock_mono_us() + PURGE_MS * 1000;
@@ -76,6 +79,7 @@ auth_free(struct auth *au)
 		return;
 	keyring_free(au->keys);
 	uses_free(au->uses);
+	sweep_free(au->sweep);
 	app_clear(&au->decoy);
 	secret_clear(&au->decoy_secret);
 	free(au);
@@ -84,7 +88,9 @@ auth_free(struct auth *au)
 int64_t
 auth_due_us(const struct auth *au)
 {
-	return MIN(uses_due_us(au->uses), au->purge_us);
+	int64_t due = MIN(uses_due_us(au->uses), sweep_due_us(au->sweep));
+
+	return MIN(due, au->purge_us);
 }
 
 static void
@@ -102,6 +108,8 @@ auth_tend(struct auth *au)
 
 	if (now >= uses_due_us(au->uses))
 		uses_flush(au->uses);
+	if (now >= sweep_due_us(au->sweep))
+		sweep_tend(au->sweep);
 	if (now >= au->purge_us)
 		purge_jtis(au);
 }
@@ -111,8 +119,15 @@ auth_finish(struct auth *au)
 {
 	uses_flush_all(au->uses);
 	/* Not every process lives for a round: a CGI has one request. */
+	sweep_tend(au->sweep);
 	if (au->cfg->jwt_single_use)
 		purge_jtis(au);
+}
+
+void
+auth_sweep(struct auth *au, int64_t app_id)
+{
+	sweep_app(au->sweep, app_id);
 }
 
 void

@@ -8,12 +8,15 @@
 #include "cli/app.h"
 #include "data/app_store.h"
 #include "data/schema.h"
+#include "data/sweep_store.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
+enum { WAITS = 20, WAIT_MS = 100 };
 
 static bool
 open_call(struct app_call *k, const struct config_env *env, unsigned need)
@@ -187,21 +190,47 @@ run_enable(struct app_call *k, struct app *a)
 	return set_disabled(k, a, false);
 }
 
+/* The app is deleted; what it leaves behind is taken away as far as nobody else
+ * is at it, or has it locked. */
+static void
+sweep(struct app_call *k, int64_t app_id)
+{
+	struct sweep_place place = { .app_id = app_id };
+	enum sweep_left left = SWEEP_MORE;
+	int waits = 0;
+
+	while (left != SWEEP_GONE && waits < WAITS) {
+		if (left == SWEEP_HELD) {
+			(void)poll(NULL, 0, WAIT_MS);
+			waits++;
+		}
+		if (sweep_store_piece(k->db, &place, &left) != ST_OK)
+			break;
+	}
+	if (left != SWEEP_GONE)
+		cli_note("Some of its users' information is still there; the "
+			 "server goes on taking it away.");
+}
+
 static int
 run_delete(struct app_call *k, struct app *a)
 {
 	struct buf out = { 0 };
+	int64_t id;
 	enum status st;
+	int rc;
 
 	(void)a;
-	st = app_store_delete(k->db, k->actor, k->operand, NULL);
+	st = app_store_delete(k->db, k->actor, k->operand, NULL, &id);
 	if (st != ST_OK)
 		return cli_status(k->db, st, k->operand);
 	if (k->json)
 		buf_addf(&out, "{\"deleted\":\"%s\"}\n", k->operand);
 	else
 		buf_addf(&out, "deleted: %s\n", k->operand);
-	return cli_write(&out);
+	rc = cli_write(&out);
+	sweep(k, id);
+	return rc;
 }
 
 enum operand { OPERAND_NONE, OPERAND_NAME, OPERAND_KEY, OPERAND_KEY_OR_NONE };

@@ -48,9 +48,12 @@
 	ROTATED
 /* clang-format on */
 
+/* What is deleted is there for nobody; its documents may still go (sweep.c). */
+#define LIVE " deleted_at IS NULL"
+
 /* Of a change with a guard: the row, if it is still as the caller read it. */
 #define GUARDED                                                                \
-	" WHERE public_key = $1"                                               \
+	" WHERE public_key = $1 AND" LIVE                                      \
 	" AND ($2::text IS NULL OR encrypted_secret_key = $2)"
 
 /* The previous secret is valid: as keyring.c has it, by this clock. */
@@ -122,8 +125,8 @@ app_store_find(struct db *db, const char *public_key, struct app *a)
 {
 	static const struct db_stmt find = { "app_find",
 		"SELECT " COLUMNS " FROM (SELECT " STORED
-		" FROM apps WHERE public_key = $1 UNION ALL SELECT " NOBODY
-		" LIMIT 1) AS apps",
+		" FROM apps WHERE public_key = $1 AND" LIVE
+		" UNION ALL SELECT " NOBODY " LIMIT 1) AS apps",
 		1 };
 	struct db_result *res = NULL;
 	struct app found = { 0 };
@@ -290,15 +293,28 @@ app_store_end_previous(
 	return change_guarded(db, actor, &end, params, NULL);
 }
 
+/* The key that takes the old one's place is no hex: nobody can ask for it. */
 enum status
-app_store_delete(
-    struct db *db, const char *actor, const char *public_key, const char *guard)
+app_store_delete(struct db *db, const char *actor, const char *public_key,
+    const char *guard, int64_t *id)
 {
-	static const struct db_stmt delete = { "app_delete",
-		"DELETE FROM apps" GUARDED " RETURNING id", 2 };
+	static const struct db_stmt mark = { "app_delete",
+		"UPDATE apps SET deleted_at = now(), updated_at = now(),"
+		" public_key = 'deleted-' || id, encrypted_secret_key = '',"
+		" master_key_id = NULL, previous_encrypted_secret_key = NULL,"
+		" previous_master_key_id = NULL, previous_valid_until = "
+		"NULL" GUARDED " RETURNING id",
+		2 };
 	const char *params[] = { public_key, guard };
+	struct change c = { .stmt = &mark, .params = params };
+	enum status st = db_transact(db, actor, make_change, &c);
 
-	return change_guarded(db, actor, &delete, params, NULL);
+	if (st == ST_OK)
+		*id = strtoll(db_text(c.res, 0, 0), NULL, 10);
+	db_result_free(c.res);
+	if (st == ST_NOT_FOUND && guard != NULL)
+		st = why_not(db, params, ST_CONFLICT);
+	return st;
 }
 
 enum status
@@ -308,7 +324,7 @@ app_store_set_disabled(struct db *db, const char *actor, const char *public_key,
 	static const struct db_stmt set = { "app_set_disabled",
 		"UPDATE apps SET disabled_at = CASE WHEN $2::bool"
 		" THEN coalesce(disabled_at, now()) END, updated_at = now()"
-		" WHERE public_key = $1 RETURNING " COLUMNS,
+		" WHERE public_key = $1 AND" LIVE " RETURNING " COLUMNS,
 		2 };
 	const char *params[] = { public_key, disabled ? "t" : "f" };
 
@@ -321,7 +337,7 @@ app_store_list(
 {
 	/* Not LIKE: nothing in the text searched for means anything else. */
 	static const struct db_stmt stmt = { "app_list",
-		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint"
+		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint AND" LIVE
 		" AND ($3::text IS NULL"
 		" OR strpos(lower(name), lower($3)) > 0"
 		" OR starts_with(public_key, lower($3)))"
@@ -380,7 +396,7 @@ write_uses(struct db *db, void *arg)
 	/* clang-format off */
 	static const struct db_stmt note = { "app_note_uses",
 		"WITH a AS (SELECT id, rotated_at, " ROTATED " AS epoch"
-		" FROM apps WHERE id = ANY ($1::bigint[])"
+		" FROM apps WHERE id = ANY ($1::bigint[]) AND" LIVE
 		" ORDER BY id FOR KEY SHARE),"
 		" t AS (SELECT a.*, u.previous, u.epoch = a.epoch AS same,"
 		" now() - make_interval(secs => u.age) AS at"
@@ -436,9 +452,10 @@ app_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
 {
 	static const struct db_stmt count = { "app_key_uses",
 		"SELECT k, count(*) FROM ("
-		" SELECT master_key_id AS k FROM apps UNION ALL"
-		" SELECT previous_master_key_id FROM apps"
-		" WHERE previous_encrypted_secret_key IS NOT NULL) AS t"
+		" SELECT master_key_id AS k FROM apps WHERE" LIVE
+		" UNION ALL SELECT previous_master_key_id FROM apps"
+		" WHERE previous_encrypted_secret_key IS NOT NULL AND" LIVE
+		") AS t"
 		" GROUP BY k ORDER BY k NULLS FIRST",
 		0 };
 	struct db_result *res = NULL;
@@ -464,7 +481,7 @@ app_store_counts(struct db *db, struct app_counts *counts)
 	static const struct db_stmt count = { "app_counts",
 		"SELECT count(*) FILTER (WHERE disabled_at IS NOT NULL),"
 		" count(*) FILTER (WHERE disabled_at IS NULL"
-		" AND expires_at <= now()), count(*) FROM apps",
+		" AND expires_at <= now()), count(*) FROM apps WHERE" LIVE,
 		0 };
 	struct db_result *res = NULL;
 	enum status st;

@@ -65,7 +65,7 @@ reseal_store_page(struct db *db, int64_t after, int limit,
 {
 	static const struct db_stmt page = { "reseal_page",
 		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint"
-		" ORDER BY id LIMIT $2::int",
+		" AND deleted_at IS NULL ORDER BY id LIMIT $2::int",
 		2 };
 	char from[24], count[16];
 	const char *params[] = { from, count };
@@ -118,7 +118,7 @@ reseal_store_again(struct db *db, const int64_t *ids, size_t count,
 {
 	static const struct db_stmt again = { "reseal_again",
 		"SELECT " COLUMNS " FROM apps WHERE id = ANY ($1::bigint[])"
-		" ORDER BY id",
+		" AND deleted_at IS NULL ORDER BY id",
 		1 };
 	struct buf array = { 0 };
 	const char *params[1];

@@ -115,19 +115,26 @@ user_store_get(struct db *db, const struct user_key *k, struct user_doc *d)
 	return st;
 }
 
-/* With If-Match only an existing row can do, so nothing may be inserted. */
+/*
+ * With If-Match only an existing row can do, so nothing may be inserted. An app
+ * can't be deleted while a document is put into it, nor get one afterwards:
+ * what sweeps it must have seen the last.
+ */
 enum status
 user_store_put(struct db *db, const struct user_key *k, const char *json,
     struct user_doc *d)
 {
 	static const struct db_stmt upsert = { "user_put",
-		"INSERT INTO users AS u (app_id, user_id, information)"
-		" VALUES ($1::bigint, $2, $5::jsonb)"
+		"WITH app AS MATERIALIZED (SELECT id FROM apps"
+		" WHERE id = $1::bigint AND deleted_at IS NULL FOR KEY SHARE),"
+		" put AS (INSERT INTO users AS u (app_id, user_id, information)"
+		" SELECT id, $2, $5::jsonb FROM app"
 		" ON CONFLICT (app_id, user_id) DO UPDATE SET"
 		" information = excluded.information,"
 		" version = u.version + 1, updated_at = now()"
 		" WHERE true" MATCH("$3") NONE_MATCH("$4") RESULT
-		", (xmax = 0)::int",
+		", (xmax = 0)::int)"
+		" SELECT put.* FROM app LEFT JOIN put ON true",
 		5 };
 	static const struct db_stmt update = { "user_replace",
 		"UPDATE users AS u SET information = $5::jsonb,"
@@ -140,8 +147,12 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 
 	key_params(&kp, k);
 	kp.p[4] = json;
-	st = sql_query_row(db, k->match.text != NULL ? &update : &upsert, kp.p,
-	    ST_PRECONDITION, &res);
+	if (k->match.text != NULL)
+		st = sql_query_row(db, &update, kp.p, ST_PRECONDITION, &res);
+	else
+		st = sql_query_row(db, &upsert, kp.p, ST_NOT_FOUND, &res);
+	if (st == ST_OK && db_null(res, 0, 0))
+		st = ST_PRECONDITION;
 	if (st == ST_OK) {
 		take_doc(res, d);
 		d->created = db_text(res, 0, 2)[0] == '1';

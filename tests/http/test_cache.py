@@ -27,7 +27,8 @@ def selects(server, fleet):
         cur.execute(
             "SELECT coalesce(sum(s.calls), 0) FROM pg_stat_statements AS s"
             " JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = %s"
-            " AND s.query LIKE 'SELECT %%FROM apps WHERE public_key = $1 UNION ALL %%'",
+            " AND s.query LIKE 'SELECT %%FROM apps WHERE public_key = $1"
+            " AND deleted_at IS NULL UNION ALL %%'",
             (fleet.database,))
         return int(cur.fetchone()[0])
     finally:
