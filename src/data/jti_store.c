@@ -41,10 +41,11 @@ enum status
 jti_purge(struct db *db)
 {
 	static const struct db_stmt purge = { "jti_purge",
-		"DELETE FROM used_jtis WHERE ctid = ANY (ARRAY("
-		"SELECT ctid FROM used_jtis"
-		" WHERE expires_at < now() - interval '1 hour'"
-		" ORDER BY expires_at LIMIT 5000 FOR UPDATE SKIP LOCKED))",
+		"WITH old AS MATERIALIZED (SELECT app_id, jti_hash"
+		" FROM used_jtis WHERE expires_at < now() - interval '1 hour'"
+		" ORDER BY expires_at LIMIT 5000 FOR UPDATE SKIP LOCKED)"
+		" DELETE FROM used_jtis AS u USING old"
+		" WHERE u.app_id = old.app_id AND u.jti_hash = old.jti_hash",
 		0 };
 	struct db_result *res = NULL;
 	enum status st;

@@ -133,7 +133,7 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 		" information = excluded.information,"
 		" version = u.version + 1, updated_at = now()"
 		" WHERE true" MATCH("$3") NONE_MATCH("$4") RESULT
-		", (xmax = 0)::int)"
+		", (u.version = 1)::int)"
 		" SELECT put.* FROM app LEFT JOIN put ON true",
 		5 };
 	static const struct db_stmt update = { "user_replace",
