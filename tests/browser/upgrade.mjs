@@ -3,6 +3,7 @@
 import assert from "node:assert/strict";
 import { appendFileSync, readdirSync, utimesSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout } from "node:timers/promises";
 import { open, settled, url, visit } from "./browser.mjs";
 
 const folder = process.argv[2];
@@ -33,6 +34,12 @@ await visit({}, async (page, seen) => {
 	for (const name of scripts)
 		appendFileSync(join(folder, name),
 			`\n(globalThis.upgraded ??= []).push("${name}");\n`);
+	// The upgrade is over when the server has it: lighttpd goes by what it
+	// knows of a file for a second or two.
+	for (const name of scripts)
+		while (!(await (await fetch(new URL(name, url))).text())
+			.includes("upgraded"))
+			await setTimeout(100);
 	await page.goto("about:blank");
 	await page.goto(url);
 	await look(page);

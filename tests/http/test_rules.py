@@ -3,12 +3,12 @@ import json
 import re
 import shutil
 import subprocess
+import urllib.error
 import urllib.request
 
 import pytest
 
-from harness import (ADMIN, REPO, can_connect, demoted, free_port, stop,
-                     wait_until)
+from harness import (ADMIN, REPO, demoted, free_port, stop, wait_until)
 from test_metrics import METRICS, scrape
 
 CONTRIB = REPO / "contrib/prometheus"
@@ -69,6 +69,15 @@ def test_what_they_name_is_there(site, app):
             assert label in ("job", "status") or f'"{value}"' in code, value
 
 
+def is_ready(port):
+    """It listens before it has read its own log, and answers 503 until then."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/-/ready"):
+            return True
+    except urllib.error.URLError:
+        return False
+
+
 @pytest.fixture()
 def prometheus(make, scratch):
     """One that has the example's settings, for a Postern of ours."""
@@ -94,7 +103,7 @@ def prometheus(make, scratch):
         stdout=subprocess.DEVNULL, stderr=open(d / "prometheus.log", "ab"),
         cwd="/")
     try:
-        wait_until("Prometheus", lambda: can_connect(port)
+        wait_until("Prometheus", lambda: is_ready(port)
                    or process.poll() is not None)
         assert process.poll() is None, (d / "prometheus.log").read_text()
         yield s, lambda path: json.load(urllib.request.urlopen(
