@@ -1,5 +1,5 @@
 """The FastCGI stream as a hostile or broken web server sends it."""
-import os
+import random
 import socket
 import struct
 import time
@@ -95,7 +95,7 @@ def healthy(alone):
 
 
 @pytest.mark.parametrize("name,data", [
-    ("garbage", os.urandom(4096)),
+    ("garbage", random.Random(4096).randbytes(4096)),
     ("version 2", struct.pack(">BBHHBx", 2, 1, 1, 8, 0) + b"\0\1" + b"\0" * 6),
     ("role 9", struct.pack(">BBHHBx", 1, 1, 1, 8, 0) + b"\0\x09" + b"\0" * 6),
     ("filter role", struct.pack(">BBHHBx", 1, 1, 1, 8, 0) + b"\0\3" + b"\0" * 6),
