@@ -1,7 +1,7 @@
 #ifndef POSTERN_AUTH_KEY_ENTRY_H
 #define POSTERN_AUTH_KEY_ENTRY_H
 
-#include "base/secret.h"
+#include "auth/material.h"
 #include "data/app_store.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -35,11 +35,11 @@ struct key_entry {
 	uint32_t hash;
 	unsigned refs; /* of key_entry.c */
 	struct key_app app;
-	struct secret current;  /* hex characters; empty unless KEY_OPEN */
-	struct secret previous; /* empty if there is none to be used */
-	double expires;         /* seconds since the epoch; INFINITY = never */
-	double previous_until;  /* the same, of previous; 0 = none */
-	int64_t rotated_us;     /* which secrets these are */
+	struct material current;  /* empty unless KEY_OPEN */
+	struct material previous; /* empty if there is none to be used */
+	double expires;        /* seconds since the epoch; INFINITY = never */
+	double previous_until; /* the same, of previous; 0 = none */
+	int64_t rotated_us;    /* which secrets these are */
 	enum key_state state;
 	bool disabled;
 	bool previous_no_master;

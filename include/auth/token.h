@@ -49,13 +49,27 @@ bool token_mac_ok(
 enum problem token_payload(const struct token_parts *t,
     const struct config *cfg, struct buf *payload) MUST_CHECK;
 
+/* The payload's bytes are appended, whatever they are; false if they are not
+ * base64url, as they are after token_split. */
+bool token_decode_payload(
+    const struct token_parts *t, struct buf *payload) MUST_CHECK;
+
+/* NumericDates (RFC 7519 section 2) of a token; may be infinite. */
+struct token_times {
+	double exp, nbf, iat;
+	bool has_exp, has_nbf, has_iat;
+};
+
 /* What a good token says. */
 struct token_claims {
 	struct buf payload; /* the payload's JSON, as signed */
 	struct buf sub;     /* empty: an app token */
 	bool has_sub;
 	struct buf jti; /* filled only where the settings ask for it */
-	double exp;     /* likewise; may be infinite */
+	struct token_times times;
+	bool audience;      /* its aud is what the settings want */
+	bool own_reading;   /* libjwt can't read it */
+	enum problem fault; /* of sub or jti; P_NONE */
 };
 void token_claims_clear(struct token_claims *c);
 
@@ -67,6 +81,10 @@ void token_claims_clear(struct token_claims *c);
 enum problem token_judge(const struct token_parts *t, const struct secret *key,
     const struct config *cfg, double now,
     struct token_claims *claims) MUST_CHECK;
+
+/* The last part of it: what a token said when it was read, now. */
+enum problem token_claims_judge(const struct token_claims *c,
+    const struct config *cfg, double now) MUST_CHECK;
 
 /*
  * Mint with HS256 through libjwt: claims is a JSON object text. Appends the

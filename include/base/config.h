@@ -57,7 +57,8 @@ struct config {
 	int64_t request_timeout;          /* s, the whole request */
 	bool sandbox;
 	struct address_list trusted_proxies;
-	int64_t workers; /* -1 = by the kind of socket */
+	int64_t verdicts; /* of each process, 0 = none */
+	int64_t workers;  /* -1 = by the kind of socket */
 };
 
 /*

@@ -38,7 +38,7 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 36 };
+enum { SETTINGS = 37 };
 
 /* The setting of index i < SETTINGS, in the order of their names. */
 const struct setting *setting_at(size_t i);

@@ -38,6 +38,14 @@ void secret_new(struct secret *s, size_t len);
 /* A copy of len bytes at p. */
 void secret_set(struct secret *s, const void *p, size_t len);
 
+/*
+ * size zeroed bytes, more than 0, in a mapping of its own that is kept out of
+ * core dumps, but not locked; aborts without memory. secret_unmap gives it
+ * back, which the kernel wipes; accepts NULL.
+ */
+void *secret_map(size_t size);
+void secret_unmap(void *p, size_t size);
+
 /* Wipe and release; s is { 0 } afterwards. Accepts { 0 }. */
 void secret_clear(struct secret *s);
 

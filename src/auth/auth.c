@@ -30,6 +30,7 @@ struct auth {
 	const struct config *cfg;
 	struct db *db;
 	struct keyring *keys;
+	struct verdicts *verdicts;
 	struct uses *uses;
 	struct sweep *sweep;
 	struct app decoy; /* sealed like any app; no client has its secret */
@@ -52,6 +53,7 @@ auth_new(const struct config *cfg, struct db *db)
 	au->cfg = cfg;
 	au->db = db;
 	au->keys = keyring_new(cfg, db, &au->decoy);
+	au->verdicts = verdicts_new((size_t)cfg->verdicts);
 	au->uses = uses_new(db);
 	au->sweep = sweep_new(db);
 	au->purge_us = INT64_MAX;
@@ -77,7 +79,8 @@ auth_free(struct auth *au)
 {
 	if (au == NULL)
 		return;
-	keyring_free(au->keys);
+	keyring_free(au->keys); /* with all that own a verdict */
+	verdicts_free(au->verdicts);
 	uses_free(au->uses);
 	sweep_free(au->sweep);
 	app_clear(&au->decoy);
@@ -327,25 +330,26 @@ load(struct auth *au, const char *public_key, bool fresh, struct identity *id)
 	return P_NONE;
 }
 
-/* Which key verifies: always two HMACs on the way to a "no". Without a reason
- * to refuse, the app's own keys may. */
-static const struct secret *
+/* Which material verifies: always two HMACs on the way to a "no". Without a
+ * reason to refuse, the app's own may. */
+static struct material *
 verify(const struct auth *au, const struct token_parts *t, struct identity *id)
 {
 	const struct secret *decoy = &au->decoy_secret;
 	const struct secret *cur = decoy, *prev = decoy;
-	const struct key_entry *e = id->key;
+	struct key_entry *e = id->key;
 
 	if (id->reason == NULL) {
-		cur = &e->current;
-		if (e->previous.len > 0 && e->previous_until > clock_wall())
-			prev = &e->previous;
+		cur = &e->current.secret;
+		if (e->previous.secret.len > 0 &&
+		    e->previous_until > clock_wall())
+			prev = &e->previous.secret;
 	}
 	if (token_mac_ok(t, cur) && cur != decoy)
-		return cur;
+		return &e->current;
 	if (token_mac_ok(t, prev) && prev != decoy) {
 		id->by_previous = true;
-		return prev;
+		return &e->previous;
 	}
 	return NULL;
 }
@@ -382,7 +386,7 @@ explain(
 	if (id->reason == NULL)
 		id->reason = "signature_bad";
 	if (log_wants(LOG_LVL_DEBUG) &&
-	    encoding_suspected(t, &id->key->current)) {
+	    encoding_suspected(t, &id->key->current.secret)) {
 		id->reason = "secret_encoding_suspected";
 		log_debug("secret_encoding_suspected",
 		    LOG_S("request_id", req->id),
@@ -403,7 +407,8 @@ decide_token(
     struct auth *au, const struct request *req, bool fresh, struct identity *id)
 {
 	struct token_parts t;
-	const struct secret *key;
+	struct judging judging = { .cfg = au->cfg, .verdicts = au->verdicts };
+	struct material *material;
 	enum problem p;
 
 	p = credentials(req, id, &t);
@@ -412,14 +417,15 @@ decide_token(
 	p = load(au, req->public_key, fresh, id);
 	if (p != P_NONE)
 		return p;
-	key = verify(au, &t, id);
-	if (key == NULL && id->reason == NULL && previous_closed(id->key))
+	material = verify(au, &t, id);
+	if (material == NULL && id->reason == NULL && previous_closed(id->key))
 		return refuse(id, P_KEY_UNAVAILABLE, "master_key_missing");
-	if (key == NULL) {
+	if (material == NULL) {
 		explain(req, &t, id);
 		return P_INVALID_CREDENTIALS;
 	}
-	p = token_judge(&t, key, au->cfg, clock_wall(), &id->claims);
+	judging.now = clock_wall();
+	p = material_judge(material, &t, &judging, &id->claims);
 	if (p != P_NONE)
 		return refuse(id, p, problem_code(p));
 	id->actor_kind = id->claims.has_sub ? "user" : "app";
@@ -477,7 +483,7 @@ use_up(struct auth *au, struct identity *id)
 	if (!au->cfg->jwt_single_use)
 		return P_NONE;
 	st = jti_use(au->db, id->app->id, jti->data, jti->len,
-	    id->claims.exp + (double)au->cfg->jwt_leeway);
+	    id->claims.times.exp + (double)au->cfg->jwt_leeway);
 	if (st == ST_CONFLICT)
 		return refuse(id, P_TOKEN_REPLAYED, "token_replayed");
 	if (st != ST_OK)
@@ -551,7 +557,8 @@ auth_resealed(struct auth *au, struct identity *id)
 		return false;
 	same = now->state == KEY_OPEN && !now->disabled &&
 	       now->expires > clock_wall() &&
-	       secret_equal(&was->current, now->current.data, now->current.len);
+	       secret_equal(&was->current.secret, now->current.secret.data,
+		   now->current.secret.len);
 	if (same) {
 		key_entry_release(id->key);
 		id->key = now;

@@ -67,6 +67,9 @@ evict(struct key_cache *kc, struct key_entry *e)
 	key_table_remove(&kc->table, e);
 	lru_remove(list_of(kc, e), e);
 	tell_sizes(kc);
+	/* Whoever holds it: from here on nothing is known of its tokens. */
+	verdict_owner_end(&e->current.verdicts);
+	verdict_owner_end(&e->previous.verdicts);
 	key_entry_release(e);
 }
 
@@ -140,6 +143,8 @@ key_cache_store(struct key_cache *kc, struct key_entry *e, int64_t now_us)
 		metrics_add(METRIC_CACHE_EVICTIONS, 1);
 		evict(kc, l->oldest);
 	}
+	verdict_owner_begin(&e->current.verdicts);
+	verdict_owner_begin(&e->previous.verdicts);
 	e->until_us = now_us + kc->ttl_us;
 	e->refs++;
 	key_table_add(&kc->table, e);

@@ -56,7 +56,7 @@ key_entry_release(struct key_entry *e)
 {
 	if (e == NULL || --e->refs > 0)
 		return;
-	secret_clear(&e->current);
-	secret_clear(&e->previous);
+	material_clear(&e->current);
+	material_clear(&e->previous);
 	free(e);
 }

@@ -97,11 +97,12 @@ open_keys(const struct keyring *kr, const struct app *row, struct key_entry *e)
 {
 	enum status st;
 
-	e->state = state_of(app_keys_open(kr->cfg, row, false, &e->current));
+	e->state =
+	    state_of(app_keys_open(kr->cfg, row, false, &e->current.secret));
 	if (e->state != KEY_OPEN || row->previous_sealed == NULL ||
 	    e->previous_until <= clock_wall())
 		return;
-	st = app_keys_open(kr->cfg, row, true, &e->previous);
+	st = app_keys_open(kr->cfg, row, true, &e->previous.secret);
 	e->previous_no_master = st == ST_KEY_MISSING;
 }
 

@@ -167,14 +167,20 @@ judge_header(
 	return p;
 }
 
+bool
+token_decode_payload(const struct token_parts *t, struct buf *payload)
+{
+	return parse_base64url(t->text + t->header_len + 1,
+	    t->signed_len - t->header_len - 1, payload);
+}
+
 static enum problem
 judge_layer(const struct token_parts *t, const struct config *cfg,
     struct buf *payload, bool *readable)
 {
 	enum problem p = judge_header(t, cfg, readable);
 
-	if (p == P_NONE && !parse_base64url(t->text + t->header_len + 1,
-			       t->signed_len - t->header_len - 1, payload))
+	if (p == P_NONE && !token_decode_payload(t, payload))
 		p = P_TOKEN_MALFORMED;
 	return p;
 }
@@ -212,20 +218,6 @@ libjwt_agrees(const struct token_parts *t, const struct secret *key)
 }
 
 /*
- * Does libjwt agree, as far as it can be asked? Its parser holds no number
- * beyond int64 or double, and refuses the token: there our MAC and our reading
- * decide alone, and it is counted. Many clients set exp to 2^64 - 1.
- */
-static bool
-agreed(const struct token_parts *t, const struct secret *key, bool readable)
-{
-	if (readable)
-		return libjwt_agrees(t, key);
-	metrics_add(METRIC_TOKENS_OWN_READING, 1);
-	return true;
-}
-
-/*
  * A NumericDate (RFC 7519 section 2): absent, or a number, infinite where it
  * is beyond double: such a time is far ahead, or long past. False on any other
  * type.
@@ -237,29 +229,32 @@ numeric_date(const struct json *j, const char *name, bool *there, double *out)
 	return !*there || json_member_number(j, name, out);
 }
 
+static bool
+read_times(const struct json *j, struct token_times *t)
+{
+	return numeric_date(j, "exp", &t->has_exp, &t->exp) &&
+	       numeric_date(j, "nbf", &t->has_nbf, &t->nbf) &&
+	       numeric_date(j, "iat", &t->has_iat, &t->iat);
+}
+
 /* RFC 7519 sections 4.1.4 to 4.1.6, with leeway, and the maximum age. */
 static enum problem
-judge_times(const struct json *j, const struct config *cfg, double now)
+judge_times(const struct token_times *t, const struct config *cfg, double now)
 {
-	double exp, nbf, iat, leeway = (double)cfg->jwt_leeway;
-	bool has_exp, has_nbf, has_iat;
+	double leeway = (double)cfg->jwt_leeway;
 
-	if (!numeric_date(j, "exp", &has_exp, &exp) ||
-	    !numeric_date(j, "nbf", &has_nbf, &nbf) ||
-	    !numeric_date(j, "iat", &has_iat, &iat))
-		return P_TOKEN_MALFORMED;
-	if (!has_exp && cfg->jwt_require_exp)
+	if (!t->has_exp && cfg->jwt_require_exp)
 		return P_TOKEN_WITHOUT_EXP;
-	if (has_exp && now >= exp + leeway)
+	if (t->has_exp && now >= t->exp + leeway)
 		return P_TOKEN_EXPIRED;
-	if (has_nbf && nbf > now + leeway)
+	if (t->has_nbf && t->nbf > now + leeway)
 		return P_TOKEN_NOT_YET_VALID;
-	if (has_iat && iat > now + leeway)
+	if (t->has_iat && t->iat > now + leeway)
 		return P_TOKEN_NOT_YET_VALID;
 	if (cfg->jwt_max_age > 0) {
-		if (!has_iat)
+		if (!t->has_iat)
 			return P_TOKEN_WITHOUT_IAT;
-		if (now > iat + (double)cfg->jwt_max_age + leeway)
+		if (now > t->iat + (double)cfg->jwt_max_age + leeway)
 			return P_TOKEN_TOO_OLD;
 	}
 	return P_NONE;
@@ -268,7 +263,7 @@ judge_times(const struct json *j, const struct config *cfg, double now)
 /* sub: absent, or a non-empty string: absence means more power, so it must
  * never come by accident. */
 static enum problem
-judge_subject(const struct json *j, struct token_claims *claims)
+read_subject(const struct json *j, struct token_claims *claims)
 {
 	const char *s;
 	size_t len;
@@ -284,7 +279,7 @@ judge_subject(const struct json *j, struct token_claims *claims)
 
 /* RFC 7519 section 4.1.7: for tokens that are good once. */
 static enum problem
-judge_id(
+read_id(
     const struct json *j, const struct config *cfg, struct token_claims *claims)
 {
 	const char *s;
@@ -295,10 +290,65 @@ judge_id(
 	if (json_member_kind(j, "jti") == JSON_ABSENT)
 		return P_TOKEN_WITHOUT_JTI;
 	if (!json_member_string(j, "jti", &s, &len) || len == 0 ||
-	    !json_member_number(j, "exp", &claims->exp))
+	    !claims->times.has_exp)
 		return P_TOKEN_MALFORMED;
 	buf_add(&claims->jti, s, len);
 	return P_NONE;
+}
+
+static bool
+read_claims(
+    const struct json *j, const struct config *cfg, struct token_claims *claims)
+{
+	if (!read_times(j, &claims->times))
+		return false;
+	claims->audience = cfg->jwt_audience[0] == '\0' ||
+			   json_member_has(j, "aud", cfg->jwt_audience);
+	claims->fault = read_subject(j, claims);
+	if (claims->fault == P_NONE)
+		claims->fault = read_id(j, cfg, claims);
+	return true;
+}
+
+/*
+ * The one strict reading, and libjwt's agreement, as far as it can be asked:
+ * its parser holds no number beyond int64 or double, and refuses the token.
+ * There our MAC and our reading decide alone. Many clients set exp to 2^64 - 1.
+ */
+static enum problem
+read_token(const struct token_parts *t, const struct secret *key,
+    const struct config *cfg, struct token_claims *claims)
+{
+	struct json *j;
+	bool readable, ok;
+	enum problem p = judge_layer(t, cfg, &claims->payload, &readable);
+
+	if (p != P_NONE)
+		return p;
+	j = json_parse(buf_str(&claims->payload), claims->payload.len);
+	if (j == NULL)
+		return P_TOKEN_MALFORMED;
+	claims->own_reading = !readable || !json_numbers_fit(j);
+	ok = (claims->own_reading || libjwt_agrees(t, key)) &&
+	     read_claims(j, cfg, claims);
+	json_free(j);
+	return ok ? P_NONE : P_TOKEN_MALFORMED;
+}
+
+enum problem
+token_claims_judge(
+    const struct token_claims *c, const struct config *cfg, double now)
+{
+	enum problem p = judge_times(&c->times, cfg, now);
+
+	if (c->own_reading)
+		metrics_add(METRIC_TOKENS_OWN_READING, 1);
+	if (p != P_NONE)
+		return p;
+	/* RFC 7519 section 4.1.3, RFC 8725 section 3.9 */
+	if (!c->audience)
+		return P_TOKEN_AUDIENCE;
+	return c->fault;
 }
 
 enum problem
@@ -306,33 +356,14 @@ token_judge(const struct token_parts *t, const struct secret *key,
     const struct config *cfg, double now, struct token_claims *claims)
 {
 	struct token_claims c = { 0 };
-	struct json *j = NULL;
-	enum problem p;
-	bool readable;
+	enum problem p = read_token(t, key, cfg, &c);
 
-	p = judge_layer(t, cfg, &c.payload, &readable);
-	if (p != P_NONE)
-		goto out;
-	p = P_TOKEN_MALFORMED;
-	j = json_parse(buf_str(&c.payload), c.payload.len);
-	if (j == NULL || !agreed(t, key, readable && json_numbers_fit(j)))
-		goto out;
-	p = judge_times(j, cfg, now);
-	if (p != P_NONE)
-		goto out;
-	p = P_TOKEN_AUDIENCE; /* RFC 7519 section 4.1.3, RFC 8725 section 3.9 */
-	if (cfg->jwt_audience[0] != '\0' &&
-	    !json_member_has(j, "aud", cfg->jwt_audience))
-		goto out;
-	p = judge_subject(j, &c);
 	if (p == P_NONE)
-		p = judge_id(j, cfg, &c);
-	if (p != P_NONE)
-		goto out;
-	*claims = c;
-	memset(&c, 0, sizeof c);
-out:
-	json_free(j);
+		p = token_claims_judge(&c, cfg, now);
+	if (p == P_NONE) {
+		*claims = c;
+		memset(&c, 0, sizeof c);
+	}
 	token_claims_clear(&c);
 	return p;
 }

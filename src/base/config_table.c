@@ -125,6 +125,10 @@ static const struct setting settings[SETTINGS] = {
 	    0, 0, NULL, NULL,
 	    "Proxies in front of the web server, whose X-Forwarded-For is "
 	    "believed: addresses and networks, separated by spaces." },
+	{ "POSTERN_VERDICTS", SETTING_INT, AT(verdicts), "16384", 0, 65536,
+	    NULL, NULL,
+	    "Good tokens of which each worker keeps what they said; 0: each is "
+	    "read at each request." },
 	{ "POSTERN_WORKERS", SETTING_AUTO, AT(workers), "auto", 0, 1024, NULL,
 	    NULL,
 	    "Worker processes; 0: serve in this one; auto: by the kind of "

@@ -63,6 +63,12 @@ static const struct {
 	[METRIC_TOKENS_OWN_READING] = { "postern_tokens_own_reading_total",
 	    "Well-signed tokens that our own reading judged alone: libjwt "
 	    "can't hold a number in them." },
+	[METRIC_VERDICT_HITS] = { "postern_verdict_hits_total",
+	    "Well-signed tokens of which it was known what they say." },
+	[METRIC_VERDICT_MISSES] = { "postern_verdict_misses_total",
+	    "Well-signed tokens that had to be read." },
+	[METRIC_VERDICT_EVICTIONS] = { "postern_verdict_evictions_total",
+	    "Verdicts that made room for others." },
 	[METRIC_DB_QUERIES] = { "postern_database_queries_total",
 	    "Queries sent to Postgres." },
 	[METRIC_DB_CONNECTS] = { "postern_database_connects_total",

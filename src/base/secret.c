@@ -234,6 +234,25 @@ secret_move(struct secret *to, struct secret *from)
 	from->len = 0;
 }
 
+void *
+secret_map(size_t size)
+{
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+	    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		abort();
+	(void)madvise(p, size, MADV_DONTDUMP);
+	return p;
+}
+
+void
+secret_unmap(void *p, size_t size)
+{
+	if (p != NULL)
+		munmap(p, size);
+}
+
 bool
 secret_equal(const struct secret *s, const void *p, size_t len)
 {

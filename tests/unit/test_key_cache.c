@@ -32,8 +32,8 @@ make(unsigned n, enum key_state state)
 
 	e->state = state;
 	if (state == KEY_OPEN) {
-		secret_set(&e->current, key_of(n), 32);
-		secret_set(&e->previous, key_of(n), 32);
+		secret_set(&e->current.secret, key_of(n), 32);
+		secret_set(&e->previous.secret, key_of(n), 32);
 	}
 	return e;
 }
@@ -67,7 +67,7 @@ has(struct key_cache *kc, unsigned n, int64_t now)
 	assert_string_equal(e->app.public_key, key_of(n));
 	assert_int_equal(e->app.id, n);
 	if (e->state == KEY_OPEN)
-		assert_memory_equal(e->current.data, key_of(n), 32);
+		assert_memory_equal(e->current.secret.data, key_of(n), 32);
 	key_entry_release(e);
 	return true;
 }
@@ -305,7 +305,8 @@ test_references_and_wiping(void **state)
 {
 	struct key_cache *kc = key_cache_new(1, TTL);
 	struct key_entry *e = make(1, KEY_OPEN), *again;
-	const char *current = e->current.data, *previous = e->previous.data;
+	const char *current = e->current.secret.data,
+		   *previous = e->previous.secret.data;
 
 	(void)state;
 	key_cache_store(kc, e, 0);
@@ -314,7 +315,7 @@ test_references_and_wiping(void **state)
 	key_entry_release(e);
 	put(kc, 2, KEY_OPEN, 0); /* pushes it out */
 	assert_false(has(kc, 1, 0));
-	assert_memory_equal(again->current.data, key_of(1), 32);
+	assert_memory_equal(again->current.secret.data, key_of(1), 32);
 	assert_memory_equal(previous, key_of(1), 32);
 	key_entry_release(again);
 	assert_wiped(current, 33);
@@ -335,7 +336,7 @@ test_wiped_each_way(void **state)
 	for (way = 0; way < 6; way++) {
 		kc = key_cache_new(1, TTL);
 		e = make(1, KEY_OPEN);
-		data = e->current.data;
+		data = e->current.secret.data;
 		key_cache_store(kc, e, 0);
 		key_entry_release(e);
 		assert_memory_equal(data, key_of(1), 32);
