@@ -36,8 +36,9 @@ void db_free(struct db *db);
 /*
  * Notifications of a channel. Each new connection listens to it and proves
  * that it hears; then, before it counts as up, renewed is called: whatever was
- * told in between may have been missed. notified gets each payload in the
- * order of arrival. Both are called by db_step, and by what waits for a
+ * told in between may have been missed. So it is when a primary turns out to
+ * have been replaced: what it said doesn't count. notified gets each payload in
+ * the order of arrival. Both are called by db_step, and by what waits for a
  * connection to come up; never between a query's result and its caller, who
  * has the row in hand before the notifications that came with it are told.
  */
@@ -81,8 +82,12 @@ bool db_hears(const struct db *db);
  * older than ten seconds. */
 int64_t db_answered_us(const struct db *db);
 
+/* Does the server that it is up with say on which timeline it is? If not, a
+ * primary that was replaced can't be told by it. */
+bool db_tells_timeline(const struct db *db);
+
 /* Why it is not up: a short constant ("connecting", "schema_outdated",
- * "read_only", "unreachable"); "up" if it is. */
+ * "read_only", "replaced", "unreachable"); "up" if it is. */
 const char *db_state(const struct db *db);
 
 /* The last error's text, for the operator only; "" if none. */

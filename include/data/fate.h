@@ -4,7 +4,8 @@
 #include "base/status.h"
 #include "data/wire.h"
 
-/* What an error that the server answered comes to. For src/data/{fate,db}.c. */
+/* What an error that the server answered comes to. For
+ * src/data/{fate,profile,db}.c. */
 enum fate {
 	FATE_ALONE,  /* the trouble of this one statement */
 	FATE_ENDED,  /* that too: it took too long */

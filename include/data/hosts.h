@@ -18,6 +18,9 @@ void hosts_free(struct hosts *h);
 /* An attempt came to nothing: the next one begins with the next address. */
 void hosts_next(struct hosts *h);
 
+/* A server was left: the next attempt begins with the address after it. */
+void hosts_leave(struct hosts *h, const struct wire *w);
+
 /* An attempt begins: read what libpq is to go by, and ask for each name. */
 void hosts_start(struct hosts *h);
 

@@ -20,6 +20,7 @@ enum link_phase {
 	LINK_TIMES,
 	LINK_SETTINGS,
 	LINK_SERVER,
+	LINK_TIMELINE,
 	LINK_SCHEMA,
 	LINK_LISTEN,
 	LINK_NOTIFY, /* oneself */
@@ -63,6 +64,7 @@ void link_free(struct link *l);
 /* As the functions of db.h that are called so. */
 void link_listen(struct link *l, const struct db_listener *listener);
 uint32_t link_events(const struct link *l);
+int64_t link_due_us(const struct link *l);
 void link_step(struct link *l);
 bool link_is_up(const struct link *l);
 bool link_hears(const struct link *l);

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "data/db.h"
+#include "data/timeline.h"
 #include "data/wire.h"
 
 /*
@@ -23,11 +24,12 @@ struct setup {
 	const struct profile *profile;
 	int backend; /* the process id that libpq was told */
 	/* The server's own words: its process, and when that was started (µs of
-	 * the epoch); its address, "" = a socket file; its timeline. */
+	 * the epoch); its address, "" = a socket file; its timeline, which not
+	 * every server tells. */
 	int pid;
 	int64_t started_us;
 	char address[SETUP_ADDRESS];
-	int timeline;
+	struct timeline timeline;
 	char nonce[2 * SETUP_NONCE + 1];
 	bool proved; /* that notification has come */
 	bool asked;  /* one that asks to look at the schema at once */
@@ -63,6 +65,13 @@ struct verdict profile_judge_server(
  * known? NULL, or the state's name. */
 const char *profile_schema_fault(int version, int serves_from, int known);
 
+/* On which timeline is it? A server that won't say is served all the same. One
+ * that was replaced is not, whichever process found out. */
+void profile_ask_timeline(struct setup *s, struct buf *sql);
+struct verdict profile_judge_timeline(
+    struct setup *s, const struct pg_result *res);
+struct verdict profile_judge_replaced(const struct setup *s);
+
 bool profile_wants_schema(const struct setup *s);
 void profile_ask_schema(struct setup *s, struct buf *sql);
 struct verdict profile_judge_schema(
@@ -88,8 +97,8 @@ struct verdict profile_judge_rows(struct setup *s, const struct pg_result *res);
  * standby, and nothing else. */
 void profile_ask_cancel(struct setup *s, struct buf *sql);
 
-/* Now and then, while it is up: can it still be written, and may it be served?
- */
+/* Now and then, while it is up: can it still be written, may it be served, and
+ * on which timeline is it? */
 void profile_ask_beat(struct setup *s, struct buf *sql);
 struct verdict profile_judge_beat(struct setup *s, const struct pg_result *res);
 

@@ -180,6 +180,21 @@ check_rows(struct report *r, const struct config *cfg, struct db *db)
 	free(uses);
 }
 
+/* Of two primaries the one that was replaced is known by its timeline. */
+static void
+check_timeline(struct report *r, struct db *db)
+{
+	if (db_tells_timeline(db))
+		answer(r, true, "timeline",
+		    "told: a primary that was replaced is left");
+	else
+		report_add(r, REPORT_WARN, "timeline",
+		    "not told to this role: a primary that was replaced and "
+		    "goes on can't be known; where it was revoked, GRANT "
+		    "EXECUTE ON FUNCTION pg_control_system(), "
+		    "pg_current_wal_lsn(), pg_walfile_name(pg_lsn)");
+}
+
 /* One that is behind gives numbers that are taken: nothing can be registered,
  * or no change of an app written to the trail. */
 static void
@@ -251,6 +266,7 @@ check_all(struct report *r, const struct config_env *env)
 		check_rows(r, &cfg, db);
 		check_seals(r, db);
 		check_sequences(r, db);
+		check_timeline(r, db);
 	}
 	db_free(db);
 out:

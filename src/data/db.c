@@ -91,7 +91,7 @@ db_events(const struct db *db)
 int64_t
 db_wake_us(const struct db *db)
 {
-	return db->link->due_us;
+	return link_due_us(db->link);
 }
 
 uint64_t
@@ -128,6 +128,12 @@ int64_t
 db_answered_us(const struct db *db)
 {
 	return db->link->answered_us;
+}
+
+bool
+db_tells_timeline(const struct db *db)
+{
+	return db->link->setup.timeline.number > 0;
 }
 
 const char *
@@ -304,9 +310,11 @@ prepare(struct db *db, const struct db_stmt *stmt)
 static bool
 askable(struct db *db)
 {
-	if (db->begun != 0 && db->begun != db->link->session + 1)
-		return false;
-	return link_ready(db->link);
+	bool lost = db->begun != 0 && db->begun != db->link->session + 1;
+
+	/* Which may have to make another. */
+	return !lost && link_ready(db->link) &&
+	       (db->begun == 0 || db->begun == db->link->session + 1);
 }
 
 static bool refused(struct db *db, const struct db_stmt *stmt);

@@ -240,6 +240,33 @@ all_ways(const struct hosts *h)
 	return n;
 }
 
+/* Is it where w goes? What isn't said is libpq's own. */
+static bool
+is_way(const struct host *host, size_t way, const struct wire *w)
+{
+	const char *address = host->name != NULL
+				  ? resolve_known(host->name)->text[way]
+				  : host->address;
+
+	return strcmp(host->host, wire_host(w)) == 0 &&
+	       (address[0] == '\0' || strcmp(address, wire_address(w)) == 0) &&
+	       (host->port[0] == '\0' || strcmp(host->port, wire_port(w)) == 0);
+}
+
+void
+hosts_leave(struct hosts *h, const struct wire *w)
+{
+	size_t i, k, before = 0;
+
+	for (i = 0; i < h->n; before += ways(&h->list[i++]))
+		for (k = 0; k < ways(&h->list[i]); k++)
+			if (is_way(&h->list[i], k, w)) {
+				h->first = before + k + 1;
+				return;
+			}
+	hosts_next(h);
+}
+
 /* One member more of libpq's lists: way k of all. */
 static void
 tell_way(struct hosts *h, size_t k)

@@ -209,6 +209,30 @@ go_down(
 		advance(l);
 }
 
+/* A primary that another has replaced: nothing that it said counts. */
+static void
+leave(struct link *l, const struct verdict *v)
+{
+	const struct db_listener *listener = l->profile.listener;
+
+	hosts_leave(l->hosts, l->wire);
+	go_down(l, END_FAILED, v->state, v->error);
+	if (listener != NULL)
+		listener->renewed(listener->arg);
+}
+
+/* Has this process, or another, met the one that replaced it? */
+static bool
+leave_replaced(struct link *l)
+{
+	const struct verdict v = profile_judge_replaced(&l->setup);
+
+	if (l->phase != LINK_UP || v.state == NULL)
+		return false;
+	leave(l, &v);
+	return true;
+}
+
 /* By libpq's word. What could not be cancelled would hold the next one too. */
 void
 link_fail(struct link *l)
@@ -254,9 +278,12 @@ judge(struct link *l, const struct pg_result *res)
 		return;
 	if (v.error == NULL)
 		link_fail(l);
+	else if (!link_is_up(l))
+		go_down(l, END_UNFIT, v.state, v.error);
+	else if (profile_judge_replaced(&l->setup).state != NULL)
+		leave(l, &v);
 	else
-		go_down(l, link_is_up(l) ? END_FAILED : END_UNFIT, v.state,
-		    v.error);
+		go_down(l, END_FAILED, v.state, v.error);
 }
 
 /* What has come of the answer. */
@@ -484,6 +511,9 @@ static const struct phase phases[LINK_PHASES] = {
 	    .ready = take_answer, LATE, .next = LINK_SERVER },
 	[LINK_SERVER] = { .name = "server",
 	    .ask = profile_ask_server, .judge = profile_judge_server,
+	    .ready = take_answer, LATE, .next = LINK_TIMELINE },
+	[LINK_TIMELINE] = { .name = "timeline",
+	    .ask = profile_ask_timeline, .judge = profile_judge_timeline,
 	    .ready = take_answer, LATE, .next = LINK_SCHEMA },
 	[LINK_SCHEMA] = { .name = "schema", .wanted = profile_wants_schema,
 	    .ask = profile_ask_schema, .judge = profile_judge_schema,
@@ -571,11 +601,22 @@ link_hears(const struct link *l)
 	return link_is_up(l) && profile_wants_news(&l->setup);
 }
 
+int64_t
+link_due_us(const struct link *l)
+{
+	return l->phase == LINK_UP &&
+		       profile_judge_replaced(&l->setup).state != NULL
+		   ? 0
+		   : l->due_us;
+}
+
 void
 link_step(struct link *l)
 {
 	const struct phase *p = &phases[l->phase];
 
+	if (leave_replaced(l))
+		return;
 	if (p->ready != NULL &&
 	    readable(l->fd, writes(l) ? POLLOUT : POLLIN, 0))
 		p->ready(l);
@@ -617,6 +658,7 @@ link_ready(struct link *l)
 {
 	while (l->phase == LINK_BEAT)
 		wait_and_step(l, l->due_us);
+	(void)leave_replaced(l);
 	if (l->phase != LINK_UP && l->patience_ms > 0 &&
 	    !link_wait(l, l->patience_ms))
 		l->patience_ms = 0; /* the next caller doesn't wait */

@@ -11,6 +11,7 @@
 
 #include "base/crypto.h"
 #include "base/hex.h"
+#include "data/fate.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -123,10 +124,8 @@ profile_ask_server(struct setup *s, struct buf *sql)
 	    " (current_setting('session_replication_role') = 'replica')::int,"
 	    " pg_backend_pid(), (SELECT " STARTED " FROM pg_stat_activity"
 	    " WHERE pid = pg_backend_pid()),"
-	    " host(inet_server_addr()), CASE WHEN NOT pg_is_in_recovery() THEN"
-	    " ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"
-	    "::bit(32)::int END,"
-	    " (SELECT count(pg_terminate_backend(pid))"
+	    " host(inet_server_addr()), (SELECT "
+	    "count(pg_terminate_backend(pid))"
 	    " FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
 	    " AND usename = session_user"
 	    " AND application_name = current_setting('application_name')"
@@ -143,7 +142,6 @@ profile_judge_server(struct setup *s, const struct pg_result *res)
 	s->pid = atoi(wire_text(res, 0, 3));
 	s->started_us = strtoll(wire_text(res, 0, 4), NULL, 10);
 	snprintf(s->address, sizeof s->address, "%s", wire_text(res, 0, 5));
-	s->timeline = atoi(wire_text(res, 0, 6));
 	if (s->profile->min_schema == 0)
 		return good;
 	if (wire_text(res, 0, 0)[0] != '0')
@@ -157,6 +155,56 @@ profile_judge_server(struct setup *s, const struct pg_result *res)
 			"session_replication_role is replica: ALTER ROLE ... "
 			"RESET session_replication_role" };
 	return good;
+}
+
+/* A standby has none to tell yet, and errs when it is asked. */
+#define TIMELINE                                                               \
+	"CASE WHEN NOT pg_is_in_recovery() THEN"                               \
+	" (SELECT system_identifier FROM pg_control_system()) END,"            \
+	" CASE WHEN NOT pg_is_in_recovery() THEN"                              \
+	" ('x' || left(pg_walfile_name(pg_current_wal_lsn()), 8))"             \
+	"::bit(32)::bigint END"
+
+void
+profile_ask_timeline(struct setup *s, struct buf *sql)
+{
+	(void)s;
+	buf_adds(sql, "SELECT " TIMELINE);
+}
+
+/* In two columns, from this one on. */
+static struct verdict
+take_timeline(struct setup *s, const struct pg_result *res, int col)
+{
+	s->timeline.cluster = strtoull(wire_text(res, 0, col), NULL, 10);
+	s->timeline.number = strtoll(wire_text(res, 0, col + 1), NULL, 10);
+	timeline_note(&s->timeline);
+	return profile_judge_replaced(s);
+}
+
+/* Managed services, and engines that speak the protocol alone, refuse it in
+ * many ways; what would refuse any other question is not meant. */
+struct verdict
+profile_judge_timeline(struct setup *s, const struct pg_result *res)
+{
+	enum fate fate;
+
+	if (wire_is_rows(res))
+		return take_timeline(s, res, 0);
+	(void)!fate_of(res, &fate);
+	return fate == FATE_ALONE || fate == FATE_STALE ? good : failed;
+}
+
+struct verdict
+profile_judge_replaced(const struct setup *s)
+{
+	static const struct verdict replaced = { "replaced",
+		"another server of its cluster was promoted and has a higher "
+		"timeline: this one must not take writes any more" };
+
+	return s->profile->min_schema > 0 && timeline_is_behind(&s->timeline)
+		   ? replaced
+		   : good;
 }
 
 bool
@@ -267,11 +315,14 @@ profile_ask_cancel(struct setup *s, struct buf *sql)
 	    s->pid, s->started_us);
 }
 
+/* The timeline, where it was told before: an error would end the session, and
+ * the next one does without. */
 void
 profile_ask_beat(struct setup *s, struct buf *sql)
 {
 	buf_adds(sql, "SELECT pg_is_in_recovery() OR "
-		      "current_setting('transaction_read_only')::bool");
+		      "current_setting('transaction_read_only')::bool, ");
+	buf_adds(sql, s->timeline.number > 0 ? TIMELINE : "NULL, NULL");
 	if (profile_wants_schema(s))
 		buf_adds(
 		    sql, ", " PROFILE_SCHEMA " FROM postern_migrations AS m");
@@ -286,7 +337,7 @@ profile_judge_beat(struct setup *s, const struct pg_result *res)
 		return (
 		    struct verdict){ "unreachable", "the heartbeat failed" };
 	if (profile_wants_schema(s) &&
-	    atoi(wire_text(res, 0, 2)) > s->profile->min_schema)
+	    atoi(wire_text(res, 0, 4)) > s->profile->min_schema)
 		return newer;
-	return good;
+	return s->timeline.number > 0 ? take_timeline(s, res, 1) : good;
 }

@@ -5,7 +5,7 @@
  */
 #include "data/trouble.h"
 
-enum { FIELDS = 8 };
+enum { FIELDS = 9 };
 
 static void
 add(struct log_field *fields, size_t *n, const char *key, const char *s)
@@ -26,8 +26,12 @@ trouble_log(const struct trouble *t, const struct wire *w,
 		add(f, &n, "port", wire_port(w));
 	}
 	add(f, &n, "server", s->address);
-	if (s->timeline > 0)
-		f[n++] = (struct log_field)LOG_N("timeline", s->timeline);
+	if (s->timeline.number > 0)
+		f[n++] =
+		    (struct log_field)LOG_N("timeline", s->timeline.number);
+	if (timeline_is_behind(&s->timeline))
+		f[n++] = (struct log_field)LOG_N(
+		    "highest_timeline", timeline_highest(&s->timeline));
 	add(f, &n, "state", t->state);
 	add(f, &n, "statement", t->statement);
 	add(f, &n, "sqlstate", t->sqlstate);

@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
+#include "data/timeline.h"
 #include "serve/sandbox.h"
 #include "serve/worker.h"
 
@@ -225,6 +226,7 @@ reload(struct master *m)
 		config_free(m->cfg);
 		*m->cfg = fresh;
 		m->generation++;
+		timelines_forget();
 		log_settings(m->cfg);
 		log_info("reload", LOG_N("generation", m->generation));
 	}
@@ -399,7 +401,7 @@ master_run(struct config *cfg, const struct config_env *env, unsigned need,
 	struct master m = { .cfg = cfg, .env = env, .need = need, .l = l };
 
 	m.children = mem_alloc(CHILDREN_MAX * sizeof *m.children);
-	if (!metrics_init(CHILDREN_MAX) || !set_up(&m)) {
+	if (!metrics_init(CHILDREN_MAX) || !timelines_init() || !set_up(&m)) {
 		log_error("master_setup", LOG_S("error", strerror(errno)));
 		free(m.children);
 		return 1;
