@@ -73,6 +73,14 @@ struct config_env;
 struct config_env *config_env_take(void);
 void config_env_free(struct config_env *env);
 
+/* Whether s, of len bytes and a NUL, is a good value; else *why, a constant,
+ * says what it needs. */
+typedef bool config_check(const char *s, size_t len, const char **why);
+
+/* What else a conninfo has to pass, after conninfo_check: the word of who reads
+ * it (db_check_conninfo). Said once, before config_load. */
+void config_judge_database(config_check *judge);
+
 /* Which settings a program can't do without. */
 enum config_need {
 	CONFIG_NEED_NONE = 0,

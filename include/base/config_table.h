@@ -2,6 +2,7 @@
 #define POSTERN_BASE_CONFIG_TABLE_H
 
 #include "base/buf.h"
+#include "base/config.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,9 +24,6 @@ enum setting_type {
 	SETTING_MASTER_KEY,
 	SETTING_MASTER_KEYS /* several, separated by white space or commas */
 };
-
-/* Whether s is a good value; else *why says what it needs. */
-typedef bool config_check(const char *s, size_t len, const char **why);
 
 struct setting {
 	const char *name;

@@ -35,8 +35,13 @@ void resolver_free(struct resolver *r);
  * known of them before. */
 void resolver_begin(struct resolver *r);
 
-/* Ask for a name; the result is the resolver's. */
-const struct resolve_name *resolver_ask(struct resolver *r, const char *name);
+/* Ask for a name; the result is the resolver's. alias is what the log calls it
+ * until it is known to be one; it is copied, NULL = the name. */
+const struct resolve_name *resolver_ask(
+    struct resolver *r, const char *name, const char *alias);
+
+/* What it is called then; borrowed until the next resolver_waits. */
+const char *resolve_called(const struct resolve_name *n);
 
 /* Take in what was answered, ask what may be asked. Is an answer missing to
  * what was asked for since resolver_begin? */

@@ -8,7 +8,7 @@
 
 /*
  * libpq alone: one connection of it, what is sent and what comes back. It
- * decides nothing; link.c does. For src/data/{wire,hosts,link,db}.c.
+ * decides nothing; link.c does. For src/data/{wire,dsn,hosts,link,db}.c.
  */
 struct wire;
 
@@ -33,13 +33,15 @@ enum wire_turn {
 	WIRE_LATE /* its time is over */
 };
 
-/* Each option that a conninfo itself gives a value, none where it can't be
- * parsed. What is handed to each is gone afterwards. */
-void wire_parse(const char *conninfo,
+/* Each option that a conninfo itself gives a value; false where it can't be
+ * parsed, libpq's words on which nobody gets. What is handed to each is gone
+ * afterwards. */
+bool wire_parse(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg);
 
 /* Each option that has a value by any means: the conninfo, a service file, the
- * environment, libpq's default. None where one of them can't be read. */
+ * environment, libpq's default. None where one of them can't be read. No
+ * password file is looked into, so of password there may be another value. */
 void wire_options(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg);
 

@@ -2,6 +2,8 @@
 
 #include "base/config_table.h"
 
+#include "base/config.h"
+#include "base/conninfo.h"
 #include "base/parse.h"
 
 #include <string.h>
@@ -109,14 +111,19 @@ config_check_cors(const char *s, size_t len, const char **why)
 	}
 }
 
+static config_check *judge_database;
+
+void
+config_judge_database(config_check *judge)
+{
+	judge_database = judge;
+}
+
 bool
 config_check_database(const char *s, size_t len, const char **why)
 {
-	*why = "needs a libpq conninfo (host=... dbname=...) or a "
-	       "postgresql:// URI";
-	return memchr(s, '=', len) != NULL ||
-	       strncmp(s, "postgresql://", 13) == 0 ||
-	       strncmp(s, "postgres://", 11) == 0;
+	return conninfo_check(s, len, why) &&
+	       (judge_database == NULL || judge_database(s, len, why));
 }
 
 bool

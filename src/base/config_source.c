@@ -313,7 +313,11 @@ config_secret_file(const struct setting *s, const struct config_value *v,
 	/* O_NONBLOCK: a FIFO must not hold us up. */
 	fd = open(v->plain, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd == -1) {
-		buf_addf(err, "%s: %s", v->plain, strerror(errno));
+		/* It may be the secret itself, where its path belongs. */
+		buf_addf(err, "%s: %s",
+		    strchr("/.", *v->plain) != NULL ? v->plain
+						    : "a path without a /",
+		    strerror(errno));
 		return false;
 	}
 	if (!read_private(fd, v->plain, CONFIG_SECRET_MAX, &content, err))

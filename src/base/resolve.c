@@ -34,10 +34,11 @@ struct question {
 
 struct resolve_name {
 	char *text;
-	bool asked; /* since resolver_begin */
-	bool due;   /* and not answered */
-	bool told;  /* its trouble */
-	int error;  /* the last answer's */
+	char *alias; /* or NULL */
+	bool asked;  /* since resolver_begin */
+	bool due;    /* and not answered */
+	bool told;   /* its trouble */
+	int error;   /* the last answer's */
 	struct question *question;
 	struct resolve_list known;
 };
@@ -179,6 +180,7 @@ resolver_free(struct resolver *r)
 	for (i = 0; i < r->n; i++) {
 		let_go(r->names[i]->question);
 		free(r->names[i]->text);
+		free(r->names[i]->alias);
 		free(r->names[i]);
 	}
 	free(r->names);
@@ -245,7 +247,7 @@ resolver_begin(struct resolver *r)
 }
 
 const struct resolve_name *
-resolver_ask(struct resolver *r, const char *name)
+resolver_ask(struct resolver *r, const char *name, const char *alias)
 {
 	struct resolve_name *n;
 	size_t i;
@@ -257,10 +259,18 @@ resolver_ask(struct resolver *r, const char *name)
 		r->names = mem_realloc(r->names, (i + 1) * sizeof *r->names);
 		r->names[r->n++] = mem_alloc(sizeof *n);
 		r->names[i]->text = mem_strdup(name);
+		if (alias != NULL)
+			r->names[i]->alias = mem_strdup(alias);
 	}
 	n = r->names[i];
 	n->asked = n->due = true;
 	return n;
+}
+
+const char *
+resolve_called(const struct resolve_name *n)
+{
+	return n->alias != NULL && n->known.n == 0 ? n->alias : n->text;
 }
 
 /* A question that is on its way from before serves as well. */
@@ -318,7 +328,8 @@ resolver_log(struct resolver *r)
 		const char *why = n->asked ? resolve_trouble(n) : NULL;
 
 		if (why != NULL && !n->told)
-			log_warn("host_unresolved", LOG_S("host", n->text),
+			log_warn("host_unresolved",
+			    LOG_S("host", resolve_called(n)),
 			    LOG_S("error", why),
 			    LOG_LAST("kept",
 				n->known.n > 0 ? n->known.text[0] : NULL));

@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/secret.h"
 #include "cli/cli.h"
+#include "data/dsn.h"
 
 #include <fcntl.h>
 #include <stdlib.h>
@@ -65,6 +66,7 @@ main(int argc, char **argv)
 	if (getenv("GATEWAY_INTERFACE") != NULL)
 		return cli_fail("this is the operator's tool and does not run "
 				"under a web server; let it run postern.fcgi");
+	config_judge_database(dsn_check);
 	env = config_env_take();
 	/* Each command says itself what went wrong; the log has the rest. */
 	log_init("postern", LOG_LVL_ERROR, LOG_FMT_LOGFMT, LOG_TO_STDERR);

@@ -12,9 +12,12 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/conninfo.h"
 #include "base/mem.h"
 #include "base/resolve.h"
+#include "data/dsn.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -165,11 +168,13 @@ is_socket(const char *host)
 	return host[0] == '\0' || host[0] == '/' || host[0] == '@';
 }
 
-/* What libpq would have to resolve is a name, or an address in its place. */
+/* What libpq would have to resolve is a name, or an address in its place. What
+ * may be the end of a password instead gets an alias. */
 static void
 classify(struct hosts *h, struct host *host)
 {
 	struct resolve_list literal;
+	char alias[32];
 
 	if (host->address[0] != '\0' || is_socket(host->host))
 		return;
@@ -177,7 +182,10 @@ classify(struct hosts *h, struct host *host)
 		free(host->address);
 		host->address = mem_strdup(literal.text[0]);
 	} else {
-		host->name = resolver_ask(h->resolver, host->host);
+		snprintf(alias, sizeof alias, "(host %zu)",
+		    (size_t)(host - h->list) + 1);
+		host->name = resolver_ask(h->resolver, host->host,
+		    conninfo_has_userinfo(h->conninfo) ? alias : NULL);
 	}
 }
 
@@ -212,12 +220,19 @@ void
 hosts_start(struct hosts *h)
 {
 	int64_t now = clock_mono_us();
+	const char *why;
 
 	reset(h);
 	resolver_begin(h->resolver);
 	h->patience_us = now + PATIENCE_MS * 1000;
 	h->end_us = now + RESOLVE_MS * 1000;
-	wire_parse(h->conninfo, take_text, h);
+	/* A service file may have changed. */
+	if (!dsn_check(h->conninfo, strlen(h->conninfo), &why) ||
+	    !wire_parse(h->conninfo, take_text, h)) {
+		buf_addf(&h->error, "the conninfo %s",
+		    why != NULL ? why : "can't be parsed");
+		return;
+	}
 	h->attrs |= getenv("PGTARGETSESSIONATTRS") != NULL;
 	wire_options(h->conninfo, take_option, h);
 	split(h);
@@ -338,7 +353,7 @@ set_error(struct hosts *h)
 	for (i = 0; i < h->n; i++)
 		buf_addf(&h->error,
 		    "%scould not translate host name \"%s\" to address: %s",
-		    i > 0 ? "; " : "", h->list[i].host,
+		    i > 0 ? "; " : "", resolve_called(h->list[i].name),
 		    resolve_trouble(h->list[i].name));
 }
 
@@ -351,6 +366,8 @@ hosts_due_us(const struct hosts *h)
 enum wire_turn
 hosts_turn(struct hosts *h)
 {
+	if (h->error.len > 0)
+		return WIRE_FAILED;
 	if (resolver_waits(h->resolver) && clock_mono_us() < hosts_due_us(h))
 		return WIRE_WAITS;
 	if (h->n > 0 && all_ways(h) == 0) {

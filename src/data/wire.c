@@ -52,11 +52,14 @@ wire_add(struct wire_args *args, const char *key, const char *value)
 	args->values[args->n++] = value;
 }
 
-void
+bool
 wire_parse(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg)
 {
-	hand_on(PQconninfoParse(conninfo, NULL), each, arg);
+	PQconninfoOption *options = PQconninfoParse(conninfo, NULL);
+
+	hand_on(options, each, arg);
+	return options != NULL;
 }
 
 /* Only of a connection does libpq tell them. The last option here has a value
@@ -65,8 +68,9 @@ void
 wire_options(const char *conninfo,
     void (*each)(void *arg, const char *key, const char *value), void *arg)
 {
-	static const char *const keys[] = { "dbname", "channel_binding", NULL };
-	const char *const values[] = { conninfo, "none of them", NULL };
+	static const char *const keys[] = { "dbname", "password",
+		"channel_binding", NULL };
+	const char *const values[] = { conninfo, "x", "no-such", NULL };
 	PGconn *conn = PQconnectStartParams(keys, values, 1);
 
 	if (conn == NULL)

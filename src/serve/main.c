@@ -7,6 +7,7 @@
 #include "base/metrics.h"
 #include "base/secret.h"
 #include "base/throttle.h"
+#include "data/dsn.h"
 #include "serve/listen.h"
 #include "serve/master.h"
 #include "serve/sandbox.h"
@@ -119,6 +120,7 @@ main(int argc, char **argv)
 	cgi = hosted && !listen_is_listening(STDIN_FILENO);
 	locked = secret_init();
 	secret_harden_process();
+	config_judge_database(dsn_check);
 	env = config_env_take();
 	if (!locked)
 		log_warn("secrets_not_locked",

@@ -223,3 +223,11 @@ def test_tool(server, named, tls):
         assert r.returncode == 1 and seconds < 10
         assert (f'could not translate host name "{hosts}" to address: {words}'
                 in r.stderr)
+    # The end of a password with an @, where the host was forgotten.
+    url = "postgresql://u:qZ7kXw@none.test/db"
+    r = subprocess.run(
+        server.command(tls.scratch.bin / "postern", "check"),
+        env={**SAN_ENV, "PATH": "/usr/bin:/bin", "POSTERN_DATABASE_URL": url},
+        capture_output=True, text=True, timeout=2 * PATIENCE)
+    assert r.returncode == 1 and "(host 1)" in r.stdout, r
+    assert "none.test" not in r.stdout + r.stderr

@@ -200,7 +200,9 @@ static const char service_text[] = "[pair]\n"
 				   "[standbys]\n"
 				   "host=one,other\n"
 				   "target_session_attrs=standby\n"
-				   "[lone]\nhost=other\nport=7\n";
+				   "[lone]\nhost=other\nport=7\n"
+				   "[open]\nhost=s3cret:w0rd@one\n"
+				   "[mixed]\ndbname=a;password=s3cret-w0rd\n";
 
 /* What is told of each way to name hosts. */
 static const struct {
@@ -229,7 +231,7 @@ static const struct {
 	    "read-write" },
 	{ "host=one,again,other port=1,2,3", { NULL }, "one,other",
 	    "10.0.0.1,10.0.0.2", "1,3", "read-write" },
-	{ "host=silent,one,none,other port=0,1,2,3", { NULL }, "one,other",
+	{ "host=silent,one,none,other port=9,1,2,3", { NULL }, "one,other",
 	    "10.0.0.1,10.0.0.2", "1,3", "read-write" },
 	/* Sockets stay; an empty one is libpq's own. */
 	{ "host=/run/a", { NULL }, "/run/a", "", "5432", NULL },
@@ -282,13 +284,12 @@ static const struct {
 	    "10.0.0.1,10.0.0.2", "5432,5432", NULL },
 	{ "service=standbys", { NULL }, "one,other", "10.0.0.1,10.0.0.2",
 	    "5432,5432", NULL },
-	/* None named; and what libpq refuses, in its own words. */
+	/* None named; and what libpq refuses, in words without a value. */
 	{ "dbname=x", { NULL }, NULL, NULL, NULL, NULL },
 	{ "host=one,other port=1,2,3", { NULL }, NULL, NULL, NULL, NULL },
 	{ "host=one,other hostaddr=10.1.1.1", { NULL }, NULL, NULL, NULL,
 	    NULL },
 	{ "service=absent host=one", { NULL }, NULL, NULL, NULL, NULL },
-	{ "hosts=one", { NULL }, NULL, NULL, NULL, NULL },
 };
 
 static void
@@ -312,7 +313,8 @@ test_ways(void **state)
 		if (ways[i].env[0] != NULL)
 			setenv(ways[i].env[0], ways[i].env[1], 1);
 		h = hosts_new(ways[i].conninfo);
-		assert_int_equal(attempt(h), WIRE_DONE);
+		if (attempt(h) != WIRE_DONE)
+			fail_msg("%s: %s", ways[i].conninfo, hosts_error(h));
 		assert_same(told(h, "dbname"), ways[i].conninfo, "dbname");
 		assert_same(told(h, "host"), ways[i].host, ways[i].conninfo);
 		assert_same(
@@ -325,6 +327,65 @@ test_ways(void **state)
 			unsetenv(ways[i].env[0]);
 	}
 	assert_int_equal(with_signals, 0);
+}
+
+/* What libpq would quote is refused before; a service file may change. */
+static void
+test_nothing_to_quote(void **state)
+{
+	static const struct {
+		const char *conninfo, *env[2];
+	} cases[] = {
+		{ "hosts=s3cret-w0rd", { NULL } },
+		{ "host=one port=s3cret-w0rd", { NULL } },
+		{ "host=s3cret-w0rd:77", { NULL } },
+		{ "user=s3cret:w0rd", { NULL } },
+		{ "service=open", { NULL } },
+		{ "service=mixed", { NULL } },
+		{ "dbname=x", { "PGHOST", "one;password=s3cret-w0rd" } },
+		{ "dbname=x", { "PGPORT", "s3cret-w0rd" } },
+		{ "dbname=x", { "PGUSER", "one;password=s3cret-w0rd" } },
+		{ "dbname=x", { "PGSERVICE", "open" } },
+		{ "dbname=x", { "PGSSLMODE", "s3cret w0rd" } },
+		{ "dbname=x", { "PGOPTIONS", "s3cret w0rd" } },
+	};
+	struct hosts *h;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		if (cases[i].env[0] != NULL)
+			setenv(cases[i].env[0], cases[i].env[1], 1);
+		h = hosts_new(cases[i].conninfo);
+		if (attempt(h) != WIRE_FAILED)
+			fail_msg("%s is taken", cases[i].conninfo);
+		assert_null(strstr(hosts_error(h), "s3cret"));
+		assert_null(strstr(hosts_error(h), "w0rd"));
+		hosts_free(h);
+		if (cases[i].env[0] != NULL)
+			unsetenv(cases[i].env[0]);
+	}
+}
+
+/* The end of a password with an @ is taken for a host. */
+static void
+test_alias(void **state)
+{
+	struct hosts *h = hosts_new("postgresql://u:p@moved,none/d");
+
+	(void)state;
+	zone[MOVED].error = EAI_NONAME;
+	zone[MOVED].addresses = NULL;
+	assert_int_equal(attempt(h), WIRE_FAILED);
+	assert_string_equal(hosts_error(h),
+	    "could not translate host name \"(host 1)\" to address: Name or "
+	    "service not known; could not translate host name \"(host 2)\" "
+	    "to address: Name or service not known");
+	zone[MOVED].error = 0;
+	zone[MOVED].addresses = "10.0.0.5";
+	assert_int_equal(attempt(h), WIRE_DONE);
+	assert_told(h, "moved,moved", "10.0.0.5,10.0.0.5", ",");
+	hosts_free(h);
 }
 
 /* Sockets and addresses are nothing to ask for. */
@@ -501,6 +562,8 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_ways),
+		cmocka_unit_test(test_nothing_to_quote),
+		cmocka_unit_test(test_alias),
 		cmocka_unit_test(test_nothing_to_ask),
 		cmocka_unit_test(test_order),
 		cmocka_unit_test(test_changes),
