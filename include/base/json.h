@@ -49,10 +49,8 @@ struct json;
 
 /*
  * Read a text that has to pass json_check, numbers of any size aside (they are
- * not to be stored); NULL if it does not. The text must stay until json_free.
- * Names, kinds, numbers and strings without escapes are known from that
- * reading; other strings and arrays are decoded by json-c when they are asked
- * for, and a text about which it disagrees has none. The caller frees.
+ * not to be stored), and that json-c then has to agree about; NULL otherwise.
+ * The caller frees.
  */
 struct json *json_parse(const char *text, size_t len);
 void json_free(struct json *j);
@@ -72,7 +70,7 @@ enum json_kind {
 enum json_kind json_member_kind(const struct json *j, const char *name);
 
 /* A string member: borrowed bytes, which may hold any UTF-8 but NUL; a NUL
- * stands behind them. */
+ * stands behind them. They stay until json_free. */
 bool json_member_string(
     const struct json *j, const char *name, const char **s, size_t *len);
 

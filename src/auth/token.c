@@ -19,8 +19,6 @@
 #include <string.h>
 #include <strings.h>
 
-enum { HEADER_KEPT_MAX = 128 };
-
 /* By enum crypto_hash: the JOSE name (RFC 7518 section 3.1), libjwt's, ours. */
 static const struct {
 	const char *name;
@@ -103,7 +101,7 @@ token_claims_clear(struct token_claims *c)
 
 /* The JOSE header (RFC 7515 section 4), and whether libjwt can read it. */
 static enum problem
-read_header(
+judge_header(
     const struct token_parts *t, const struct config *cfg, bool *readable)
 {
 	struct buf text = { 0 };
@@ -135,35 +133,6 @@ read_header(
 out:
 	json_free(j);
 	buf_free(&text);
-	return p;
-}
-
-/* Clients hardly ever change their header: the same bytes, judged by the same
- * rules, come out the same. Only those that libjwt can read are kept. */
-static enum problem
-judge_header(
-    const struct token_parts *t, const struct config *cfg, bool *readable)
-{
-	static struct {
-		char text[HEADER_KEPT_MAX];
-		size_t len; /* 0 = none yet */
-		enum crypto_hash hash;
-		unsigned algorithms;
-	} good;
-	enum problem p;
-
-	*readable = true;
-	if (t->header_len == good.len && t->hash == good.hash &&
-	    cfg->jwt_algorithms == good.algorithms &&
-	    memcmp(t->text, good.text, good.len) == 0)
-		return P_NONE;
-	p = read_header(t, cfg, readable);
-	if (p == P_NONE && *readable && t->header_len <= sizeof good.text) {
-		memcpy(good.text, t->text, t->header_len);
-		good.len = t->header_len;
-		good.hash = t->hash;
-		good.algorithms = cfg->jwt_algorithms;
-	}
 	return p;
 }
 

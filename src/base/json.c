@@ -6,26 +6,16 @@
 
 #include "base/json_check.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <errno.h>
 #include <json.h>
 #include <limits.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
-/*
- * Our own reading knows names, kinds, numbers and the strings that stand for
- * themselves; json-c is asked, once, for what needs decoding.
- */
 struct json {
-	const char *text; /* the caller's */
-	size_t len;
-	struct json_notes notes;
-	struct buf plain; /* copies of strings without escapes */
-	bool asked;
-	struct json_object *object; /* json-c's; NULL if it disagrees */
+	struct json_object *object;
+	bool beyond; /* a number that int64 or double can't hold */
 };
 
 /*
@@ -99,42 +89,35 @@ parse_checked(const char *text, size_t len, size_t members)
 
 /* json-c's object of a text that passed. */
 static struct json_object *
-ask(const struct json *j)
+parse_noted(const char *text, size_t len, const struct json_notes *notes)
 {
 	struct buf wider = { 0 };
 	struct json_object *o;
 
-	if (j->notes.wide.len == 0)
-		return parse_checked(j->text, j->len, j->notes.members);
-	widen(&wider, j->text, j->len, &j->notes.wide);
-	o = parse_checked(wider.data, wider.len, j->notes.members);
+	if (notes->wide.len == 0)
+		return parse_checked(text, len, notes->members);
+	widen(&wider, text, len, &notes->wide);
+	o = parse_checked(wider.data, wider.len, notes->members);
 	buf_free(&wider);
 	return o;
-}
-
-static struct json_object *
-raw(const struct json *j)
-{
-	struct json *mine = (struct json *)(uintptr_t)j;
-
-	if (!j->asked) {
-		mine->object = ask(j);
-		mine->asked = true;
-	}
-	return j->object;
 }
 
 struct json *
 json_parse(const char *text, size_t len)
 {
-	struct json *j = mem_alloc(sizeof *j);
+	struct json_notes notes = { 0 };
+	struct json_object *o = NULL;
+	struct json *j = NULL;
 
-	j->text = text;
-	j->len = len;
-	if (json_check_noting(text, len, NULL, &j->notes) == JSON_OK)
-		return j;
-	json_free(j);
-	return NULL;
+	if (json_check_noting(text, len, NULL, &notes) == JSON_OK)
+		o = parse_noted(text, len, &notes);
+	if (o != NULL) {
+		j = mem_alloc(sizeof *j);
+		j->object = o;
+		j->beyond = notes.beyond;
+	}
+	buf_free(&notes.wide);
+	return j;
 }
 
 void
@@ -143,57 +126,18 @@ json_free(struct json *j)
 	if (j == NULL)
 		return;
 	json_object_put(j->object);
-	buf_free(&j->notes.wide);
-	buf_free(&j->plain);
 	free(j);
-}
-
-/* Our note of a member; NULL if it has none, or if only json-c knows. */
-static const struct json_note *
-note(const struct json *j, const char *name)
-{
-	size_t i, n = strlen(name);
-
-	for (i = 0; !j->notes.incomplete && i < j->notes.members; i++)
-		if (j->notes.note[i].name_len == n &&
-		    memcmp(j->notes.note[i].name, name, n) == 0)
-			return &j->notes.note[i];
-	return NULL;
 }
 
 bool
 json_numbers_fit(const struct json *j)
 {
-	return !j->notes.beyond;
+	return !j->beyond;
 }
 
 static enum json_kind
-kind_noted(const struct json_note *v)
+kind_of(struct json_object *v)
 {
-	switch (*v->value) {
-	case '"':
-		return JSON_STRING;
-	case '{':
-		return JSON_OBJECT;
-	case '[':
-		return JSON_ARRAY;
-	case 't':
-	case 'f':
-		return JSON_BOOL;
-	case 'n':
-		return JSON_NULL;
-	default:
-		return v->real ? JSON_NUMBER_REAL : JSON_NUMBER_INT;
-	}
-}
-
-static enum json_kind
-kind_raw(const struct json *j, const char *name)
-{
-	struct json_object *v;
-
-	if (!json_object_object_get_ex(raw(j), name, &v))
-		return JSON_ABSENT;
 	switch (json_object_get_type(v)) {
 	case json_type_boolean:
 		return JSON_BOOL;
@@ -213,45 +157,21 @@ kind_raw(const struct json *j, const char *name)
 	}
 }
 
+/* A member's kind, and json-c's value. */
+static enum json_kind
+member(const struct json *j, const char *name, struct json_object **v)
+{
+	if (!json_object_object_get_ex(j->object, name, v))
+		return JSON_ABSENT;
+	return kind_of(*v);
+}
+
 enum json_kind
 json_member_kind(const struct json *j, const char *name)
 {
-	const struct json_note *v = note(j, name);
+	struct json_object *v;
 
-	if (v != NULL)
-		return kind_noted(v);
-	return j->notes.incomplete ? kind_raw(j, name) : JSON_ABSENT;
-}
-
-/*
- * A noted string without escapes, with a NUL behind it as json-c would give
- * it. The copies have room for each string of the text once, so that none
- * moves; one that is asked for too often is json-c's.
- */
-static bool
-string_noted(const struct json *j, const struct json_note *v, const char **s,
-    size_t *len)
-{
-	struct buf *plain = &((struct json *)(uintptr_t)j)->plain;
-	const char *from, *end;
-	size_t n;
-
-	if (v == NULL)
-		return false;
-	from = v->value + 1;
-	end = memchr(from, '"', v->value_len - 1);
-	n = (size_t)(end - from);
-	if (memchr(from, '\\', n) != NULL)
-		return false;
-	if (plain->data == NULL)
-		buf_reserve(plain, j->len);
-	if (plain->cap - plain->len < n + 2)
-		return false;
-	*s = plain->data + plain->len;
-	*len = n;
-	buf_add(plain, from, n);
-	buf_addc(plain, '\0');
-	return true;
+	return member(j, name, &v);
 }
 
 bool
@@ -260,43 +180,20 @@ json_member_string(
 {
 	struct json_object *v;
 
-	if (json_member_kind(j, name) != JSON_STRING)
-		return false;
-	if (string_noted(j, note(j, name), s, len))
-		return true;
-	if (!json_object_object_get_ex(raw(j), name, &v))
+	if (member(j, name, &v) != JSON_STRING)
 		return false;
 	*s = json_object_get_string(v);
 	*len = (size_t)json_object_get_string_len(v);
 	return true;
 }
 
-/* Nearly all of them are whole seconds. */
-static bool
-number_noted(const struct json_note *v, double *out)
-{
-	uint64_t n;
-
-	if (v == NULL)
-		return false;
-	if (parse_u64(v->value, v->value_len, 0, (uint64_t)1 << 53, &n))
-		*out = (double)n;
-	else
-		*out = json_check_double(v->value, v->value_len);
-	return true;
-}
-
 bool
 json_member_number(const struct json *j, const char *name, double *out)
 {
-	enum json_kind t = json_member_kind(j, name);
 	struct json_object *v;
+	enum json_kind kind = member(j, name, &v);
 
-	if (t != JSON_NUMBER_INT && t != JSON_NUMBER_REAL)
-		return false;
-	if (number_noted(note(j, name), out))
-		return true;
-	if (!json_object_object_get_ex(raw(j), name, &v))
+	if (kind != JSON_NUMBER_INT && kind != JSON_NUMBER_REAL)
 		return false;
 	*out = json_object_get_double(v);
 	return true;
@@ -308,8 +205,7 @@ json_member_int(const struct json *j, const char *name, int64_t *out)
 	struct json_object *v;
 
 	/* What int64 can't hold is a real: see widen. */
-	if (json_member_kind(j, name) != JSON_NUMBER_INT ||
-	    !json_object_object_get_ex(raw(j), name, &v))
+	if (member(j, name, &v) != JSON_NUMBER_INT)
 		return false;
 	*out = json_object_get_int64(v);
 	return true;
@@ -320,21 +216,18 @@ json_member_bool(const struct json *j, const char *name, bool *out)
 {
 	struct json_object *v;
 
-	if (json_member_kind(j, name) != JSON_BOOL ||
-	    !json_object_object_get_ex(raw(j), name, &v))
+	if (member(j, name, &v) != JSON_BOOL)
 		return false;
 	*out = json_object_get_boolean(v);
 	return true;
 }
 
 static bool
-string_is(const struct json_object *v, const char *s)
+string_is(struct json_object *v, const char *s)
 {
-	struct json_object *o = (struct json_object *)(uintptr_t)v;
-
-	return json_object_is_type(o, json_type_string) &&
-	       (size_t)json_object_get_string_len(o) == strlen(s) &&
-	       memcmp(json_object_get_string(o), s, strlen(s)) == 0;
+	return json_object_is_type(v, json_type_string) &&
+	       (size_t)json_object_get_string_len(v) == strlen(s) &&
+	       memcmp(json_object_get_string(v), s, strlen(s)) == 0;
 }
 
 bool
@@ -344,9 +237,7 @@ json_member_has(const struct json *j, const char *name, const char *s)
 	size_t i, n;
 	bool found = false;
 
-	if (!json_object_object_get_ex(raw(j), name, &v))
-		return false;
-	if (!json_object_is_type(v, json_type_array))
+	if (member(j, name, &v) != JSON_ARRAY)
 		return string_is(v, s);
 	n = json_object_array_length(v);
 	for (i = 0; i < n; i++) {
@@ -361,14 +252,11 @@ json_member_has(const struct json *j, const char *name, const char *s)
 const char *
 json_unknown_member(const struct json *j, const char *const *known)
 {
-	struct json_object_iterator it, end;
+	struct json_object_iterator it = json_object_iter_begin(j->object);
+	struct json_object_iterator end = json_object_iter_end(j->object);
 	const char *name;
 	size_t i;
 
-	if (raw(j) == NULL)
-		return ""; /* who knows what is in it */
-	it = json_object_iter_begin(raw(j));
-	end = json_object_iter_end(raw(j));
 	for (; !json_object_iter_equal(&it, &end); json_object_iter_next(&it)) {
 		name = json_object_iter_peek_name(&it);
 		for (i = 0; known[i] != NULL; i++)

@@ -224,18 +224,6 @@ exponent(struct checker *c, size_t whole, size_t fraction)
 	return number_size(c, whole, fraction, negative, e);
 }
 
-double
-json_check_double(const char *text, size_t len)
-{
-	struct buf b = { 0 };
-	double d;
-
-	buf_add(&b, text, len);
-	d = strtod(buf_str(&b), NULL);
-	buf_free(&b);
-	return d;
-}
-
 /* Note an integer, ending here, that int64 can't hold. */
 static void
 note_wide(struct checker *c, const char *from, size_t whole)
@@ -252,16 +240,21 @@ note_wide(struct checker *c, const char *from, size_t whole)
 	c->notes->beyond = true;
 }
 
-/* Note a real, ending here, that double can't hold. */
+/* Note a real, ending here, that double can't hold: a long one, or one with an
+ * exponent. */
 static void
 note_real(struct checker *c, const char *from, size_t whole)
 {
 	size_t len = (size_t)(c->p - from);
+	struct buf b = { 0 };
 
-	if ((whole > DBL_MAX_10_EXP || memchr(from, 'e', len) != NULL ||
-		memchr(from, 'E', len) != NULL) &&
-	    isinf(json_check_double(from, len)))
+	if (whole <= DBL_MAX_10_EXP && memchr(from, 'e', len) == NULL &&
+	    memchr(from, 'E', len) == NULL)
+		return;
+	buf_add(&b, from, len);
+	if (isinf(strtod(buf_str(&b), NULL)))
 		c->notes->beyond = true;
+	buf_free(&b);
 }
 
 static bool
@@ -357,55 +350,20 @@ names_differ(struct checker *c, size_t from, size_t names_len)
 
 static bool value(struct checker *c);
 
-/* Write a member of the outermost object down, its value just read. */
-static void
-note_member(struct checker *c, const char *name, size_t name_len,
-    const char *value, bool wide)
-{
-	struct json_notes *notes = c->notes;
-	size_t len = (size_t)(c->p - value);
-
-	if (notes->members == JSON_NOTES_MAX ||
-	    memchr(name, '\\', name_len) != NULL) {
-		notes->incomplete = true;
-		return;
-	}
-	notes->note[notes->members++] = (struct json_note){
-		.name = name,
-		.name_len = name_len,
-		.value = value,
-		.value_len = len,
-		.real = wide || memchr(value, '.', len) != NULL ||
-			memchr(value, 'e', len) != NULL ||
-			memchr(value, 'E', len) != NULL,
-	};
-}
-
 static bool
 member(struct checker *c)
 {
 	struct name name = { .at = c->names.len };
-	const char *from, *end, *at;
-	size_t wide = c->notes != NULL ? c->notes->wide.len : 0;
 
 	skip_space(c);
-	from = c->p + 1;
 	if (!string(c, &c->names))
 		return false;
-	end = c->p - 1;
 	name.len = c->names.len - name.at;
 	buf_add(&c->list, &name, sizeof name);
 	skip_space(c);
 	if (!take(c, ':'))
 		return fault(c, JSON_SYNTAX);
-	skip_space(c);
-	at = c->p;
-	if (!value(c))
-		return false;
-	if (c->notes != NULL && c->depth == 1)
-		note_member(c, from, (size_t)(end - from), at,
-		    c->notes->wide.len != wide);
-	return true;
+	return value(c);
 }
 
 static bool
