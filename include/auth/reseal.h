@@ -72,10 +72,10 @@ struct reseal {
  *
  * A row in goliauth's format is brought over whatever POSTERN_GOLIAUTH_ROWS
  * says, for that is how a database of goliauth's becomes one of ours; but only
- * as long as the trail shows that nobody changed its key or its secret since
- * it came here. Otherwise whoever can write the table could put another app's
- * old ciphertext into a row and have it bound to it; such rows need
- * POSTERN_GOLIAUTH_ROWS=accept.
+ * if it was there at the migration and nobody changed its keys or secrets since
+ * (apps.keys_as_found, kept by a trigger). Otherwise whoever can write the
+ * table could put another app's old ciphertext into a row and have it bound to
+ * it; such rows need POSTERN_GOLIAUTH_ROWS=accept.
  */
 enum status reseal_step(struct reseal *r, bool *more) MUST_CHECK;
 

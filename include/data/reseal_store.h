@@ -22,8 +22,8 @@ struct sealed_row {
 		char *key_id; /* NULL = goliauth's format */
 		char *anew;   /* what is to take its place; NULL = nothing */
 	} slot[SLOTS];
-	/* The trail knows of changes other than a rename, a stop or the like:
-	 * only asked where goliauth's format makes it matter. */
+	/* It wasn't there when the schema was brought over, or a key or a
+	 * secret of it was changed since; matters in goliauth's format. */
 	bool altered;
 	bool written; /* by reseal_store_write */
 };

@@ -13,17 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* goliauth's format isn't bound to its row: the trail tells whether such a row
- * still stands as goliauth wrote it. */
 #define COLUMNS                                                                \
 	"id, public_key, encrypted_secret_key, master_key_id,"                 \
 	" previous_encrypted_secret_key, previous_master_key_id,"              \
-	" CASE WHEN master_key_id IS NULL"                                     \
-	" OR (previous_encrypted_secret_key IS NOT NULL"                       \
-	" AND previous_master_key_id IS NULL)"                                 \
-	" THEN EXISTS (SELECT FROM app_events AS e"                            \
-	" WHERE e.public_key = apps.public_key AND e.event IN"                 \
-	" ('changed', 'deleted', 'resealed', 'rotated')) ELSE false END"
+	" NOT keys_as_found"
 
 void
 sealed_row_clear(struct sealed_row *row)

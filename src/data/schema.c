@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "data/profile.h"
+#include "data/rights.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -256,35 +257,27 @@ apply(struct db *db, const struct schema_order *order,
 	return st;
 }
 
-/* What the server needs, and no more: it can't change the schema, nor the
- * audit trail, nor make an invite or prolong one. */
+/* Who may do what: of our functions always, of the server's role if there is
+ * one in the order. */
 static enum status
 grant(struct db *db, const struct schema_order *order, struct buf *err)
 {
-	static const struct db_stmt make = { "schema_grant",
-		"SELECT format('GRANT USAGE ON SCHEMA %I TO %I;"
-		" GRANT SELECT, INSERT, UPDATE, DELETE"
-		" ON apps, users, used_jtis TO %I;"
-		" GRANT SELECT, INSERT, UPDATE ON app_uses TO %I;"
-		" GRANT SELECT (id, token_hash, uses, uses_max, expires_at,"
-		" revoked_at), UPDATE (uses) ON invites TO %I;"
-		" GRANT USAGE ON SEQUENCE %s TO %I;"
-		" GRANT SELECT ON app_events, postern_migrations TO %I;',"
-		" current_schema(), $1::text, $1, $1, $1,"
-		" pg_get_serial_sequence('apps', 'id'), $1, $1)",
-		1 };
-	struct job job = { .name = "grant" };
-	struct db_result *res = NULL;
+	struct job job = { .name = order->role != NULL ? "grant" : "rights" };
+	struct buf sql = { 0 };
 	enum status st;
 
-	st = db_query(db, &make, &order->role, &res);
-	if (st == ST_OK) {
-		job.sql = db_text(res, 0, 0);
+	st = rights_functions(db, &sql);
+	if (st == ST_OK && order->role != NULL)
+		st = rights_server(db, order->role, &sql);
+	job.sql = buf_str(&sql);
+	if (st == ST_NOT_FOUND)
+		buf_addf(
+		    err, "grant: role \"%s\" does not exist", order->role);
+	else if (st != ST_OK)
+		buf_addf(err, "%s: %s", job.name, db_error(db));
+	else if (sql.len > 0)
 		st = insist(db, order, &job, err);
-	} else {
-		buf_addf(err, "grant: %s", db_error(db));
-	}
-	db_result_free(res);
+	buf_free(&sql);
 	return st;
 }
 
@@ -301,7 +294,7 @@ schema_migrate(struct db *db, const struct schema_order *order, struct buf *err)
 	for (m = schema_migrations; st == ST_OK && m->version != 0; m++)
 		if (m->version > now.version)
 			st = apply(db, order, m, err);
-	if (st == ST_OK && order->role != NULL)
+	if (st == ST_OK)
 		st = grant(db, order, err);
 	return st;
 }

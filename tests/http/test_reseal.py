@@ -81,8 +81,10 @@ class Database:
         finally:
             c.close()
 
-    def fill(self, n, master, goliauth=False, previous=None):
-        """n apps; previous is the master key of a former secret of each."""
+    def fill(self, n, master, goliauth=False, previous=None, late=False):
+        """n apps; previous is the master key of a former secret of each.
+        goliauth's are as if they had been there before the migration, with no
+        trigger to see them come, unless they are late."""
         rows = []
         for _ in range(n):
             public, raw = secrets.token_hex(32), secrets.token_bytes(32)
@@ -98,13 +100,16 @@ class Database:
             rows.append(row)
         c = self.pg.connect(self.name)
         try:
+            found = goliauth and not late
+            if found:
+                c.cursor().execute("SET session_replication_role = replica")
             psycopg2.extras.execute_values(
                 c.cursor(),
                 "INSERT INTO apps (name, public_key, encrypted_secret_key,"
                 " master_key_id, previous_encrypted_secret_key,"
-                " previous_master_key_id, previous_valid_until) VALUES %s",
-                rows, page_size=1000, template="(%s, %s, %s, %s, %s, %s,"
-                " now() + interval '1 day')")
+                " previous_master_key_id, previous_valid_until, keys_as_found)"
+                " VALUES %s", rows, page_size=1000, template="(%s, %s, %s, %s,"
+                f" %s, %s, now() + interval '1 day', {found})")
         finally:
             c.close()
         return [row[1] for row in rows]
@@ -168,7 +173,7 @@ class Tool:
     def __call__(self, *args, rc=0):
         p = self.start(*args, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.out, self.err = p.communicate(timeout=2 * PATIENCE)
-        assert p.returncode == rc, (p.returncode, self.out, self.err)
+        assert rc in (None, p.returncode), (p.returncode, self.out, self.err)
         self.tells_no_secret()
         return self.out
 
@@ -271,7 +276,7 @@ def test_goliauth(db, keys, serve, master):
     db.all_under(keys["now"])
     for public in apps:
         heard(s, db, public)
-    assert db.events() == {"created": 3, "resealed": 3}
+    assert db.events() == {"resealed": 3}
 
 
 def test_goliauth_rows_that_were_altered(db, keys, serve):
@@ -434,8 +439,9 @@ def test_odd_rows(db, keys):
                secrets.token_hex(32), "x", secrets.token_hex(8))
     # goliauth's, under a public key that needs quoting
     raw = secrets.token_bytes(32)
-    db.sql("INSERT INTO apps (name, public_key, encrypted_secret_key)"
-           " VALUES ('x', %s, %s)", 'q"\\{},', gcm_seal(keys["old"], raw))
+    db.sql("SET session_replication_role = replica; INSERT INTO apps"
+           " (name, public_key, encrypted_secret_key, keys_as_found)"
+           " VALUES ('x', %s, %s, true)", 'q"\\{},', gcm_seal(keys["old"], raw))
     tool = Tool(db, keys.settings("new", "old"))
     got = tool.json("reseal", rc=1)
     assert (got["resealed"], got["failed"]) == (3, 45)
@@ -748,7 +754,7 @@ def test_check(db, keys):
     for key_id in (old, older, fingerprint(keys["new"])):
         assert has(got, True, "former key", key_id, "can be removed")
     assert not has(got, True, "rows", old)
-    assert has(check("new"), True, "seals", "at most 24 ")
+    assert has(check("new"), True, "seals", "at most 22 ")
     # Far from the bound, until it isn't.
     db.sql("SELECT setval('app_events_id_seq', (1::bigint << 31))")
     db.fill(1, keys["new"])
