@@ -19,8 +19,8 @@ enum status rights_functions(struct db *db, struct buf *sql) MUST_CHECK;
 
 /*
  * role has what the server's statements need on our schema, and loses what else
- * it was granted there; PUBLIC loses all. ST_NOT_FOUND if there is no such role.
- * What is the role's own, it keeps.
+ * it was granted there, but for what is its own; PUBLIC loses all. ST_NOT_FOUND
+ * if there is no such role.
  */
 enum status rights_server(
     struct db *db, const char *role, struct buf *sql) MUST_CHECK;

@@ -28,43 +28,74 @@
 #define OWN_SCHEMA                                                             \
 	"(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
-#define NEEDED                                                                 \
-	"p.proname IN ('postern_merge_patch', 'postern_merge_patches')"
+#define NEEDED "p.proname IN ('postern_merge_patch', 'postern_merge_patches')"
+
+/* A trigger function is asked for by its trigger alone; the rest is for who can
+ * use it. */
+static const struct db_stmt functions = { "rights_functions",
+	"WITH ours AS (SELECT p.oid, " NEEDED " AS needed, p.proowner,"
+	" p.prorettype = 'pg_catalog.trigger'::regtype AS hidden,"
+	" coalesce(p.proacl, acldefault('f', p.proowner)) AS acl"
+	" FROM pg_proc AS p WHERE p.pronamespace = " OWN_SCHEMA
+	" AND starts_with(p.proname::text, 'postern_')"
+	" AND pg_has_role(p.proowner, 'USAGE')),"
+	" writers AS (SELECT DISTINCT g.grantee FROM pg_class AS c"
+	" JOIN pg_attribute AS a ON a.attrelid = c.oid"
+	" CROSS JOIN LATERAL (SELECT * FROM aclexplode(c.relacl)"
+	" UNION ALL SELECT * FROM aclexplode(a.attacl)) AS g"
+	" WHERE c.oid = to_regclass('users')"
+	" AND g.privilege_type = 'UPDATE' AND g.grantee <> 0)"
+	" SELECT coalesce(string_agg(s, ' '), '') FROM ("
+	"SELECT format('REVOKE ALL ON FUNCTION %s FROM %s;',"
+	" o.oid::regprocedure, CASE g.grantee WHEN 0 THEN 'PUBLIC'"
+	" ELSE g.grantee::regrole::text END)"
+	" FROM ours AS o, aclexplode(o.acl) AS g WHERE g.grantee <> o.proowner"
+	" AND (o.hidden OR g.grantee NOT IN (SELECT grantee FROM writers))"
+	" UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %s;',"
+	" o.oid::regprocedure, w.grantee::regrole)"
+	" FROM ours AS o, writers AS w WHERE o.needed AND NOT EXISTS ("
+	"SELECT FROM aclexplode(o.acl) AS g WHERE g.grantee = w.grantee)"
+	") AS t (s)",
+	0 };
+
+/* What is taken and given back in one transaction is never missed. */
+static const struct db_stmt server = { "rights_server",
+	"WITH r AS (SELECT oid, quote_ident(rolname) AS name"
+	" FROM pg_roles WHERE rolname = $1::text),"
+	" t AS (SELECT c.oid, c.relowner, n.rights,"
+	" format('%I.%I', current_schema(), c.relname) AS name"
+	" FROM (VALUES " RIGHTS ") AS n (name, rights)"
+	" JOIN pg_class AS c ON c.relname = n.name"
+	" AND c.relnamespace = " OWN_SCHEMA "),"
+	" s AS (SELECT DISTINCT q.relowner, q.oid::regclass::text AS name"
+	" FROM t JOIN pg_depend AS d ON d.refobjid = t.oid"
+	" AND d.refclassid = 'pg_class'::regclass"
+	" AND d.classid = d.refclassid AND d.deptype IN ('a', 'i')"
+	" JOIN pg_class AS q ON q.oid = d.objid AND q.relkind = 'S')"
+	" SELECT concat(format('GRANT USAGE ON SCHEMA %I TO %s; ',"
+	" current_schema(), r.name), (SELECT string_agg("
+	"format('REVOKE ALL ON TABLE %s FROM PUBLIC%s; ', t.name,"
+	" CASE WHEN t.relowner <> r.oid THEN ', ' || r.name END)"
+	" || format('GRANT %s ON TABLE %s TO %s; ',"
+	" t.rights, t.name, r.name), '') FROM t),"
+	" (SELECT string_agg("
+	"format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC%s; ', s.name,"
+	" CASE WHEN s.relowner <> r.oid THEN ', ' || r.name END),"
+	" '') FROM s), 'GRANT USAGE ON SEQUENCE '"
+	" || pg_get_serial_sequence('apps', 'id') || ' TO ' || r.name || '; ',"
+	" (SELECT string_agg(format('GRANT EXECUTE ON FUNCTION"
+	" %s TO %s; ', p.oid::regprocedure, r.name), '')"
+	" FROM pg_proc AS p WHERE " NEEDED " AND p.pronamespace = " OWN_SCHEMA
+	")) FROM r",
+	1 };
 
 enum status
 rights_functions(struct db *db, struct buf *sql)
 {
-	static const struct db_stmt stmt = { "rights_functions",
-		"WITH ours AS (SELECT p.oid, " NEEDED " AS needed,"
-		" p.prorettype = 'pg_catalog.trigger'::regtype AS hidden,"
-		" p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))"
-		" AS acl FROM pg_proc AS p WHERE p.pronamespace = " OWN_SCHEMA
-		" AND starts_with(p.proname::text, 'postern_')"
-		" AND pg_has_role(p.proowner, 'USAGE')),"
-		" writers AS (SELECT DISTINCT g.grantee FROM pg_class AS c"
-		" JOIN pg_attribute AS a ON a.attrelid = c.oid"
-		" CROSS JOIN LATERAL (SELECT * FROM aclexplode(c.relacl)"
-		" UNION ALL SELECT * FROM aclexplode(a.attacl)) AS g"
-		" WHERE c.oid = to_regclass('users')"
-		" AND g.privilege_type = 'UPDATE' AND g.grantee <> 0)"
-		" SELECT coalesce(string_agg(s, ' '), '') FROM ("
-		"SELECT format('REVOKE ALL ON FUNCTION %s FROM %s;',"
-		" o.oid::regprocedure, CASE g.grantee WHEN 0 THEN 'PUBLIC'"
-		" ELSE g.grantee::regrole::text END)"
-		" FROM ours AS o, aclexplode(o.acl) AS g"
-		" WHERE g.grantee <> o.proowner"
-		" AND (o.hidden OR g.grantee NOT IN"
-		" (SELECT grantee FROM writers))"
-		" UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO"
-		" %s;', o.oid::regprocedure, w.grantee::regrole)"
-		" FROM ours AS o, writers AS w WHERE o.needed AND NOT EXISTS ("
-		"SELECT FROM aclexplode(o.acl) AS g"
-		" WHERE g.grantee = w.grantee)) AS t (s)",
-		0 };
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, &stmt, NULL, &res);
+	st = db_query(db, &functions, NULL, &res);
 	if (st == ST_OK)
 		buf_adds(sql, db_text(res, 0, 0));
 	db_result_free(res);
@@ -74,41 +105,10 @@ rights_functions(struct db *db, struct buf *sql)
 enum status
 rights_server(struct db *db, const char *role, struct buf *sql)
 {
-	/* What is taken and given back in one transaction is never missed. */
-	static const struct db_stmt stmt = { "rights_server",
-		"WITH r AS (SELECT oid, quote_ident(rolname) AS name"
-		" FROM pg_roles WHERE rolname = $1::text),"
-		" t AS (SELECT c.oid, c.relowner, n.rights,"
-		" format('%I.%I', current_schema(), c.relname) AS name"
-		" FROM (VALUES " RIGHTS ") AS n (name, rights)"
-		" JOIN pg_class AS c ON c.relname = n.name"
-		" AND c.relnamespace = " OWN_SCHEMA "),"
-		" s AS (SELECT DISTINCT q.relowner,"
-		" q.oid::regclass::text AS name FROM t JOIN pg_depend AS d ON d.refobjid = t.oid"
-		" AND d.refclassid = 'pg_class'::regclass"
-		" AND d.classid = d.refclassid AND d.deptype IN ('a', 'i')"
-		" JOIN pg_class AS q ON q.oid = d.objid AND q.relkind = 'S')"
-		" SELECT format('GRANT USAGE ON SCHEMA %I TO %s; ',"
-		" current_schema(), r.name) || (SELECT string_agg("
-		"format('REVOKE ALL ON TABLE %s FROM PUBLIC%s; ', t.name,"
-		" CASE WHEN t.relowner <> r.oid THEN ', ' || r.name END)"
-		" || format('GRANT %s ON TABLE %s TO %s; ',"
-		" t.rights, t.name, r.name), '') FROM t)"
-		" || (SELECT string_agg(format("
-		"'REVOKE ALL ON SEQUENCE %s FROM PUBLIC%s; ', s.name,"
-		" CASE WHEN s.relowner <> r.oid THEN ', ' || r.name END),"
-		" '') FROM s)"
-		" || coalesce(format('GRANT USAGE ON SEQUENCE %s TO %s; ',"
-		" pg_get_serial_sequence('apps', 'id'), r.name), '')"
-		" || (SELECT string_agg(format('GRANT EXECUTE ON FUNCTION"
-		" %s TO %s;', p.oid::regprocedure, r.name), ' ')"
-		" FROM pg_proc AS p WHERE " NEEDED
-		" AND p.pronamespace = " OWN_SCHEMA ") FROM r",
-		1 };
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = sql_query_row(db, &stmt, &role, ST_NOT_FOUND, &res);
+	st = sql_query_row(db, &server, &role, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		buf_adds(sql, db_text(res, 0, 0));
 	db_result_free(res);
