@@ -271,8 +271,7 @@ grant(struct db *db, const struct schema_order *order, struct buf *err)
 		st = rights_server(db, order->role, &sql);
 	job.sql = buf_str(&sql);
 	if (st == ST_NOT_FOUND)
-		buf_addf(
-		    err, "grant: role \"%s\" does not exist", order->role);
+		buf_addf(err, "grant: role \"%s\" does not exist", order->role);
 	else if (st != ST_OK)
 		buf_addf(err, "%s: %s", job.name, db_error(db));
 	else if (sql.len > 0)
