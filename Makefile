@@ -58,7 +58,7 @@ objects = $(patsubst src/%.c,$(BUILD)/%.o,$(1))
 SHARED_O := $(call objects,$(SHARED)) $(BUILD)/migrations.o
 SERVER_O := $(call objects,$(SERVER)) $(BUILD)/openapi.o
 TOOL_O := $(call objects,$(TOOL))
-UNIT_FILES := $(wildcard contrib/systemd/*)
+UNIT_FILES := $(wildcard contrib/systemd/postern.*)
 EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 	contrib/bundle/% contrib/container/%,$(wildcard contrib/*.md contrib/*/* docs/* \
 	examples/*.md examples/*/*))

@@ -18,7 +18,7 @@ class Host(Http):
         self.pg, self.dir, self.port = pg, pg.scratch.dir(), free_port()
         self.registered = []
         for d in ("run/postern", "etc/lighttpd", "var/log/lighttpd",
-                  "var/lib", "shims", "home"):
+                  "var/lib", "root", "shims", "home"):
             (self.dir / d).mkdir(parents=True)
         for d in ("run", "run/postern", "var/log/lighttpd", "var/lib"):
             if os.getuid() == 0:
@@ -33,13 +33,16 @@ class Host(Http):
             "PGHOST": str(pg.dir), "PGUSER": "owner",
             "POSTERN_CONFIG": f"{self.dir}/etc/postern/postern.conf",
             "HOST_ROOT": str(self.dir), "HOST_REPO": str(REPO),
-            "HOST_BUILD": str(BUILD), "HOST_PORT": str(self.port), **SAN_ENV}
+            "HOST_BUILD": str(BUILD), "HOST_PORT": str(self.port),
+            # In place of the machine's own.
+            "SYSTEMD_CREDENTIAL_SECRET": f"{self.dir}/credential.secret",
+            **SAN_ENV}
 
     def local(self, text):
         """A text's paths and addresses, as they are here."""
         text = text.replace("/run/postgresql", str(self.pg.dir))
         for a in ("/usr/local/", "/etc/postern", "/etc/lighttpd",
-                  "/var/lib/postern"):
+                  "/etc/systemd/system", "/root/", "/var/lib/postern"):
             text = re.sub(rf"(?<![\w./]){a}", f"{self.dir}{a}", text)
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{self.port}")
         # Whatever a document says: this machine's own files are not touched.

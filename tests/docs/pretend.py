@@ -129,26 +129,59 @@ def connects(kind, address):
         return s.connect_ex(address) == 0
 
 
+def unit_lines(name):
+    """(key, value) of a unit as it was installed, and of what changes it."""
+    files = [ROOT / "usr/local/lib/systemd/system" / name,
+             *sorted((ROOT / f"etc/systemd/system/{name}.d").glob("*.conf"))]
+    for f in files:
+        yield from re.findall(r"^(\w+)=(.*)$", local(f.read_text()), re.M)
+
+
+def conditions(name):
+    paths = []
+    for key, value in unit_lines(name):
+        if key == "ConditionPathExists":
+            paths = [*paths, value] if value else []
+    for path in paths:
+        assert os.path.exists(path), path
+
+
+def hand_over(directory, name, path, encrypted):
+    """A credential, as systemd does it."""
+    f = directory / name
+    if encrypted:
+        subprocess.run(["systemd-creds", "decrypt", f"--name={name}", path, f],
+                       check=True)
+    else:
+        shutil.copy(path, f)
+    f.chmod(0o400)
+    if IS_ROOT:
+        shutil.chown(f, "www-data", "www-data")
+
+
 def unit_settings():
-    """postern.service as it was installed: its credentials and environment."""
-    unit = local((ROOT / "usr/local/lib/systemd/system/postern.service"
-                  ).read_text())
+    """postern.service's credentials and environment."""
     credentials = ROOT / "run/credentials"
     shutil.rmtree(credentials, ignore_errors=True)
     credentials.mkdir(parents=True)
     credentials.chmod(0o755)
-    for path in re.findall(r"^ConditionPathExists=(.*)$", unit, re.M):
-        assert os.path.exists(path), path
-    for name, path in re.findall(r"^LoadCredential=(.*):(.*)$", unit, re.M):
-        shutil.copy(path, credentials / name)
-        (credentials / name).chmod(0o400)
-        if IS_ROOT:
-            shutil.chown(credentials / name, "www-data", "www-data")
-    env = dict(line.split("=", 1) for line in re.findall(
-        r"^Environment=(.*)$", unit, re.M))
-    program, = re.findall(r"^ExecStart=(.*)$", unit, re.M)
-    return program, {k: v.replace("%d", str(credentials))
-                     for k, v in env.items()}
+    conditions("postern.service")
+    conditions("postern.socket")
+    loaded, env, program = {}, {"CREDENTIALS_DIRECTORY": str(credentials)}, None
+    for key, value in unit_lines("postern.service"):
+        if key.startswith("LoadCredential") and not value:
+            loaded = {}
+        elif key.startswith("LoadCredential"):
+            name, path = value.split(":")
+            loaded[name] = (path, key.endswith("Encrypted"))
+        elif key == "Environment":
+            name, value = value.split("=", 1)
+            env[name] = value.replace("%d", str(credentials))
+        elif key == "ExecStart":
+            program = value
+    for name, (path, encrypted) in loaded.items():
+        hand_over(credentials, name, path, encrypted)
+    return program, env
 
 
 def spawn(unit, command, env):
@@ -209,6 +242,8 @@ def systemctl(args):
     verb, units = args[1], [a for a in args[2:] if a != "--now"]
     assert verb != "enable" or args[2] == "--now", args
     note("instead:", args)
+    if verb == "daemon-reload":
+        return
     for unit in units:
         unit = unit.removesuffix(".service")
         assert unit in ("postern", "postern.socket", "lighttpd"), unit

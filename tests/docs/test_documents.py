@@ -8,6 +8,8 @@ import secrets
 import signal
 import subprocess
 
+import pytest
+
 from harness import (BUILD, PATIENCE, REPO, SANITIZED, App, free_port, gcm_seal,
                      stop, wait_until)
 import texts
@@ -163,6 +165,32 @@ def test_what_doctor_says(host, ran):
         host.run(path, [(0, "systemctl restart lighttpd")])
     assert shown in printed, printed
     ran(path, "compared with what is printed", [line])
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root")
+def test_credentials(host, ran):
+    """The server and the tool by the encrypted key alone, and back."""
+    path = REPO / "docs/credentials.md"
+    blocks = texts.blocks(path, "sh")
+    app = register(host, "Under the encrypted key")
+    plain = host.dir / "etc/postern/master-key"
+    key, settings = plain.read_text(), host.dir / "etc/postern/postern.conf"
+    before = sorted(settings.read_text().splitlines())
+    there, back = ([b for b in blocks if ("umask" in b[1]) is which]
+                   for which in (False, True))
+    printed = host.run(path, there)
+    assert not plain.exists() and "MASTER_KEY" not in settings.read_text()
+    assert not list((host.dir / "root").iterdir())
+    assert host.get("/v1/whoami", app.auth()).status == 200
+    assert register(host, "Made under it").secret
+    check, = [printed[line] for line, text in there if "with_key" in text]
+    assert "FAIL" not in check and app.public in check, check
+    assert key.strip() not in str(printed)
+    host.run(path, back)
+    ran(path, "ran", lines(blocks))
+    assert plain.read_text() == key
+    assert sorted(settings.read_text().splitlines()) == before
+    assert host.get("/v1/whoami", app.auth()).status == 200
 
 
 def test_operating(host, ran):

@@ -11,8 +11,8 @@ import subprocess
 
 import pytest
 
-from harness import (ADMIN, REPO, SANITIZED, App, Stack, demoted,
-                     wait_until)
+from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, App, Stack,
+                     demoted, wait_until)
 from packaging_tools import ENV, call
 
 UNITS = REPO / "contrib/systemd"
@@ -44,6 +44,138 @@ def test_verify(units):
     path.write_text(path.read_text().replace("Type=exec", "Type=soon"))
     assert "soon" in call("systemd-analyze", "verify", "--man=no", path,
                           check=False).stdout
+
+
+# -- the master key as an encrypted credential
+
+DROP_INS = {"service": (UNITS / "encrypted-service.conf").read_text(),
+            "socket": (UNITS / "encrypted-socket.conf").read_text()}
+
+
+def effective(kind, key):
+    """A key's values in the unit with the drop-in, of which an empty one takes
+    away what stands before it."""
+    out = []
+    for value in values(key, (UNITS / f"postern.{kind}").read_text() + "\n" +
+                        DROP_INS[kind]):
+        out = [*out, value] if value else []
+    return out
+
+
+@pytest.fixture()
+def with_drop_ins(units):
+    for kind, text in DROP_INS.items():
+        d = units / f"postern.{kind}.d"
+        d.mkdir()
+        (d / "encrypted.conf").write_text(text)
+    return units
+
+
+def test_drop_ins(with_drop_ins, installed):
+    """Sound, installed as an example, and the key in clear isn't waited for."""
+    command = ["systemd-analyze", "verify", "--man=no",
+               *with_drop_ins.glob("postern.*[et]")]
+    r = call(*command, check=False)
+    assert (r.returncode, r.stdout) == (0, "")
+    f = with_drop_ins / "postern.service.d/encrypted.conf"
+    f.write_text(f.read_text().replace("LoadCredentialEncrypted=",
+                                       "LoadCredentialEncripted="))
+    assert "LoadCredentialEncripted" in call(*command, check=False).stdout
+    for kind in DROP_INS:
+        paths = effective(kind, "ConditionPathExists")
+        assert paths == ["/etc/postern/master-key.cred",
+                         "/etc/postern/database-url"], kind
+        assert "/etc/postern/master-key" in values(
+            "ConditionPathExists", (UNITS / f"postern.{kind}").read_text())
+        assert (installed / "usr/local/share/doc/postern/contrib/systemd" /
+                f"encrypted-{kind}.conf").read_text() == DROP_INS[kind]
+        assert not (installed / "usr/local/lib/systemd/system" /
+                    f"encrypted-{kind}.conf").exists()
+    # All that the unit hands over, and the key in no other way.
+    assert {*values("LoadCredential"),
+            "master-key:/etc/postern/master-key.cred"} == {
+        *effective("service", "LoadCredential"),
+        *values("LoadCredentialEncrypted", DROP_INS["service"]),
+        "master-key:/etc/postern/master-key"}
+    assert not any("master-key" in v for v in
+                   effective("service", "LoadCredential"))
+
+
+@pytest.fixture()
+def creds(scratch):
+    """systemd-creds with a host's key of its own, the machine's untouched."""
+    if os.getuid() != 0:
+        pytest.skip("needs root")
+    d = scratch.dir()
+
+    def run(*args, host="host", **kw):
+        return subprocess.run(
+            ["systemd-creds", *args], capture_output=True, **kw,
+            env={**ENV, "SYSTEMD_CREDENTIAL_SECRET": str(d / host)})
+
+    return run
+
+
+def encrypted(creds, f, key):
+    r = creds("encrypt", "--with-key=host", "--name=master-key", "-", str(f),
+              input=key.encode(), check=True)
+    assert key.encode() not in f.read_bytes() + r.stdout
+    return f
+
+
+@pytest.mark.covers("ASVS-V6.4.1")
+def test_encrypted_round_trip(creds, scratch):
+    key = secrets.token_hex(32)
+    f = encrypted(creds, scratch.dir() / "master-key.cred", key)
+
+    def opens(name="master-key", path=f, **kw):
+        r = creds("decrypt", f"--name={name}", str(path), "-", **kw)
+        return r.stdout.decode() if r.returncode == 0 else None
+
+    assert opens() == key
+    # Neither as another credential, nor altered, nor on another host.
+    assert opens("admin-token") is None
+    altered = f.with_name("altered")
+    text = f.read_text()
+    at = len(text) // 2
+    altered.write_text(
+        text[:at] + ("A" if text[at] != "A" else "B") + text[at + 1:])
+    assert opens(path=altered) is None
+    other = f.with_name("other")
+    creds("encrypt", "--with-key=host", "--name=master-key", "-", str(other),
+          input=b"x", check=True, host="other")
+    assert opens(host="other") is None
+    assert opens(path=other) is None
+
+
+@pytest.mark.covers("ASVS-V6.4.1")
+def test_starts_by_encrypted(pg, creds):
+    """What systemd opened is in CREDENTIALS_DIRECTORY, and nowhere else."""
+    d = pg.scratch.dir()
+    with Stack(pg, way="idle", workers=1, ready=False) as s:
+        encrypted(creds, d / "master-key.cred", s.env.pop("POSTERN_MASTER_KEY"))
+        handed = d / "credentials"
+        handed.mkdir()
+        for line in effective("service", "Environment"):
+            name, path = line.split("=", 1)
+            f = handed / path.removeprefix("%d/")
+            if f.name == "master-key":
+                creds("decrypt", "--name=master-key",
+                      str(d / "master-key.cred"), str(f), check=True)
+            else:
+                f.write_text(s.env.pop(name.removesuffix("_FILE")))
+            f.chmod(0o400)
+            shutil.chown(f, "www-data", "www-data")
+            s.env[name] = str(f)
+        handed.chmod(0o500)
+        shutil.chown(handed, "www-data", "www-data")
+        s.env["CREDENTIALS_DIRECTORY"] = str(handed)
+        s.start_postern()
+        r = s.fcgi({"REQUEST_METHOD": "POST", "REQUEST_URI": "/v1/apps",
+                    "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": 15,
+                    "HTTP_AUTHORIZATION": "Bearer " + REGISTRATION},
+                   b'{"name":"unit"}')
+        assert r.status == 201, s.log()
 
 
 @pytest.mark.covers("API8:2023")
