@@ -148,6 +148,14 @@ $(BUILD)/faults/starve.so: tests/faults/starve.c
 	$(Q)$(CC) $(filter-out -fPIE,$(CFLAGS_ALL)) -fPIC -shared $(CPPFLAGS) \
 		$(CFLAGS) -o $@ $<
 
+# The server, but for the table of verdicts.
+$(BUILD)/faults/planted: tests/faults/plant.c $(SHARED_O) $(SERVER_O)
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP \
+		$(LDFLAGS_ALL) -Wl,--wrap=verdicts_find $(LDFLAGS) -o $@ \
+		$(filter-out %.h,$^) $(PKG_LIBS)
+
 # Fuzz targets, by tools/fuzz, which sets the compiler and its flags.
 FUZZERS := $(patsubst tests/fuzz/%.c,%,$(filter-out %/fuzz.c %/oracle.c, \
 	$(wildcard tests/fuzz/*.c)))

@@ -4,9 +4,12 @@
  * stranger sends it, of which only the genuine tokens may pass; or header and
  * payload (apart by a NUL), signed here as the key's holder may sign anything,
  * of which only what RFC 8725 allows by another library's reading may pass.
+ * Each token is judged three times: without verdicts, by a table that doesn't
+ * know it, and by one that may.
  */
 #include "fuzz.h"
 
+#include "auth/material.h"
 #include "auth/token.h"
 #include "base/mem.h"
 #include "base/parse.h"
@@ -26,7 +29,8 @@ static const char *const genuine[][2] = {
 enum { GENUINE = sizeof genuine / sizeof genuine[0] };
 
 static const char *const alg_names[] = { "HS256", "HS384", "HS512" };
-static struct secret key;
+static struct material key;
+static struct verdicts *verdicts;
 static char *tokens[GENUINE];
 static struct config narrow, wide;
 
@@ -39,8 +43,8 @@ sign(const void *header, size_t hlen, const void *payload, size_t plen,
 	parse_base64url_add(out, header, hlen);
 	buf_addc(out, '.');
 	parse_base64url_add(out, payload, plen);
-	FUZZ_MUST(
-	    crypto_hmac(hash, key.data, key.len, out->data, out->len, mac));
+	FUZZ_MUST(crypto_hmac(
+	    hash, key.secret.data, key.secret.len, out->data, out->len, mac));
 	buf_addc(out, '.');
 	parse_base64url_add(out, mac, crypto_mac_len(hash));
 }
@@ -55,7 +59,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	wide = narrow = *fuzz_config();
 	wide.jwt_algorithms = JWT_HS256 | JWT_HS384 | JWT_HS512;
-	secret_set(&key, FUZZ_SECRET, strlen(FUZZ_SECRET));
+	verdicts = verdicts_new(64);
+	secret_set(&key.secret, FUZZ_SECRET, strlen(FUZZ_SECRET));
 	for (i = 0; i < GENUINE; i++) {
 		buf_reset(&text);
 		sign(genuine[i][0], strlen(genuine[i][0]), genuine[i][1],
@@ -64,6 +69,41 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	}
 	buf_free(&text);
 	return 0;
+}
+
+/* Alike, but for what is only read for tokens that are good once. */
+static void
+same(const struct token_claims *a, const struct token_claims *b)
+{
+	FUZZ_MUST(a->has_sub == b->has_sub && a->sub.len == b->sub.len);
+	FUZZ_MUST(memcmp(buf_str(&a->sub), buf_str(&b->sub), a->sub.len) == 0);
+	FUZZ_MUST(a->payload.len == b->payload.len);
+	FUZZ_MUST(memcmp(buf_str(&a->payload), buf_str(&b->payload),
+		      a->payload.len) == 0);
+	FUZZ_MUST(a->own_reading == b->own_reading);
+}
+
+/* Cold and warm it is what it is without a table. */
+static enum problem
+judge(const struct token_parts *t, const struct config *cfg,
+    struct token_claims *claims)
+{
+	const struct judging j = { cfg, verdicts, NOW };
+	struct token_claims known = { 0 };
+	enum problem p = token_judge(t, &key.secret, cfg, NOW, claims);
+	int i;
+
+	verdict_owner_begin(&key.verdicts);
+	for (i = 0; i < 2; i++) {
+		FUZZ_MUST(material_judge(&key, t, &j, &known) == p);
+		if (p == P_NONE)
+			same(claims, &known);
+		token_claims_clear(&known);
+	}
+	FUZZ_MUST((key.verdicts.first != NULL) ==
+		  (p == P_NONE && claims->sub.len <= VERDICT_SUB_MAX));
+	verdict_owner_end(&key.verdicts);
+	return p;
 }
 
 /* A token's way through all of our checks. */
@@ -75,8 +115,7 @@ passes(const char *value, const struct config *cfg, struct token_parts *t,
 	size_t len;
 
 	return parse_bearer(value, &text, &len) && token_split(text, len, t) &&
-	       token_mac_ok(t, &key) &&
-	       token_judge(t, &key, cfg, NOW, claims) == P_NONE;
+	       token_mac_ok(t, &key.secret) && judge(t, cfg, claims) == P_NONE;
 }
 
 static void

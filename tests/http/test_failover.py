@@ -48,10 +48,10 @@ def unavailable(r):
     return True
 
 
-def everywhere(s, app, status):
+def everywhere(s, app, status, auth=None):
     """So many requests at once that each worker has some."""
-    return {r.status for r in at_once(
-        24, lambda i: s.get("/v1/whoami", app.auth()))} == {status}
+    return {r.status for r in at_once(24, lambda i: s.get(
+        "/v1/whoami", auth or app.auth()))} == {status}
 
 
 def connected(s, ups):
@@ -105,15 +105,19 @@ def test_revoked_before_the_reconnect(pair, make_of):
     app, other = s.register(), s.register()
     s.warm(app)
     s.warm(other)
+    hot = app.auth(exp=3600)  # and this token's verdict
+    assert everywhere(s, app, 200, hot)
     ups = len(s.log_lines("database_up"))
     pair.primary.kill()
     pair.take_over()
     s.sql("UPDATE apps SET disabled_at = now() WHERE id = %s", app.id)
     assert everywhere(s, app, 200)  # nobody could know
+    assert everywhere(s, app, 200, hot)
     name = ".s.PGSQL.5432"
     os.symlink(pair.primary.dir / name, gate / name)
     wait_until("all workers there", lambda: connected(s, ups))
     assert everywhere(s, app, 401) and everywhere(s, other, 200)
+    assert everywhere(s, app, 401, hot)
     # And LISTEN is there, on each worker.
     for _ in range(3):
         s.warm(other)
