@@ -73,6 +73,10 @@ struct config_env;
 struct config_env *config_env_take(void);
 void config_env_free(struct config_env *env);
 
+/* The names that were ignored because Kubernetes set them, beside a Service
+ * that is called postern: separated by spaces, "" = none; borrowed. */
+const char *config_env_injected(const struct config_env *env);
+
 /* Whether s, of len bytes and a NUL, is a good value; else *why, a constant,
  * says what it needs. */
 typedef bool config_check(const char *s, size_t len, const char **why);

@@ -28,7 +28,12 @@ struct config_env {
 	struct config_values values;
 	char *path;           /* POSTERN_CONFIG, or NULL; "": no file at all */
 	struct buf complaint; /* why it can't be used, or empty */
+	struct buf injected;  /* names of config_env_injected */
 };
+
+/* Is this, of the environment, a name that Kubernetes sets beside a Service
+ * called postern or postern-..., with a value as it sets them? */
+bool config_is_injected(const char *name, const char *value);
 
 /* The value as a string, "" if there is none; borrowed. */
 const char *config_value_str(const struct config_value *v);

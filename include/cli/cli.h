@@ -105,6 +105,10 @@ void cli_add_wrapped(
  * \xNN, byte by byte. */
 void cli_add_text(struct buf *out, const char *s);
 
+/* config_load, and a line on what it doesn't look at. */
+bool cli_load(struct config *cfg, const struct config_env *env, unsigned need,
+    struct buf *err) MUST_CHECK;
+
 /*
  * Load the settings and connect, waiting at most some seconds. NULL after
  * having said why and what to do. min_schema as in db_new. cfg must be { 0 };

@@ -87,6 +87,23 @@ values_add(struct config_values *values, const char *name, size_t namelen,
 	return true;
 }
 
+/* Note a name that is Kubernetes' own. */
+static bool
+take_injected(
+    struct config_env *env, const char *name, size_t namelen, const char *value)
+{
+	char *copy = mem_strndup(name, namelen);
+	size_t i;
+	bool yes = setting_find(name, namelen, &i) == NAME_UNKNOWN &&
+		   config_is_injected(copy, value);
+
+	if (yes)
+		buf_addf(&env->injected, "%s%s",
+		    env->injected.len > 0 ? " " : "", copy);
+	free(copy);
+	return yes;
+}
+
 /* Take one NAME=value of the environment, and overwrite the value there. */
 static void
 env_take(struct config_env *env, const char *name, size_t namelen, char *value)
@@ -96,7 +113,8 @@ env_take(struct config_env *env, const char *name, size_t namelen, char *value)
 	if (strncmp(name, "POSTERN_CONFIG=", namelen + 1) == 0) {
 		free(env->path);
 		env->path = mem_strdup(value);
-	} else if (!values_add(&env->values, name, namelen, value,
+	} else if (!take_injected(env, name, namelen, value) &&
+		   !values_add(&env->values, name, namelen, value,
 		       strlen(value), "environment", &err) &&
 		   env->complaint.len == 0) {
 		buf_adds(&env->complaint, buf_str(&err));
@@ -147,7 +165,14 @@ config_env_free(struct config_env *env)
 	config_values_clear(&env->values);
 	free(env->path);
 	buf_free(&env->complaint);
+	buf_free(&env->injected);
 	free(env);
+}
+
+const char *
+config_env_injected(const struct config_env *env)
+{
+	return buf_str(&env->injected);
 }
 
 static bool

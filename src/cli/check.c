@@ -251,7 +251,7 @@ check_all(struct report *r, const struct config_env *env)
 	struct buf err = { 0 };
 	struct db *db = NULL;
 
-	if (!config_load(&cfg, env, CONFIG_NEED_NONE, &err)) {
+	if (!cli_load(&cfg, env, CONFIG_NEED_NONE, &err)) {
 		answer(r, false, "settings", "%s", buf_str(&err));
 		goto out;
 	}

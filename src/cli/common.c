@@ -125,6 +125,17 @@ cli_add_db_fault(struct buf *out, const struct db *db)
 		buf_addc(out, db_error(db)[i] == '\n' ? ' ' : db_error(db)[i]);
 }
 
+bool
+cli_load(struct config *cfg, const struct config_env *env, unsigned need,
+    struct buf *err)
+{
+	const char *names = config_env_injected(env);
+
+	if (*names != '\0')
+		cli_note("ignored, as Kubernetes sets them: %s", names);
+	return config_load(cfg, env, need, err);
+}
+
 struct db *
 cli_open(struct config *cfg, const struct config_env *env, unsigned need,
     int min_schema)
@@ -132,7 +143,7 @@ cli_open(struct config *cfg, const struct config_env *env, unsigned need,
 	struct buf err = { 0 };
 	struct db *db = NULL;
 
-	if (!config_load(cfg, env, need, &err)) {
+	if (!cli_load(cfg, env, need, &err)) {
 		cli_fail("%s", buf_str(&err));
 		goto out;
 	}

@@ -84,6 +84,9 @@ run(struct config *cfg, const struct config_env *env, bool cgi)
 	}
 	log_init(
 	    "postern.fcgi", cfg->log_level, cfg->log_format, cfg->log_target);
+	if (*config_env_injected(env) != '\0')
+		log_info("kubernetes_variables_ignored",
+		    LOG_S("names", config_env_injected(env)));
 	/* A web server that hands us descriptor 0 is the master itself. */
 	single = cfg->workers == 0 || (cfg->workers < 0 && l.inherited);
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

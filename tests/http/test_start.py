@@ -1,6 +1,7 @@
 """Starting: what is refused, with which words; plain CGI; the database away,
 old, or goliauth's."""
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -78,6 +79,43 @@ def test_names_of_others_are_ignored(scratch):
                         "POSTERN_SECRET_KEY": "z", "POSTERN_GATE": "plain",
                         "POSTERN_LISTEN": "unix:/nonexistent/s"})
     assert "/nonexistent/s" in r.stderr
+
+
+KUBERNETES = {
+    "POSTERN_SERVICE_HOST": "10.96.12.7",
+    "POSTERN_SERVICE_PORT": "8080",
+    "POSTERN_SERVICE_PORT_HTTP": "8080",
+    "POSTERN_PORT": "tcp://10.96.12.7:8080",
+    "POSTERN_PORT_8080_TCP": "tcp://10.96.12.7:8080",
+    "POSTERN_PORT_8080_TCP_PROTO": "tcp",
+    "POSTERN_PORT_8080_TCP_PORT": "8080",
+    "POSTERN_PORT_8080_TCP_ADDR": "10.96.12.7",
+    "POSTERN_DB_SERVICE_HOST": "fd00::7",
+    "POSTERN_DB_PORT": "tcp://[fd00::7]:5432"}
+
+
+def test_kubernetes(pg):
+    """Beside a Service called postern; one line tells."""
+    with Stack(pg, workers=2, env=KUBERNETES) as s:
+        assert s.register()
+        line, = s.log_lines("kubernetes_variables_ignored")
+        for name in KUBERNETES:
+            assert re.search(rf'[" ]{name}[" ]', line), line
+        s.reload()
+        assert len(s.log_lines("kubernetes_variables_ignored")) == 1
+        for command in (["app", "list"], ["check"]):
+            r = s.tool(*command)
+            note, = r.stderr.splitlines()
+            assert "POSTERN_DB_PORT" in note and "10.96" not in note
+        # Nor does anything hide behind them.
+        for name, value in (("POSTERN_PORT", "8080"),
+                            ("POSTERN_PORTS", "tcp://10.96.12.7:8080"),
+                            ("POSTERN_SERVICE_HOST", "postern"),
+                            ("POSTERN_WORKER", "2")):
+            r = start(s.scratch, {**KUBERNETES, name: value})
+            assert r.returncode == 1 and f"{name} (environment)" in r.stderr
+            r = s.tool("check", env={name: value}, check=False)
+            assert r.returncode == 1 and f"{name} (environment)" in r.stdout
 
 
 @pytest.mark.covers("API8:2023", "ASVS-V2.10.4", "ASVS-V6.4.1")

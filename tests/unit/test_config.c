@@ -508,6 +508,111 @@ test_env_take(void **state)
 	config_env_free(NULL);
 }
 
+/* What Kubernetes sets is not looked at; what is like it only in part is no
+ * setting, as before. */
+static void
+test_injected(void **state)
+{
+	static const char *const ours[] = {
+		"POSTERN_SERVICE_HOST=10.96.0.1",
+		"POSTERN_SERVICE_HOST=fd00::1",
+		"POSTERN_SERVICE_PORT=80",
+		"POSTERN_SERVICE_PORT_HTTP=8080",
+		"POSTERN_SERVICE_PORT_HTTP_2=8080",
+		"POSTERN_PORT=tcp://10.96.0.1:80",
+		"POSTERN_PORT=tcp://[fd00::1]:80",
+		"POSTERN_PORT=udp://10.96.0.1:53",
+		"POSTERN_PORT_80_TCP=tcp://10.96.0.1:80",
+		"POSTERN_PORT_80_TCP=tcp://[fd00::1]:80",
+		"POSTERN_PORT_80_TCP_PROTO=tcp",
+		"POSTERN_PORT_80_TCP_PORT=80",
+		"POSTERN_PORT_80_TCP_ADDR=10.96.0.1",
+		"POSTERN_PORT_53_UDP=udp://10.96.0.1:53",
+		"POSTERN_PORT_53_UDP_PROTO=udp",
+		"POSTERN_PORT_53_UDP_PORT=53",
+		"POSTERN_PORT_53_UDP_ADDR=fd00::1",
+		"POSTERN_PORT_9_SCTP=sctp://10.96.0.1:9",
+		"POSTERN_PORT_9_SCTP_PROTO=sctp",
+		"POSTERN_DB_SERVICE_HOST=10.96.0.1",
+		"POSTERN_DB_PORT_5432_TCP=tcp://10.96.0.1:5432",
+		"POSTERN_PORT_PORT=tcp://10.96.0.1:80",
+		"POSTERN_LISTEN_SERVICE_PORT=80",
+	};
+	static const char *const none[] = {
+		"POSTERN_PORT=80",
+		"POSTERN_PORT=",
+		"POSTERN_PORT=10.96.0.1:80",
+		"POSTERN_PORT=http://10.96.0.1:80",
+		"POSTERN_PORT=tcp://postern:80",
+		"POSTERN_PORT=tcp://10.96.0.1",
+		"POSTERN_PORT=tcp://10.96.0.1:0",
+		"POSTERN_PORT=tcp://10.96.0.1:80/",
+		"POSTERN_PORT=tcp://fd00::1:80",
+		"POSTERN_PORT=tcp://[10.96.0.1:80",
+		"POSTERN_PORT=tcp://:80",
+		"POSTERN_PORT=TCP://10.96.0.1:80",
+		"POSTERN_SERVICE_HOST=postern",
+		"POSTERN_SERVICE_HOST=10.96.0",
+		"POSTERN_SERVICE_HOST=",
+		"POSTERN_SERVICE_HOST=10.96.0.1 ",
+		"POSTERN_SERVICE_HOST=[fd00::1]",
+		"POSTERN_SERVICE_PORT=0",
+		"POSTERN_SERVICE_PORT=http",
+		"POSTERN_SERVICE_PORT=65536",
+		"POSTERN_SERVICE_PORT_=80",
+		"POSTERN_SERVICE_PORTS=80",
+		"POSTERN_SERVICE=10.96.0.1",
+		"POSTERN_PORT_80_TCP=tcp://10.96.0.1:81",
+		"POSTERN_PORT_80_TCP=udp://10.96.0.1:80",
+		"POSTERN_PORT_80_TCP_PORT=81",
+		"POSTERN_PORT_80_TCP_PROTO=TCP",
+		"POSTERN_PORT_80_TCP_ADDR=x",
+		"POSTERN_PORT_80_TCP_NAME=x",
+		"POSTERN_PORT_80_ICMP=icmp://10.96.0.1:80",
+		"POSTERN_PORT_80=tcp://10.96.0.1:80",
+		"POSTERN_PORT_TCP=tcp://10.96.0.1:80",
+		"POSTERN_PORT_800000_TCP_PORT=800000",
+		"POSTERN_WORKER=2",
+		"POSTERN_LISTENS=tcp://10.96.0.1:80",
+		"POSTERN_db_PORT=tcp://10.96.0.1:80",
+	};
+	struct config_env *env;
+	struct config c;
+	struct buf err = { 0 };
+	char *pair, *environment[2] = { 0 }, **before = environ;
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < sizeof ours / sizeof ours[0]; i++) {
+		pair = environment[0] = strdup(ours[i]);
+		environ = environment;
+		env = config_env_take();
+		environ = before;
+		assert_memory_equal(config_env_injected(env), ours[i],
+		    strlen(config_env_injected(env)));
+		assert_int_equal(
+		    ours[i][strlen(config_env_injected(env))], '=');
+		assert_null(environment[0]);
+		config_env_free(env);
+		free(pair);
+		/* A file is the operator's own. */
+		assert_false(load("", ours[i], 0, &c, &err));
+		assert_non_null(strstr(buf_str(&err), ":1): no such setting"));
+	}
+	for (i = 0; i < sizeof none / sizeof none[0]; i++) {
+		if (load(none[i], "", 0, &c, &err))
+			fail_msg("%s is ignored", none[i]);
+		assert_non_null(
+		    strstr(buf_str(&err), "(environment): no such setting"));
+	}
+	assert_true(load("POSTERN_PORT=tcp://10.0.0.1:1\n"
+			 "POSTERN_SERVICE_HOST=10.0.0.1\nPOSTERN_REALM=x",
+	    "", 0, &c, &err));
+	assert_string_equal(c.realm, "x");
+	config_free(&c);
+	buf_free(&err);
+}
+
 /* As at SIGHUP: the same environment, a file that changed. */
 static void
 test_reload(void **state)
@@ -657,6 +762,7 @@ main(void)
 		cmocka_unit_test(test_settings_file_refused),
 		cmocka_unit_test(test_document_root),
 		cmocka_unit_test(test_env_take),
+		cmocka_unit_test(test_injected),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_parse_line),
 		cmocka_unit_test(test_table),
