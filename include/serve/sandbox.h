@@ -11,9 +11,10 @@
  * the kernel has it:
  * - no new privileges (prctl(2));
  * - no writing to file systems, and no TCP socket bound (landlock(7));
- * - no exec, fork, tracing, bind, listen, change of user, mount and the like:
- *   they fail with EPERM (seccomp(2)). A list of what is denied, not of what is
- *   allowed: libpq's reconnect needs name resolution and TLS.
+ * - no exec, fork, tracing, bind, listen, change of user, mount, nothing of
+ *   other processes and no attributes of files: they fail with EPERM
+ *   (seccomp(2)). A list of what is denied, not of what is allowed: libpq's
+ *   reconnect needs name resolution and TLS.
  */
 
 struct sandbox {

@@ -11,8 +11,10 @@
 #include <libgen.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/fs.h>
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
+#include <linux/sockios.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -113,6 +115,16 @@ enter_landlock(const char *keep_dir)
 #endif
 
 #ifdef ARCH
+/* What came after the headers; of one number on every processor. */
+enum {
+	NR_FCHMODAT2 = 452,
+	NR_LSM_SET_SELF_ATTR = 460,
+	NR_SETXATTRAT = 463,
+	NR_REMOVEXATTRAT = 466,
+	NR_OPEN_TREE_ATTR = 467,
+	NR_FILE_SETATTR = 469
+};
+
 /* Not every kernel's headers, and not every processor, have each of them. */
 static const int denied[] = {
 	/* Other programs and processes. */
@@ -120,6 +132,12 @@ static const int denied[] = {
 	SYS_process_vm_writev, SYS_kcmp, SYS_kill, SYS_tkill,
 	SYS_rt_sigqueueinfo, SYS_rt_tgsigqueueinfo, SYS_pidfd_open,
 	SYS_pidfd_getfd, SYS_pidfd_send_signal, SYS_process_madvise,
+	SYS_process_mrelease, SYS_setpriority, SYS_ioprio_set,
+	SYS_migrate_pages, SYS_move_pages,
+	/* What others of the same user share. */
+	SYS_shmget, SYS_shmat, SYS_shmctl, SYS_semget, SYS_semctl, SYS_semop,
+	SYS_semtimedop, SYS_msgget, SYS_msgsnd, SYS_msgrcv, SYS_msgctl,
+	SYS_mq_open, SYS_mq_unlink,
 #ifdef SYS_fork
 	SYS_fork, SYS_vfork,
 #endif
@@ -131,12 +149,15 @@ static const int denied[] = {
 	/* Name spaces and mounts. */
 	SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_unshare,
 	SYS_setns, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_fsconfig,
-	SYS_fsmount, SYS_fspick, SYS_mount_setattr, SYS_open_by_handle_at,
-	SYS_name_to_handle_at,
-	/* What Landlock leaves: modes, owners, attributes, times. */
-	SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat, SYS_truncate,
-	SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr, SYS_removexattr,
-	SYS_lremovexattr, SYS_fremovexattr, SYS_utimensat, SYS_mknodat,
+	SYS_fsmount, SYS_fspick, SYS_mount_setattr, NR_OPEN_TREE_ATTR,
+	SYS_open_by_handle_at, SYS_name_to_handle_at,
+	/* What Landlock leaves: modes, owners, attributes, times, and the files
+	 * that are open from before. */
+	SYS_ftruncate, SYS_fallocate, NR_FCHMODAT2, NR_SETXATTRAT,
+	NR_REMOVEXATTRAT, NR_FILE_SETATTR, SYS_fchmod, SYS_fchmodat, SYS_fchown,
+	SYS_fchownat, SYS_truncate, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
+	SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_utimensat,
+	SYS_mknodat,
 #ifdef SYS_chmod
 	SYS_chmod, SYS_chown, SYS_lchown, SYS_utime, SYS_utimes, SYS_futimesat,
 	SYS_mknod,
@@ -145,21 +166,52 @@ static const int denied[] = {
 	SYS_bpf, SYS_keyctl, SYS_add_key, SYS_request_key, SYS_perf_event_open,
 	SYS_userfaultfd, SYS_io_uring_setup, SYS_io_uring_enter,
 	SYS_io_uring_register, SYS_personality, SYS_acct, SYS_quotactl,
-	SYS_syslog, SYS_lookup_dcookie, SYS_fanotify_init,
+	SYS_quotactl_fd, NR_LSM_SET_SELF_ATTR, SYS_syslog, SYS_lookup_dcookie,
+	SYS_fanotify_init,
 #ifdef SYS_modify_ldt
 	SYS_modify_ldt, SYS_iopl, SYS_ioperm, SYS_uselib,
 #endif
 	/* The machine's. */
 	SYS_init_module, SYS_finit_module, SYS_delete_module, SYS_kexec_load,
-	SYS_reboot, SYS_swapon, SYS_swapoff, SYS_sethostname, SYS_setdomainname,
-	SYS_settimeofday, SYS_clock_settime, SYS_clock_adjtime, SYS_adjtimex,
-	SYS_vhangup
+	SYS_kexec_file_load, SYS_reboot, SYS_swapon, SYS_swapoff,
+	SYS_sethostname, SYS_setdomainname, SYS_settimeofday, SYS_clock_settime,
+	SYS_clock_adjtime, SYS_adjtimex, SYS_vhangup
 };
 
 enum { DENIED = sizeof denied / sizeof denied[0] };
 
+/* Calls of which an argument tells: it must be, or mustn't be, one of k. */
+static const struct {
+	uint32_t nr;
+	unsigned arg;
+	bool only;
+	size_t n;
+	uint32_t k[7];
+} judged[] = {
+	/* The last for getaddrinfo. */
+	{ SYS_socket, 0, true, 4, { AF_UNIX, AF_INET, AF_INET6, AF_NETLINK } },
+	/* Typing for others, signals to others, and attributes of files. */
+	{ SYS_ioctl, 1, false, 7,
+	    { TIOCSTI, TIOCLINUX, FIOSETOWN, SIOCSPGRP, FS_IOC_SETFLAGS,
+		FS_IOC_FSSETXATTR, FS_IOC_SETVERSION } },
+	/* Signals to others, where Landlock doesn't know them; a lease stops
+	 * others, too. */
+	{ SYS_fcntl, 1, false, 4,
+	    { F_SETOWN, F_SETOWN_EX, F_SETSIG, F_SETLEASE } },
+};
+
+enum { JUDGED = sizeof judged / sizeof judged[0] };
+
+/* Calls whose first argument is a process: this one, by its id or 0. The last
+ * is abort()'s. */
+static const int own[] = { SYS_prlimit64, SYS_sched_setscheduler,
+	SYS_sched_setparam, SYS_sched_setattr, SYS_sched_setaffinity,
+	SYS_tgkill };
+
+enum { OWN = sizeof own / sizeof own[0] };
+
 struct program {
-	struct sock_filter code[2 * DENIED + 64];
+	struct sock_filter code[2 * DENIED + 160];
 	unsigned short n;
 };
 
@@ -218,11 +270,8 @@ judge(struct program *p, uint32_t nr, unsigned i, const uint32_t *k, size_t n,
 static void
 write_program(struct program *p)
 {
-	static const uint32_t families[] = { AF_UNIX, AF_INET, AF_INET6,
-		AF_NETLINK }; /* the last for getaddrinfo */
-	static const uint32_t typing[] = { TIOCSTI, TIOCLINUX };
 	const uint32_t no = SECCOMP_RET_ERRNO | EPERM;
-	const uint32_t self = (uint32_t)getpid();
+	const uint32_t self[] = { (uint32_t)getpid(), 0 };
 	int i;
 
 	load(p, offsetof(struct seccomp_data, arch));
@@ -237,9 +286,11 @@ write_program(struct program *p)
 		answer_if(p, (uint32_t)denied[i], no);
 	/* Its flags are in memory; without it glibc takes clone. */
 	answer_if(p, SYS_clone3, SECCOMP_RET_ERRNO | ENOSYS);
-	judge(p, SYS_socket, 0, families, 4, true);
-	judge(p, SYS_ioctl, 1, typing, 2, false);
-	judge(p, SYS_tgkill, 0, &self, 1, true); /* abort() */
+	for (i = 0; i < JUDGED; i++)
+		judge(p, judged[i].nr, judged[i].arg, judged[i].k, judged[i].n,
+		    judged[i].only);
+	for (i = 0; i < OWN; i++)
+		judge(p, (uint32_t)own[i], 0, self, 2, true);
 	/* Threads, as a resolver may start, are no processes. */
 	emit(p, BPF_JMP | BPF_JEQ | BPF_K, SYS_clone, 0, 3);
 	load_argument(p, 0);

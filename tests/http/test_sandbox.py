@@ -1,9 +1,11 @@
 """Least power of the processes that serve, and what still works with it."""
 import pathlib
+import re
 
 import pytest
 
-from harness import REGISTRATION, Stack, free_port, stop, wait_until
+from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, Stack, free_port,
+                     stop, wait_until)
 from tls import TlsPostgres
 
 
@@ -116,3 +118,104 @@ def test_reconnect_by_name_and_tls(tls):
                    env={"POSTERN_DATABASE_URL": wrong}) as t:
             wait_until("its word", lambda: "certificate" in t.log())
             assert t.get("/readyz").status == 503
+
+
+# What the processes that serve call in the sandbox. A library of another release
+# may call others: they come in here once it is known why.
+CALLS = {
+    "requests": "accept4 read write epoll_create1 epoll_ctl epoll_wait"
+                " memfd_create pwrite64 lseek close fcntl setitimer",
+    "Postgres": "socket connect getsockopt setsockopt getsockname poll sendto"
+                " recvfrom",
+    "names and certificates": "openat newfstatat getuid geteuid uname"
+                              " getdents64",
+    "memory": "mmap munmap mprotect madvise brk",
+    "threads": "clone clone3 futex set_robust_list rseq exit getpid"
+               " sched_getscheduler sched_setscheduler",
+    "signals": "rt_sigaction rt_sigprocmask signalfd4 eventfd2",
+    "chance": "getrandom",
+    "the end": "unlink exit_group",
+    # On another processor, with another library, in another state (DNS, a clock
+    # that has to be asked for, no memory, a signal that comes in between).
+    "elsewhere": "accept writev pread64 recvmsg sendmsg sendmmsg shutdown"
+                 " socketpair getpeername ioctl ppoll epoll_pwait dup dup3 pipe2"
+                 " open stat fstat statx access faccessat faccessat2 readlink"
+                 " readlinkat unlinkat getgid getegid gettid mremap mlock mlock2"
+                 " munlock sysinfo clock_gettime gettimeofday time nanosleep"
+                 " clock_nanosleep rt_sigreturn restart_syscall sigaltstack"
+                 " tgkill sched_yield sched_getaffinity prlimit64 prctl",
+}
+
+
+class Traced(Stack):
+    def command(self):
+        self.trace = self.dir / "trace"
+        return ["strace", "-D", "-f", "-qq", "-o", str(self.trace),
+                *super().command()]
+
+    def calls(self):
+        """By process what it called in the sandbox: name and line."""
+        inside, out = set(), []
+        for line in self.trace.read_text(errors="replace").splitlines():
+            pid, _, rest = line.partition(" ")
+            name = re.match(r"(?:<\.\.\. )?(\w+)", rest.strip())
+            if name and pid in inside:
+                out.append((name.group(1), line))
+            thread = re.search(r"\bclone\b.* = (\d+)$", line)
+            if "SECCOMP_MODE_FILTER" in line and "= 0" in line:
+                inside.add(pid)
+            elif thread and pid in inside:
+                inside.add(thread.group(1))
+        assert inside
+        return out
+
+
+def whole_life(tls, workers):
+    """Start, requests of all kinds, a lost database, another set of workers,
+    and the end."""
+    database = tls.database()
+    with Traced(tls, database=database, workers=workers, env={
+            "POSTERN_DATABASE_URL": tls.url(
+                database, hosts="localhost,localhost",
+                ports=f"{free_port()},{tls.tcp_port}"),
+            "POSTERN_JWT_SINGLE_USE": None}) as s:
+        app = s.register()
+        for method, body in (("PUT", {"a": 1}), ("PATCH", {"b": "x" * 20000}),
+                             ("GET", None), ("DELETE", None)):
+            assert s.request(method, "/v1/users/u", app.auth(),
+                             body).status < 300
+        for path, headers in (("/v1/whoami", app.auth()), ("/v1/auth", app.auth()),
+                              ("/v1/whoami", {}), ("/healthz", {}),
+                              ("/openapi.json", {}), ("/metrics", {
+                                  "Authorization": "Bearer " + ADMIN})):
+            s.get(path, headers)
+        s.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+              " WHERE usename = 'server'")
+        wait_until("back", lambda: s.get("/readyz").status == 200, 60)
+        if workers:
+            s.reload()
+        assert s.request("DELETE", "/v1/app", app.auth()).status == 204
+        stop(s.process, patience=60)
+        wait_until("the trace", lambda: re.search(
+            rf"^{s.process.pid} +\+\+\+ exited|{s.process.pid} +exit_group",
+            s.trace.read_text(errors="replace"), re.M))
+        return s.calls()
+
+
+@pytest.mark.parametrize("workers", [1, 0])
+def test_what_is_called(tls, workers):
+    """Nothing but the list; nothing of it is denied."""
+    calls = whole_life(tls, workers)
+    assert not [line for _, line in calls if " EPERM " in line]
+    listed = set(" ".join(CALLS.values()).split())
+    if not SANITIZED:
+        assert {name for name, _ in calls} - listed == set()
+
+
+def test_the_list_is_not_denied():
+    """By the source: what the workers call is in no list of it."""
+    text = (REPO / "src/serve/sandbox.c").read_text()
+    denied = text[text.index("denied[] = {"):text.index("enum { DENIED")]
+    names = {n.lower() for n in re.findall(r"(?:SYS|NR)_(\w+)", denied)}
+    assert len(names) > 100 and {"execve", "fchmodat2"} <= names
+    assert names & set(" ".join(CALLS.values()).split()) == set()

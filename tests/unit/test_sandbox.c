@@ -8,6 +8,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <linux/sockios.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <sched.h>
@@ -15,9 +17,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -95,6 +98,44 @@ static const struct {
 	{ "packet socket", SYS_socket, AF_PACKET, SOCK_DGRAM, 0 },
 	{ "alg socket", SYS_socket, AF_ALG, SOCK_SEQPACKET, 0 },
 	{ "TIOCSTI", SYS_ioctl, -1, 0x5412, 0 },
+	/* Other processes of the same user. */
+	{ "prlimit64", SYS_prlimit64, 1, RLIMIT_CPU, 0 },
+	{ "setpriority", SYS_setpriority, PRIO_PROCESS, 1, 0 },
+	{ "ioprio_set", SYS_ioprio_set, 1, 1, 0 },
+	{ "sched_setaffinity", SYS_sched_setaffinity, 1, 0, 0 },
+	{ "sched_setscheduler", SYS_sched_setscheduler, 1, SCHED_IDLE, 0 },
+	{ "sched_setparam", SYS_sched_setparam, 1, 0, 0 },
+	{ "sched_setattr", SYS_sched_setattr, 1, 0, 0 },
+	{ "move_pages", SYS_move_pages, 1, 0, 0 },
+	{ "migrate_pages", SYS_migrate_pages, 1, 0, 0 },
+	{ "process_mrelease", SYS_process_mrelease, -1, 0, 0 },
+	{ "shmget", SYS_shmget, 0, 0, 0 },
+	{ "shmat", SYS_shmat, -1, 0, 0 },
+	{ "semop", SYS_semop, -1, 0, 0 },
+	{ "msgget", SYS_msgget, -1, 0, 0 },
+	{ "mq_open", SYS_mq_open, (long)"postern-test", O_RDONLY, 0 },
+	{ "mq_unlink", SYS_mq_unlink, (long)"postern-test", 0, 0 },
+	/* Whom a descriptor's signals go to, and how long others wait. */
+	{ "F_SETOWN", SYS_fcntl, -1, F_SETOWN, 1 },
+	{ "F_SETOWN_EX", SYS_fcntl, -1, F_SETOWN_EX, 0 },
+	{ "F_SETSIG", SYS_fcntl, -1, F_SETSIG, SIGKILL },
+	{ "F_SETLEASE", SYS_fcntl, -1, F_SETLEASE, F_RDLCK },
+	{ "FIOSETOWN", SYS_ioctl, -1, FIOSETOWN, 0 },
+	{ "SIOCSPGRP", SYS_ioctl, -1, SIOCSPGRP, 0 },
+	/* Files, in ways that came later, or past their name. */
+	{ "fchmodat2", 452, AT_FDCWD, (long)"/nowhere", 0666 },
+	{ "lsm_set_self_attr", 460, 0, 0, 0 },
+	{ "setxattrat", 463, AT_FDCWD, (long)"/nowhere", 0 },
+	{ "removexattrat", 466, AT_FDCWD, (long)"/nowhere", 0 },
+	{ "open_tree_attr", 467, -1, 0, 0 },
+	{ "file_setattr", 469, AT_FDCWD, (long)"/nowhere", 0 },
+	{ "fsetxattr", SYS_fsetxattr, -1, 0, 0 },
+	{ "fremovexattr", SYS_fremovexattr, -1, 0, 0 },
+	{ "ftruncate", SYS_ftruncate, -1, 0, 0 },
+	{ "fallocate", SYS_fallocate, -1, 0, 0 },
+	{ "quotactl_fd", SYS_quotactl_fd, -1, 0, 0 },
+	{ "FS_IOC_SETFLAGS", SYS_ioctl, -1, FS_IOC_SETFLAGS, 0 },
+	{ "FS_IOC_FSSETXATTR", SYS_ioctl, -1, FS_IOC_FSSETXATTR, 0 },
 };
 enum { DENIED = sizeof denied / sizeof denied[0] };
 
@@ -131,7 +172,11 @@ test_not_denied_without(void **state)
 	static const char *const harmless[] = { "process_vm_readv",
 		"process_vm_writev", "bind", "listen", "setns", "unshare",
 		"fchmod", "truncate", "kill", "TIOCSTI", "setresuid",
-		"setresgid" };
+		"setresgid", "shmat", "semop", "msgget", "mq_open", "F_SETOWN",
+		"F_SETOWN_EX", "F_SETSIG", "F_SETLEASE", "FIOSETOWN",
+		"SIOCSPGRP", "fchmodat2", "setxattrat", "removexattrat",
+		"file_setattr", "fsetxattr", "fremovexattr", "ftruncate",
+		"fallocate", "FS_IOC_SETFLAGS", "FS_IOC_FSSETXATTR" };
 	size_t i, k, seen = 0;
 
 	(void)state;
@@ -146,6 +191,56 @@ test_not_denied_without(void **state)
 			seen++;
 		}
 	assert_int_equal(seen, sizeof harmless / sizeof harmless[0]);
+}
+
+/* Each was seen to reach its parent, or a file, from inside. */
+static int
+try_others(void)
+{
+	struct rlimit none = { 0, 0 }, own;
+	struct f_owner_ex owner = { F_OWNER_PID, getppid() };
+	int fds[2], parent = getppid(), bad = 0;
+
+	bad += syscall(SYS_prlimit64, parent, RLIMIT_CPU, &none, NULL) == 0;
+	bad += syscall(SYS_prlimit64, parent, RLIMIT_CPU, NULL, &own) == 0;
+	bad += setpriority(PRIO_PROCESS, (id_t)parent, 19) == 0;
+	bad += syscall(452, AT_FDCWD, file, 0666, 0) == 0;
+	if (socketpair(AF_UNIX, SOCK_STREAM, 0, fds) != 0)
+		return 100;
+	bad += fcntl(fds[0], F_SETOWN, parent) == 0;
+	bad += fcntl(fds[0], F_SETOWN_EX, &owner) == 0;
+	bad += fcntl(fds[0], F_SETSIG, SIGKILL) == 0;
+	bad += ioctl(fds[0], FIOSETOWN, &parent) == 0;
+	bad += ioctl(fds[0], SIOCSPGRP, &parent) == 0;
+	/* Its own, and what a descriptor is otherwise asked, it may. */
+	if (getrlimit(RLIMIT_NOFILE, &own) != 0 ||
+	    setrlimit(RLIMIT_NOFILE, &own) != 0 ||
+	    syscall(SYS_prlimit64, getpid(), RLIMIT_NOFILE, NULL, &own) != 0 ||
+	    sched_setscheduler(0, SCHED_BATCH, &(struct sched_param){ 0 }) !=
+		0 ||
+	    fcntl(fds[0], F_SETFL, O_NONBLOCK) != 0 ||
+	    fcntl(fds[0], F_SETFD, FD_CLOEXEC) != 0 ||
+	    fcntl(fds[0], F_GETOWN) != 0 ||
+	    fcntl(fds[0], F_DUPFD_CLOEXEC, 0) < 0)
+		return 101;
+	return bad;
+}
+
+/* covers: ASVS-V6.4.2 */
+static void
+test_no_others(void **state)
+{
+	struct rlimit before, after;
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_CPU, &before), 0);
+	assert_int_equal(chmod(file, 0600), 0);
+	assert_int_equal(in_sandbox(try_others), 0);
+	assert_int_equal(getrlimit(RLIMIT_CPU, &after), 0);
+	assert_int_equal(before.rlim_cur, after.rlim_cur);
+	assert_int_equal(stat(file, &st), 0);
+	assert_int_equal(st.st_mode & 0777, 0600);
 }
 
 static int
@@ -292,6 +387,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_denied_calls),
 		cmocka_unit_test(test_not_denied_without),
+		cmocka_unit_test(test_no_others),
 		cmocka_unit_test(test_no_writes),
 		cmocka_unit_test(test_socket_can_be_removed),
 		cmocka_unit_test(test_allowed),
