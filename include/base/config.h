@@ -105,6 +105,14 @@ bool config_load(struct config *c, const struct config_env *env, unsigned need,
     struct buf *err) MUST_CHECK;
 void config_free(struct config *c);
 
+/*
+ * Of a reload: what is read at the start alone keeps in fresh the value that
+ * running has, which gets the new one. Appends the names of those that differ,
+ * separated by spaces.
+ */
+void config_keep(
+    struct config *running, struct config *fresh, struct buf *names);
+
 /* A line of the settings file, for config_load and the fuzzer: KEY=value with
  * spaces around, '#' comments, empty lines; value may be in double quotes.
  * 1 = a setting (borrowed slices), 0 = nothing here, -1 = malformed. */
@@ -114,6 +122,7 @@ int config_parse_line(const char *line, size_t len, const char **key,
 /* The table, for documentation checks: calls fn for each setting in order. */
 struct config_doc {
 	const char *name, *type, *deflt, *help;
+	const char *restart; /* when a change needs one, NULL = never */
 	bool secret;
 };
 void config_each(void (*fn)(const struct config_doc *, void *), void *arg);

@@ -25,10 +25,18 @@ enum setting_type {
 	SETTING_MASTER_KEYS /* several, separated by white space or commas */
 };
 
+/* When a change of a setting is obeyed. */
+enum setting_when {
+	AT_RELOAD,
+	AT_START,     /* of types whose field is an int64_t or a string */
+	AT_START_ZERO /* so is a change to or from 0 */
+};
+
 struct setting {
 	const char *name;
 	enum setting_type type;
 	size_t offset; /* in struct config */
+	enum setting_when when;
 	const char *deflt;
 	int64_t min, max;
 	const char *words; /* "a|b|c" */

@@ -364,6 +364,48 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 	return ok;
 }
 
+/* Is a setting that is read at the start alone another one there? */
+static bool
+differs(const struct setting *s, const void *a, const void *b)
+{
+	int64_t m, n;
+
+	if (s->when == AT_RELOAD)
+		return false;
+	if (s->type == SETTING_STRING)
+		return strcmp(*(char *const *)a, *(char *const *)b) != 0;
+	memcpy(&m, a, sizeof m);
+	memcpy(&n, b, sizeof n);
+	return s->when == AT_START_ZERO ? (m == 0) != (n == 0) : m != n;
+}
+
+static void
+swap(void *a, void *b, size_t size)
+{
+	unsigned char kept[sizeof(int64_t)];
+
+	memcpy(kept, a, size);
+	memcpy(a, b, size);
+	memcpy(b, kept, size);
+}
+
+void
+config_keep(struct config *running, struct config *fresh, struct buf *names)
+{
+	const struct setting *s;
+	size_t i;
+
+	for (i = 0; i < SETTINGS; i++) {
+		s = setting_at(i);
+		if (!differs(s, field(running, s), field(fresh, s)))
+			continue;
+		swap(field(running, s), field(fresh, s),
+		    s->type == SETTING_STRING ? sizeof(char *)
+					      : sizeof(int64_t));
+		buf_addf(names, "%s%s", names->len > 0 ? " " : "", s->name);
+	}
+}
+
 static void
 clear_master_keys(struct master_key_list *list)
 {

@@ -11,15 +11,16 @@
 #include <stddef.h>
 #include <string.h>
 
-#define AT(field) offsetof(struct config, field)
+#define WHEN(field, when) offsetof(struct config, field), (when)
+#define AT(field) WHEN(field, AT_RELOAD)
 
 static const struct setting settings[SETTINGS] = {
 	{ "POSTERN_ADMIN_TOKEN", SETTING_SECRET, AT(admin_token), "", 0, 0,
 	    NULL, config_check_token,
 	    "Bearer token of the operator's routes; without one they answer "
 	    "401." },
-	{ "POSTERN_BACKLOG", SETTING_INT, AT(backlog), "1024", 1, 65535, NULL,
-	    NULL,
+	{ "POSTERN_BACKLOG", SETTING_INT, WHEN(backlog, AT_START), "1024", 1,
+	    65535, NULL, NULL,
 	    "Connections that may wait for a worker; on a Unix socket the web "
 	    "server refuses the next one at once." },
 	{ "POSTERN_BASE_PATH", SETTING_STRING, AT(base_path), "", 0, 0, NULL,
@@ -74,8 +75,8 @@ static const struct setting settings[SETTINGS] = {
 	    "60/3600", 0, 0, NULL, NULL,
 	    "Registrations without a token from an address, as N/SECONDS; 0: "
 	    "no limit." },
-	{ "POSTERN_LISTEN", SETTING_STRING, AT(listen), "", 0, 0, NULL,
-	    config_check_listen,
+	{ "POSTERN_LISTEN", SETTING_STRING, WHEN(listen, AT_START), "", 0, 0,
+	    NULL, config_check_listen,
 	    "Where to listen: fd:0, unix:PATH or HOST:PORT; empty: the socket "
 	    "handed over by systemd or by the web server." },
 	{ "POSTERN_LOG_FORMAT", SETTING_ENUM, AT(log_format), "logfmt", 0, 0,
@@ -119,8 +120,8 @@ static const struct setting settings[SETTINGS] = {
 	    NULL,
 	    "Whether the serving processes give up all rights that they don't "
 	    "need, as far as the kernel can take them." },
-	{ "POSTERN_SOCKET_MODE", SETTING_OCTAL, AT(socket_mode), "0660", 0,
-	    0777, NULL, NULL, "Mode of a unix: socket, in octal." },
+	{ "POSTERN_SOCKET_MODE", SETTING_OCTAL, WHEN(socket_mode, AT_START),
+	    "0660", 0, 0777, NULL, NULL, "Mode of a unix: socket, in octal." },
 	{ "POSTERN_TRUSTED_PROXIES", SETTING_ADDRESSES, AT(trusted_proxies), "",
 	    0, 0, NULL, NULL,
 	    "Proxies in front of the web server, whose X-Forwarded-For is "
@@ -129,8 +130,8 @@ static const struct setting settings[SETTINGS] = {
 	    NULL, NULL,
 	    "Good tokens of which each worker keeps what they said; 0: each is "
 	    "read at each request." },
-	{ "POSTERN_WORKERS", SETTING_AUTO, AT(workers), "auto", 0, 1024, NULL,
-	    NULL,
+	{ "POSTERN_WORKERS", SETTING_AUTO, WHEN(workers, AT_START_ZERO), "auto",
+	    0, 1024, NULL, NULL,
 	    "Worker processes; 0: serve in this one; auto: by the kind of "
 	    "socket." },
 };
@@ -279,6 +280,12 @@ setting_describe(const struct setting *s, struct buf *out)
 	}
 }
 
+static const char *const restarts[] = {
+	[AT_RELOAD] = NULL,
+	[AT_START] = "A change needs a restart.",
+	[AT_START_ZERO] = "A change to or from 0 needs a restart.",
+};
+
 void
 config_each(void (*fn)(const struct config_doc *, void *), void *arg)
 {
@@ -293,6 +300,7 @@ config_each(void (*fn)(const struct config_doc *, void *), void *arg)
 		doc.type = buf_str(&type);
 		doc.deflt = settings[i].deflt;
 		doc.help = settings[i].help;
+		doc.restart = restarts[settings[i].when];
 		doc.secret = setting_is_secret(&settings[i]);
 		fn(&doc, arg);
 	}

@@ -23,6 +23,8 @@ add_setting(const struct config_doc *doc, void *arg)
 	if (doc->secret)
 		buf_addf(&type, " Or %s_FILE, the path of a file with it.",
 		    doc->name);
+	if (doc->restart != NULL)
+		buf_addf(&type, " %s", doc->restart);
 	add_comment(out, buf_str(&type));
 	buf_addf(out, "#%s%s =%s%s\n", doc->name, doc->secret ? "_FILE" : "",
 	    *doc->deflt != '\0' ? " " : "", doc->deflt);

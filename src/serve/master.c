@@ -218,18 +218,23 @@ static void
 reload(struct master *m)
 {
 	struct config fresh = { 0 };
-	struct buf err = { 0 };
+	struct buf err = { 0 }, kept = { 0 };
 
 	if (!config_load(&fresh, m->env, m->need, &err)) {
 		log_error("reload_refused", LOG_S("error", buf_str(&err)));
 	} else {
+		config_keep(m->cfg, &fresh, &kept);
 		config_free(m->cfg);
 		*m->cfg = fresh;
 		m->generation++;
 		timelines_forget();
 		log_settings(m->cfg);
+		if (kept.len > 0)
+			log_warn("restart_needed",
+			    LOG_S("settings", buf_str(&kept)));
 		log_info("reload", LOG_N("generation", m->generation));
 	}
+	buf_free(&kept);
 	buf_free(&err);
 }
 

@@ -613,6 +613,59 @@ test_injected(void **state)
 	buf_free(&err);
 }
 
+/* What needs a restart stays, is named, and is named again until it is what it
+ * was; all else is taken. */
+static void
+test_keep(void **state)
+{
+	static const struct {
+		const char *text, *names;
+		int64_t workers;
+	} steps[] = {
+		{ "POSTERN_LISTEN=unix:/b\nPOSTERN_BACKLOG=2\n"
+		  "POSTERN_SOCKET_MODE=600\nPOSTERN_WORKERS=0\n"
+		  "POSTERN_REALM=b\n",
+		    "POSTERN_BACKLOG POSTERN_LISTEN POSTERN_SOCKET_MODE "
+		    "POSTERN_WORKERS",
+		    2 },
+		{ "POSTERN_LISTEN=unix:/b\nPOSTERN_WORKERS=3\n",
+		    "POSTERN_LISTEN", 3 },
+		{ "POSTERN_LISTEN=unix:/a\n", "", -1 },
+		{ "POSTERN_LISTEN=unix:/a\nPOSTERN_WORKERS=0\n",
+		    "POSTERN_WORKERS", -1 },
+	};
+	struct config running, fresh;
+	struct buf err = { 0 }, names = { 0 };
+	size_t i;
+
+	(void)state;
+	assert_true(load("", "POSTERN_LISTEN=unix:/a\nPOSTERN_WORKERS=2\n", 0,
+	    &running, &err));
+	for (i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+		assert_true(load("", steps[i].text, 0, &fresh, &err));
+		buf_reset(&names);
+		config_keep(&running, &fresh, &names);
+		assert_string_equal(buf_str(&names), steps[i].names);
+		config_free(&running);
+		running = fresh;
+		assert_string_equal(running.listen, "unix:/a");
+		assert_int_equal(running.backlog, 1024);
+		assert_int_equal(running.socket_mode, 0660);
+		assert_int_equal(running.workers, steps[i].workers);
+		assert_string_equal(running.realm, i == 0 ? "b" : "postern");
+	}
+	/* From a single process, too. */
+	assert_true(load("", "POSTERN_WORKERS=4", 0, &fresh, &err));
+	running.workers = 0;
+	buf_reset(&names);
+	config_keep(&running, &fresh, &names);
+	assert_int_equal(fresh.workers, 0);
+	config_free(&running);
+	config_free(&fresh);
+	buf_free(&names);
+	buf_free(&err);
+}
+
 /* As at SIGHUP: the same environment, a file that changed. */
 static void
 test_reload(void **state)
@@ -763,6 +816,7 @@ main(void)
 		cmocka_unit_test(test_document_root),
 		cmocka_unit_test(test_env_take),
 		cmocka_unit_test(test_injected),
+		cmocka_unit_test(test_keep),
 		cmocka_unit_test(test_reload),
 		cmocka_unit_test(test_parse_line),
 		cmocka_unit_test(test_table),
