@@ -1,3 +1,4 @@
+import contextlib
 import pathlib
 import sys
 
@@ -19,6 +20,12 @@ def ran():
         texts.RAN.setdefault(texts.name(path), {}).setdefault(
             how, set()).update(lines)
     return note
+
+
+@pytest.fixture()
+def ends():
+    with contextlib.ExitStack() as stack:
+        yield stack
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,8 @@ DOCUMENTS = [*sorted(REPO.glob("*.md")),
              *sorted(REPO.glob("examples/*.md")),
              *sorted(REPO.glob("contrib/*.md"))]
 MANUALS = sorted(REPO.glob("man/*.[158]"))
+# A part of docs/operating.md that takes two clusters.
+ANOTHER_POSTGRES = "## Upgrading Postgres by logical replication"
 RAN = {}  # {document's name: {what was done with it: lines of blocks}}
 
 
@@ -30,6 +32,16 @@ def blocks(path, kind):
             opened = (number + 1, line[3:].strip(), [])
     assert opened is None, f"{name(path)}:{opened[0]}: a block without an end"
     return found
+
+
+def part(path, heading):
+    """The numbers of a part's lines, from its heading to the next like it."""
+    lines = path.read_text().splitlines()
+    first = lines.index(heading) + 1
+    like = heading.split()[0] + " "
+    end = [n for n, line in enumerate(lines, 1)
+           if n > first and line.startswith(like)]
+    return range(first, end[0] if end else len(lines) + 1)
 
 
 def prose(path):
