@@ -84,7 +84,9 @@ def test_settings(path):
     known |= {f"{k}_FILE" for k in known} | {
         "POSTERN_CONFIG", "POSTERN_",
         # A client's own, which the server ignores.
-        "POSTERN_URL", "POSTERN_PUBLIC_KEY", "POSTERN_SECRET_KEY"}
+        "POSTERN_URL", "POSTERN_PUBLIC_KEY", "POSTERN_SECRET_KEY",
+        # What Kubernetes sets, as well.
+        "POSTERN_SERVICE_HOST"}
     known |= set(re.findall(r'os\.environ\.get\("(POSTERN_[A-Z_]+)"', source(
         "tests/vectors/*.py")))
     # Of an authorizer's answer.
