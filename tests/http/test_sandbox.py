@@ -146,6 +146,12 @@ CALLS = {
                  " tgkill sched_yield sched_getaffinity prlimit64 prctl",
 }
 
+# What is denied, and is tried all the same.
+GO_ON_WITHOUT = {
+    "bind": "of a netlink socket, by newer getaddrinfos, which then take it that"
+            " there are addresses of both families",
+}
+
 
 class Traced(Stack):
     def command(self):
@@ -206,10 +212,11 @@ def whole_life(tls, workers):
 def test_what_is_called(tls, workers):
     """Nothing but the list; nothing of it is denied."""
     calls = whole_life(tls, workers)
-    assert not [line for _, line in calls if " EPERM " in line]
+    missed = {name for name, line in calls if " EPERM " in line}
+    assert missed <= set(GO_ON_WITHOUT)
     listed = set(" ".join(CALLS.values()).split())
     if not SANITIZED:
-        assert {name for name, _ in calls} - listed == set()
+        assert {name for name, _ in calls} - missed - listed == set()
 
 
 def test_the_list_is_not_denied():
