@@ -152,10 +152,11 @@ static const int denied[] = {
 	SYS_fsmount, SYS_fspick, SYS_mount_setattr, NR_OPEN_TREE_ATTR,
 	SYS_open_by_handle_at, SYS_name_to_handle_at,
 	/* What Landlock leaves: modes, owners, attributes, times, and the files
-	 * that are open from before. */
-	SYS_ftruncate, SYS_fallocate, NR_FCHMODAT2, NR_SETXATTRAT,
-	NR_REMOVEXATTRAT, NR_FILE_SETATTR, SYS_fchmod, SYS_fchmodat, SYS_fchown,
-	SYS_fchownat, SYS_truncate, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
+	 * that are open from before; but ftruncate empties a request's spool.
+	 */
+	SYS_fallocate, NR_FCHMODAT2, NR_SETXATTRAT, NR_REMOVEXATTRAT,
+	NR_FILE_SETATTR, SYS_fchmod, SYS_fchmodat, SYS_fchown, SYS_fchownat,
+	SYS_truncate, SYS_setxattr, SYS_lsetxattr, SYS_fsetxattr,
 	SYS_removexattr, SYS_lremovexattr, SYS_fremovexattr, SYS_utimensat,
 	SYS_mknodat,
 #ifdef SYS_chmod

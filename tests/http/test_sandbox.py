@@ -124,7 +124,7 @@ def test_reconnect_by_name_and_tls(tls):
 # may call others: they come in here once it is known why.
 CALLS = {
     "requests": "accept4 read write epoll_create1 epoll_ctl epoll_wait"
-                " memfd_create pwrite64 lseek close fcntl setitimer",
+                " memfd_create pwrite64 lseek ftruncate close fcntl setitimer",
     "Postgres": "socket connect getsockopt setsockopt getsockname poll sendto"
                 " recvfrom",
     "names and certificates": "openat newfstatat getuid geteuid uname"

@@ -131,7 +131,6 @@ static const struct {
 	{ "file_setattr", 469, AT_FDCWD, (long)"/nowhere", 0 },
 	{ "fsetxattr", SYS_fsetxattr, -1, 0, 0 },
 	{ "fremovexattr", SYS_fremovexattr, -1, 0, 0 },
-	{ "ftruncate", SYS_ftruncate, -1, 0, 0 },
 	{ "fallocate", SYS_fallocate, -1, 0, 0 },
 	{ "quotactl_fd", SYS_quotactl_fd, -1, 0, 0 },
 	{ "FS_IOC_SETFLAGS", SYS_ioctl, -1, FS_IOC_SETFLAGS, 0 },
@@ -175,8 +174,8 @@ test_not_denied_without(void **state)
 		"setresgid", "shmat", "semop", "msgget", "mq_open", "F_SETOWN",
 		"F_SETOWN_EX", "F_SETSIG", "F_SETLEASE", "FIOSETOWN",
 		"SIOCSPGRP", "fchmodat2", "setxattrat", "removexattrat",
-		"file_setattr", "fsetxattr", "fremovexattr", "ftruncate",
-		"fallocate", "FS_IOC_SETFLAGS", "FS_IOC_FSSETXATTR" };
+		"file_setattr", "fsetxattr", "fremovexattr", "fallocate",
+		"FS_IOC_SETFLAGS", "FS_IOC_FSSETXATTR" };
 	size_t i, k, seen = 0;
 
 	(void)state;
