@@ -78,9 +78,9 @@ void request_init(struct request *req, char *const *params, bool authorizer,
     const char *base);
 void request_clear(struct request *req);
 
-/* Is it the name of a param with the Authorization header, perhaps behind
- * Apache's REDIRECT_, and how many of those? */
-bool request_is_authorization(const char *name, size_t len, size_t *redirects);
+/* The value of a NAME=value with the Authorization header, perhaps behind
+ * Apache's REDIRECT_, and behind how many of those; NULL for any other. */
+char *request_authorization(char *param, size_t *redirects);
 
 /* Append the path that was asked for, mount and all, as it may stand in a
  * header; there is one where a route matched. */

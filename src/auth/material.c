@@ -3,8 +3,6 @@
  */
 #include "auth/material.h"
 
-#include <string.h>
-
 void
 material_clear(struct material *m)
 {
@@ -12,7 +10,7 @@ material_clear(struct material *m)
 	secret_clear(&m->secret);
 }
 
-/* A known token: its payload is that of the request at hand. */
+/* A known token, its payload that of the request at hand; *known is used up. */
 static enum problem
 judge_known(const struct token_parts *t, const struct judging *j,
     struct token_claims *known, struct token_claims *claims)
@@ -21,10 +19,10 @@ judge_known(const struct token_parts *t, const struct judging *j,
 
 	if (p == P_NONE && !token_decode_payload(t, &known->payload))
 		p = P_TOKEN_MALFORMED;
-	if (p == P_NONE) {
+	if (p == P_NONE)
 		*claims = *known;
-		memset(known, 0, sizeof *known);
-	}
+	else
+		token_claims_clear(known);
 	return p;
 }
 
@@ -38,11 +36,8 @@ material_judge(struct material *m, const struct token_parts *t,
 	/* Nothing is kept of tokens that are good once. */
 	if (j->cfg->jwt_single_use)
 		return token_judge(t, &m->secret, j->cfg, j->now, claims);
-	if (verdicts_find(j->verdicts, &m->verdicts, t, &known)) {
-		p = judge_known(t, j, &known, claims);
-		token_claims_clear(&known);
-		return p;
-	}
+	if (verdicts_find(j->verdicts, &m->verdicts, t, &known))
+		return judge_known(t, j, &known, claims);
 	p = token_judge(t, &m->secret, j->cfg, j->now, claims);
 	if (p == P_NONE)
 		verdicts_keep(j->verdicts, &m->verdicts, t, claims);

@@ -54,13 +54,14 @@ hex_decode(const char *s, size_t len, unsigned char *out, size_t max)
 bool
 hex_is_public_key(const char *s, size_t len)
 {
-	size_t i;
+	static const bool digits[256] = { ['0' ... '9'] = true,
+		['a' ... 'f'] = true };
+	const unsigned char *p = (const unsigned char *)s, *end = p + len;
 
 	if (len < 32 || len > 128 || len % 2 != 0)
 		return false;
-	for (i = 0; i < len; i++)
-		if (!((s[i] >= '0' && s[i] <= '9') ||
-			(s[i] >= 'a' && s[i] <= 'f')))
+	for (; p < end; p += 2)
+		if (!(digits[p[0]] & digits[p[1]]))
 			return false;
 	return true;
 }

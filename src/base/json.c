@@ -276,6 +276,14 @@ static const bool stands[256] = {
 	[0x80 ... 0xff] = true,
 };
 
+static bool
+four_stand(const char *s)
+{
+	const unsigned char *p = (const unsigned char *)s;
+
+	return stands[p[0]] & stands[p[1]] & stands[p[2]] & stands[p[3]];
+}
+
 void
 json_add_string(struct buf *b, const char *s, size_t len)
 {
@@ -284,7 +292,9 @@ json_add_string(struct buf *b, const char *s, size_t len)
 	buf_reserve(b, len + 2);
 	buf_addc(b, '"');
 	for (;; s++) {
-		for (from = s; s < end && stands[(unsigned char)*s]; s++)
+		for (from = s; end - s >= 4 && four_stand(s); s += 4)
+			;
+		for (; s < end && stands[(unsigned char)*s]; s++)
 			;
 		buf_add(b, from, (size_t)(s - from));
 		if (s == end)
@@ -300,9 +310,9 @@ json_add_string(struct buf *b, const char *s, size_t len)
 void
 json_add_member(struct buf *b, const char *name, const char *value)
 {
-	buf_adds(b, ",\"");
+	buf_add(b, ",\"", 2);
 	buf_adds(b, name);
-	buf_adds(b, "\":");
+	buf_add(b, "\":", 2);
 	if (value != NULL)
 		json_add_string(b, value, strlen(value));
 	else

@@ -25,6 +25,7 @@
 enum {
 	LINE_MAX_LEN = 4096, /* PIPE_BUF */
 	LINE_TAIL = 16,      /* kept free for "..." and what closes the line */
+	HEAD_MAX = 128,      /* level, program and pid */
 	VALUE_MAX = 1024     /* bytes of one value, as escaped */
 };
 
@@ -36,6 +37,10 @@ static struct {
 	pid_t pid;
 	bool never_blocks;     /* stderr is a file, not a pipe */
 	unsigned long dropped; /* lines that stderr had no room for */
+	struct {
+		char s[HEAD_MAX];
+		size_t len;
+	} heads[LOG_LVL_DEBUG + 1]; /* what all lines of a level have alike */
 } logger = { .level = LOG_LVL_INFO };
 
 static const struct {
@@ -53,6 +58,8 @@ struct line {
 	size_t len;
 };
 
+static void make_heads(void);
+
 void
 log_init(const char *program, enum log_level level, enum log_format format,
     enum log_target target)
@@ -66,6 +73,7 @@ log_init(const char *program, enum log_level level, enum log_format format,
 	logger.pid = getpid();
 	logger.never_blocks =
 	    fstat(STDERR_FILENO, &sb) == 0 && S_ISREG(sb.st_mode);
+	make_heads();
 	closelog();
 	if (target == LOG_TO_SYSLOG)
 		openlog(logger.program, LOG_PID | LOG_NDELAY, LOG_DAEMON);
@@ -152,12 +160,15 @@ is_bare(const char *s, size_t *len)
 		[0x3e ... 0x5b] = true,
 		[0x5d ... 0x7e] = true,
 	};
-	const char *p = s;
+	const unsigned char *p = (const unsigned char *)s;
 
-	while (bare[(unsigned char)*p])
-		p++;
-	*len = (size_t)(p - s);
-	return *p == '\0' && p != s;
+	for (; bare[p[0]]; p += 2)
+		if (!bare[p[1]]) {
+			p++;
+			break;
+		}
+	*len = (size_t)((const char *)p - s);
+	return *p == '\0' && *len > 0;
 }
 
 static void
@@ -244,6 +255,33 @@ put_time(struct line *l)
 	put_text(l, "time", s);
 }
 
+static void
+put_level(struct line *l, enum log_level level)
+{
+	put_text(l, "level", levels[level].name);
+	if (logger.program[0] != '\0')
+		put_text(l, "program", logger.program);
+	put_number(l, "pid", logger.pid != 0 ? logger.pid : getpid());
+}
+
+/* As they stand behind the time; one that is too long is not kept. */
+static void
+make_heads(void)
+{
+	struct line l = { .len = 0 };
+	size_t from, i;
+
+	put_time(&l);
+	from = l.len;
+	for (i = 0; i <= LOG_LVL_DEBUG; i++) {
+		l.len = from;
+		put_level(&l, (enum log_level)i);
+		logger.heads[i].len =
+		    l.len - from <= HEAD_MAX ? l.len - from : 0;
+		memcpy(logger.heads[i].s, l.s + from, logger.heads[i].len);
+	}
+}
+
 /*
  * Give the line to stderr unless that would block: a pipe that polls writable
  * has room for PIPE_BUF bytes. What is lost is counted.
@@ -285,10 +323,10 @@ log_fields(
 		return;
 	l.len = 0;
 	put_time(&l);
-	put_text(&l, "level", levels[level].name);
-	if (logger.program[0] != '\0')
-		put_text(&l, "program", logger.program);
-	put_number(&l, "pid", logger.pid != 0 ? logger.pid : getpid());
+	if (logger.heads[level].len > 0)
+		put(&l, logger.heads[level].s, logger.heads[level].len);
+	else
+		put_level(&l, level);
 	put_text(&l, "event", event);
 	if (logger.dropped > 0)
 		put_number(&l, "dropped_lines", (int64_t)logger.dropped);

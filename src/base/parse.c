@@ -175,6 +175,14 @@ four(const unsigned char *p)
 	return (a | b | c | d) < 0 ? -1 : a << 18 | b << 12 | c << 6 | d;
 }
 
+static inline bool
+four_are(const unsigned char *p)
+{
+	const unsigned char *v = base64url_value;
+
+	return v[p[0]] && v[p[1]] && v[p[2]] && v[p[3]];
+}
+
 bool
 parse_base64url_to(const char *s, size_t len, unsigned char *out)
 {
@@ -186,12 +194,13 @@ parse_base64url_to(const char *s, size_t len, unsigned char *out)
 
 	if (rest == 1)
 		return false;
+	for (; out == NULL && p < end; p += 4)
+		if (!four_are(p))
+			return false;
 	for (; p < end; p += 4) {
 		bits = four(p);
 		if (bits < 0)
 			return false;
-		if (out == NULL)
-			continue;
 		*out++ = (unsigned char)(bits >> 16);
 		*out++ = (unsigned char)(bits >> 8);
 		*out++ = (unsigned char)bits;
@@ -321,6 +330,8 @@ parse_is_b64token(const char *s, size_t len)
 
 	/* Nearly all of it is base64url, known by its table. */
 	for (; p < end; p++) {
+		while (end - p >= 4 && four_are(p))
+			p += 4;
 		while (p < end && base64url_value[*p] != 0)
 			p++;
 		if (p == end ||

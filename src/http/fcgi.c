@@ -46,8 +46,9 @@ struct fcgi_conn {
 	struct record_reader reader;
 	int64_t since_us; /* of a request in part, or of closing; 0 = neither */
 	enum source source;
-	bool half;   /* a request, or a record, was seen in part */
-	bool served; /* a request before */
+	size_t plain_len; /* of one that was not FROM_READER */
+	bool half;        /* a request, or a record, was seen in part */
+	bool served;      /* a request before */
 	bool closing;
 	char **params;
 	bool cgi;
@@ -201,6 +202,7 @@ static enum fcgi_news
 take_plain(struct fcgi_conn *c, size_t n)
 {
 	c->source = c->reader.keep ? FROM_SPOOL : FROM_SOCKET;
+	c->plain_len = n;
 	if (c->reader.keep &&
 	    (recv(c->fd, seen, n, MSG_DONTWAIT) != (ssize_t)n || !lay(seen, n)))
 		return FCGI_GONE;
@@ -267,7 +269,11 @@ fcgi_conn_held(const struct fcgi_conn *c)
 	return c->reader.params.cap + c->reader.body.cap;
 }
 
-/* The reader's buffer, if it is where we think. */
+/*
+ * The reader's buffer, if it is where we think. A plain request that has room
+ * in it came with the first read, and there was no other; what takes more than
+ * one may be anywhere in it.
+ */
 static void
 find_reader(struct fcgi_conn *c)
 {
@@ -281,12 +287,14 @@ find_reader(struct fcgi_conn *c)
 		return;
 	c->in = r->buff;
 	c->in_size = (size_t)r->bufflen;
+	if (c->source != FROM_READER && c->plain_len <= c->in_size)
+		c->in_size = MAX(c->plain_len,
+		    (size_t)((uintptr_t)r->buff_stop - (uintptr_t)r->buff));
 }
 
 /*
  * libfcgi gives its buffers back unwiped: tokens came through the one, and a
- * new secret key goes through the other. Each read begins at the buffer's
- * start, so its end tells nothing about those before: all of it is wiped.
+ * new secret key goes through the other.
  */
 static void
 wipe_buffers(struct fcgi_conn *c, size_t answer_len)
@@ -447,15 +455,13 @@ fcgi_read_body(
 static void
 wipe_credentials(char **params)
 {
-	char *equals;
 	size_t redirects;
+	char *value;
 
 	for (; params != NULL && *params != NULL; params++) {
-		equals = strchr(*params, '=');
-		if (equals != NULL &&
-		    request_is_authorization(
-			*params, (size_t)(equals - *params), &redirects))
-			crypto_wipe(equals, strlen(equals));
+		value = request_authorization(*params, &redirects);
+		if (value != NULL)
+			crypto_wipe(value, strlen(value));
 	}
 }
 

@@ -77,14 +77,20 @@ static const struct {
 static enum param
 param_of(const char *name, size_t len)
 {
+	static unsigned char first[64]; /* of a length, plus 1; found once */
 	size_t i = 0;
 
-	while (i < PARAMS && names[i].len < len)
-		i++;
-	while (i < PARAMS && names[i].len == len &&
-	       memcmp(name, names[i].name, len) != 0)
-		i++;
-	return i < PARAMS && names[i].len == len ? (enum param)i : PARAMS;
+	if (len > names[PARAMS - 1].len || len >= sizeof first)
+		return PARAMS;
+	if (first[len] == 0) {
+		while (names[i].len < len)
+			i++;
+		first[len] = (unsigned char)(i + 1);
+	}
+	for (i = first[len] - 1u; i < PARAMS && names[i].len == len; i++)
+		if (memcmp(name, names[i].name, len) == 0)
+			return (enum param)i;
+	return PARAMS;
 }
 
 /* Values by name; NULL where there is none. */
@@ -99,18 +105,26 @@ text_of(const struct params *p, enum param name)
 	return p->value[name] != NULL ? p->value[name] : "";
 }
 
-bool
-request_is_authorization(const char *name, size_t len, size_t *redirects)
+/* What follows the prefix, NULL if s doesn't begin with it: most params differ
+ * in the first bytes. */
+static inline char *
+behind(char *s, const char *prefix)
 {
-	static const char redirect[] = "REDIRECT_";
-	static const char authorization[] = "HTTP_AUTHORIZATION";
-	const size_t n = sizeof redirect - 1;
+	for (; *prefix != '\0'; s++, prefix++)
+		if (*s != *prefix)
+			return NULL;
+	return s;
+}
+
+char *
+request_authorization(char *param, size_t *redirects)
+{
+	char *next;
 
 	*redirects = 0;
-	for (; len > n && memcmp(name, redirect, n) == 0; name += n, len -= n)
+	for (; (next = behind(param, "REDIRECT_")) != NULL; param = next)
 		++*redirects;
-	return len == sizeof authorization - 1 &&
-	       memcmp(name, authorization, len) == 0;
+	return behind(param, "HTTP_AUTHORIZATION=");
 }
 
 /*
@@ -162,10 +176,10 @@ take_param(
 
 /* One NAME=value. Returns its length. */
 static size_t
-scan_one(struct request *req, struct params *p, const char *param)
+scan_one(struct request *req, struct params *p, char *param)
 {
 	size_t len = strlen(param), redirects;
-	const char *equals = memchr(param, '=', len);
+	const char *equals = memchr(param, '=', len), *value;
 	enum param i;
 
 	if (equals == NULL)
@@ -173,9 +187,8 @@ scan_one(struct request *req, struct params *p, const char *param)
 	i = param_of(param, (size_t)(equals - param));
 	if (i != PARAMS)
 		take_param(req, p, i, equals + 1);
-	else if (request_is_authorization(
-		     param, (size_t)(equals - param), &redirects))
-		take_authorization(req, p, equals + 1, redirects);
+	else if ((value = request_authorization(param, &redirects)) != NULL)
+		take_authorization(req, p, value, redirects);
 	return len;
 }
 
@@ -395,15 +408,19 @@ set_content_length(struct request *req, const char *text)
 static void
 make_id(struct request *req)
 {
-	static unsigned char id[16];
+	static char beginning[17];
 	static uint64_t count;
+	unsigned char id[8];
 	size_t i;
 
-	if (count++ == 0)
-		crypto_random(id, 8);
-	for (i = 0; i < 8; i++)
-		id[8 + i] = (unsigned char)(count >> (56 - 8 * i));
-	hex_encode(id, sizeof id, req->id);
+	if (count++ == 0) {
+		crypto_random(id, sizeof id);
+		hex_encode(id, sizeof id, beginning);
+	}
+	for (i = 0; i < sizeof id; i++)
+		id[i] = (unsigned char)(count >> (56 - 8 * i));
+	memcpy(req->id, beginning, 16);
+	hex_encode(id, sizeof id, req->id + 16);
 }
 
 static void
