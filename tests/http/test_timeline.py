@@ -2,14 +2,16 @@
 one was replaced is told by its timeline, to all workers of a master."""
 import contextlib
 import os
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from fleet import PgBouncer
-from harness import Stack, at_once, pids, wait_until
+from harness import REGISTRATION, Stack, at_once, pids, wait_until
 from standby import Node, Standby
 
 NAME = ".s.PGSQL.5432"
+REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
 LONG = {"POSTERN_CACHE_TTL": "600"}
 FUNCTIONS = ("pg_control_system()", "pg_current_wal_lsn()",
              "pg_walfile_name(pg_lsn)")
@@ -179,6 +181,45 @@ def test_workers_are_spread(two, make_of, gates, ends, order, pooled):
     s.all_workers("ready", "/readyz", 200)
     wait_until("all on it", lambda: connected(s, 1))
     assert answers(s, cold) == {200}
+
+
+HELD = """CREATE FUNCTION held() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    PERFORM pg_advisory_xact_lock(1);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER held AFTER INSERT ON apps
+    FOR EACH ROW EXECUTE FUNCTION held()"""
+
+
+def test_transaction_under_way(two, make_of, gates):
+    """Another worker meets the new primary before the commit: that isn't sent,
+    nor is the rest of it done anywhere else."""
+    database, (to_old, to_new) = two.database(), gates
+    to_old.lead_to(two.old)
+    s = make_of(two.old, database=database, env={
+        **url(gates, database), "POSTERN_QUERY_TIMEOUT": "20"})
+    wait_until("all on the old one", lambda: connected(s, 1))
+    two.old.sql(HELD, database)
+    c = two.old.connect(database)
+    c.cursor().execute("SELECT pg_advisory_lock(1)")
+    with ThreadPoolExecutor(1) as pool:
+        made = pool.submit(s.request, "POST", "/v1/apps", REGISTRAR,
+                           {"name": "held"})
+        (held,), = wait_until("it is held", lambda: two.old.sql(
+            "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
+            f" AND datname = '{database}'"))
+        to_new.lead_to(two.new)
+        to_old.close()
+        other, = set(backends(two.old, database)) - {held}
+        end_session(two.old, other)
+        wait_until("one on the new one", lambda: [
+            x for x in s.log_lines("database_up") if " timeline=2" in x])
+        c.close()
+        r = made.result()
+    assert (r.status, r.code) == (503, "database_unavailable")
+    for node in (two.old, two.new):
+        assert node.sql("SELECT count(*) FROM apps", database) == [(0,)]
+    assert s.register()
 
 
 def test_single_process(two, make_of, gates):
