@@ -8,7 +8,13 @@
  * escaped, so that no byte of a request can forge a line or a field. Secrets
  * never get here. A full or gone log device never stops the caller.
  */
-enum log_level { LOG_LVL_ERROR, LOG_LVL_WARN, LOG_LVL_INFO, LOG_LVL_DEBUG };
+enum log_level {
+	LOG_LVL_NONE = -1, /* for log_init: nothing is written */
+	LOG_LVL_ERROR,
+	LOG_LVL_WARN,
+	LOG_LVL_INFO,
+	LOG_LVL_DEBUG
+};
 enum log_format { LOG_FMT_LOGFMT, LOG_FMT_JSON };
 enum log_target { LOG_TO_STDERR, LOG_TO_SYSLOG };
 

@@ -90,6 +90,14 @@ bool db_tells_timeline(const struct db *db);
  * "read_only", "replaced", "unreachable"); "up" if it is. */
 const char *db_state(const struct db *db);
 
+/* Why requests can't be served by it, likewise, NULL if they can: of a
+ * connection that is up what was found out last, at most a minute ago. It asks
+ * nothing; one that is being made is waited for, as for a question. */
+const char *db_unready(struct db *db);
+
+/* Did the last error say that this role may not do that? */
+bool db_denied(const struct db *db);
+
 /* The last error's text, for the operator only; "" if none. */
 const char *db_error(const struct db *db);
 

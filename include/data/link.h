@@ -21,7 +21,7 @@ enum link_phase {
 	LINK_SETTINGS,
 	LINK_SERVER,
 	LINK_TIMELINE,
-	LINK_SCHEMA,
+	LINK_FACTS,
 	LINK_LISTEN,
 	LINK_NOTIFY, /* oneself */
 	LINK_PROVER, /* another connection through the pooler is made */
@@ -32,7 +32,8 @@ enum link_phase {
 	LINK_CANCELS,   /* it ends a wait */
 	LINK_CANCELLED, /* what waited has to come to its end */
 	LINK_UP,
-	LINK_BEAT, /* up, with a heartbeat on its way */
+	LINK_BEAT,   /* up, with a heartbeat on its way */
+	LINK_REVIEW, /* up, and looked at anew */
 	LINK_PHASES
 };
 
@@ -47,6 +48,7 @@ struct link {
 	int64_t due_us;    /* when the phase is over, or something to be done */
 	const char *state; /* a constant, for db_state */
 	struct buf error;  /* the last one */
+	struct buf faults; /* for the setup */
 	int fd;
 	uint64_t generation; /* of the socket */
 	uint64_t session;    /* with each one what was prepared is gone */
@@ -86,7 +88,7 @@ void link_answered(struct link *l);
 void link_fail(struct link *l);
 void link_end(struct link *l, enum retry_end why, const char *error);
 
-/* By what it answered it may not do any more: the heartbeat looks next. */
+/* By what it answered it may not do any more: that is looked at next. */
 void link_doubt(struct link *l);
 
 /*

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "data/db.h"
+#include "data/facts.h"
 #include "data/timeline.h"
 #include "data/wire.h"
 
@@ -34,10 +35,19 @@ struct setup {
 	bool proved; /* that notification has come */
 	bool asked;  /* one that asks to look at the schema at once */
 	bool pooled; /* something stands between us and the server */
+	/* Of what requests need (facts.h) the weightiest that is not so, NULL =
+	 * all is; and as it comes from the question on its way, with the texts
+	 * of all. When that was asked, and will be again. */
+	const struct fact *unready;
+	const struct fact *found;
+	struct buf *faults;
+	bool settled; /* it has been up: what is found now ends it no more */
+	int64_t reviewed_us;
+	int64_t review_us;
 };
 
-/* Good, where state is NULL; else the state's name, and why: an error of NULL
- * is libpq's, of an answer that did not come off. All constants. */
+/* Good, where state is NULL; else the state's name, a constant, and why: an
+ * error of NULL is libpq's, of an answer that did not come off; borrowed. */
 struct verdict {
 	const char *state;
 	const char *error;
@@ -50,10 +60,23 @@ void profile_ask_settings(struct setup *s, struct buf *sql);
 struct verdict profile_judge_command(
     struct setup *s, const struct pg_result *res);
 
-/* What is it, can it be written, and has it our table of migrations? */
+/* Which one is it? */
 void profile_ask_server(struct setup *s, struct buf *sql);
 struct verdict profile_judge_server(
     struct setup *s, const struct pg_result *res);
+
+/* Is all of facts.h so? Only what is fatal ends the attempt, and nothing what
+ * is up: the heartbeat does. It is looked at
+ * again after a minute, or soon where something makes one wonder. */
+bool profile_wants_facts(const struct setup *s);
+void profile_ask_facts(struct setup *s, struct buf *sql);
+struct verdict profile_judge_facts(
+    struct setup *s, const struct pg_result *res);
+bool profile_wants_review(const struct setup *s);
+void profile_doubt(struct setup *s);
+
+/* What was found counts. True if that is news. */
+bool profile_conclude(struct setup *s);
 
 /* Of postern_migrations AS m: the schema's version, and which one programs have
  * to know that serve it. An older table has no such column, and all may. */
@@ -61,21 +84,12 @@ struct verdict profile_judge_server(
 	"coalesce(max(m.version), 0),"                                         \
 	" coalesce(max((to_jsonb(m) ->> 'serves_from')::int), 0)"
 
-/* By these two: does it go with a program that knows the migrations up to
- * known? NULL, or the state's name. */
-const char *profile_schema_fault(int version, int serves_from, int known);
-
 /* On which timeline is it? A server that won't say is served all the same. One
  * that was replaced is not, whichever process found out. */
 void profile_ask_timeline(struct setup *s, struct buf *sql);
 struct verdict profile_judge_timeline(
     struct setup *s, const struct pg_result *res);
 struct verdict profile_judge_replaced(const struct setup *s);
-
-bool profile_wants_schema(const struct setup *s);
-void profile_ask_schema(struct setup *s, struct buf *sql);
-struct verdict profile_judge_schema(
-    struct setup *s, const struct pg_result *res);
 
 bool profile_wants_news(const struct setup *s);
 void profile_ask_listen(struct setup *s, struct buf *sql);

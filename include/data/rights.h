@@ -6,8 +6,34 @@
 #include "data/db.h"
 
 /*
- * What the server's role may do, and nobody else, beside the owner. Both append
- * the statements that make it so, of which there may be none.
+ * What the server's role may do on our tables, as rows of SQL: table,
+ * privilege, and its columns, NULL = all. A right to lock a row is one to
+ * update it.
+ */
+#define RIGHTS                                                                 \
+	"('apps', 'SELECT', NULL::text[]), ('apps', 'DELETE', NULL),"          \
+	" ('apps', 'INSERT', '{name,public_key,encrypted_secret_key,"          \
+	"master_key_id,expires_at}'), ('apps', 'UPDATE', '{name,public_key,"   \
+	"encrypted_secret_key,master_key_id,previous_encrypted_secret_key,"    \
+	"previous_master_key_id,previous_valid_until,rotated_at,disabled_at,"  \
+	"expires_at,updated_at,deleted_at}'),"                                 \
+	" ('users', 'SELECT', NULL), ('users', 'DELETE', NULL),"               \
+	" ('users', 'INSERT', '{app_id,user_id,information}'),"                \
+	" ('users', 'UPDATE', '{information,version,updated_at}'),"            \
+	" ('app_uses', 'SELECT', NULL), ('app_uses', 'INSERT',"                \
+	" '{app_id,last_used_at,previous_last_used_at}'),"                     \
+	" ('app_uses', 'UPDATE', '{last_used_at,previous_last_used_at}'),"     \
+	" ('used_jtis', 'SELECT', NULL), ('used_jtis', 'DELETE', NULL),"       \
+	" ('used_jtis', 'INSERT', '{app_id,jti_hash,expires_at}'),"            \
+	" ('used_jtis', 'UPDATE', '{expires_at}'),"                            \
+	" ('invites', 'SELECT', '{id,token_hash,uses,uses_max,expires_at,"     \
+	"revoked_at}'), ('invites', 'UPDATE', '{uses}'),"                      \
+	" ('app_events', 'SELECT', NULL),"                                     \
+	" ('postern_migrations', 'SELECT', NULL)"
+
+/*
+ * And nobody else, beside the owner. Both append the statements that make it
+ * so, of which there may be none.
  */
 
 /*

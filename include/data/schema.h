@@ -24,19 +24,9 @@ int schema_required(void);
 struct schema_state {
 	int version;
 	int serves_from;
+	bool there; /* the table of them, at least */
 };
 enum status schema_look(struct db *db, struct schema_state *state) MUST_CHECK;
-
-/* A query of its own: does the server answer, can it write, and does its schema
- * go with this program? NULL if so, else why not, as db_state has it. */
-const char *schema_unready(struct db *db);
-
-/*
- * Append the statements that bring each sequence that is behind its table's id,
- * as after a restore or logical replication, to where it has to be, separated
- * by spaces; nothing where all are well, or may not be looked at.
- */
-enum status schema_behind(struct db *db, struct buf *mend) MUST_CHECK;
 
 /* How to migrate. */
 struct schema_order {
@@ -50,7 +40,7 @@ struct schema_order {
 /*
  * Apply what is missing, each in one transaction under an advisory lock. A lock
  * is waited for so briefly that no request behind it fails, and then tried
- * again. On failure *err says why.
+ * again. What can't hold every name is not begun. On failure *err says why.
  */
 enum status schema_migrate(struct db *db, const struct schema_order *order,
     struct buf *err) MUST_CHECK;

@@ -4,7 +4,6 @@
  */
 #include "api/api.h"
 #include "api/openapi.h"
-#include "data/schema.h"
 
 enum problem
 api_healthz(struct call *c)
@@ -14,11 +13,12 @@ api_healthz(struct call *c)
 	return P_NONE;
 }
 
-/* A query of its own: a demoted primary still answers SELECT 1. */
+/* What the connection found out by itself: who asks here asks the database
+ * nothing. */
 enum problem
 api_readyz(struct call *c)
 {
-	const char *why = schema_unready(c->api->db);
+	const char *why = db_unready(c->api->db);
 
 	if (why != NULL)
 		return api_refuse(

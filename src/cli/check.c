@@ -6,6 +6,7 @@
 #include "cli/report.h"
 #include "data/app_store.h"
 #include "data/event_store.h"
+#include "data/facts.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
@@ -55,13 +56,18 @@ check_database(struct report *r, struct db *db)
 	return ok;
 }
 
+/* Is it the one that this program needs? */
 static bool
 check_schema(struct report *r, struct db *db)
 {
 	int need = schema_required(), version;
 	struct schema_state now = { 0 };
+	enum status st;
 
-	if (schema_look(db, &now) != ST_OK)
+	st = schema_look(db, &now);
+	if (st == ST_OK ? !now.there : db_denied(db))
+		return false; /* the facts say why */
+	if (st != ST_OK)
 		return answer(
 		    r, false, "schema", "can't be read: %s", db_error(db));
 	version = now.version;
@@ -75,12 +81,47 @@ check_schema(struct report *r, struct db *db)
 		    "version %d, this program "
 		    "needs %d: run 'postern migrate'",
 		    version, need);
-	answer(r, true, "schema", "version %d, needed %d", version, need);
-	if (schema_unready(db) != NULL)
-		return answer(r, false, "writable",
-		    "it is read-only: name "
-		    "the primary in POSTERN_DATABASE_URL");
-	return answer(r, true, "writable", "yes");
+	return answer(
+	    r, true, "schema", "version %d, needed %d", version, need);
+}
+
+/* arg: a struct buf for each of facts_table. */
+static void
+take_fault(void *arg, const struct fact *f, const char *what)
+{
+	struct buf *text = (struct buf *)arg + (f - facts_table);
+
+	if (text->len > 0)
+		buf_adds(text, "; ");
+	buf_adds(text, what);
+}
+
+/* The facts, one line each: all, or of a schema that isn't ours or not yet
+ * those alone without which it can't be looked at. Are they so? */
+static bool
+check_facts(struct report *r, struct db *db, bool all)
+{
+	struct buf what[FACTS] = { { 0 } }, text = { 0 };
+	const struct fact *f;
+	bool found = false;
+	size_t i;
+
+	if (facts_look(db, NULL, take_fault, what) != ST_OK)
+		buf_adds(&what[FACTS - 1], db_error(db));
+	for (i = 0; i < FACTS; i++) {
+		f = &facts_table[i];
+		buf_reset(&text);
+		facts_add(&text, f, buf_str(&what[i]));
+		if (what[i].len > 0 && (all || f->fatal))
+			answer(r, false, f->name, "%s", buf_str(&text));
+		else if (all && f->good != NULL &&
+			 !(found && strcmp(f->name, "sequences") == 0))
+			answer(r, true, f->name, "%s", f->good);
+		found = found || what[i].len > 0;
+		buf_free(&what[i]);
+	}
+	buf_free(&text);
+	return !found;
 }
 
 static bool
@@ -158,15 +199,18 @@ check_former_key(struct report *r, const struct config *cfg, const char *key_id,
 		    key_id);
 }
 
+/* Where told, it was said already why they can't be read. */
 static void
-check_rows(struct report *r, const struct config *cfg, struct db *db)
+check_rows(struct report *r, const struct config *cfg, struct db *db, bool told)
 {
 	const struct master_key_list *old = &cfg->master_keys_old;
 	struct key_use *uses = NULL;
 	size_t i, n = 0;
 
 	if (app_store_key_uses(db, &uses, &n) != ST_OK) {
-		answer(r, false, "rows", "can't be read: %s", db_error(db));
+		if (!told)
+			answer(r, false, "rows", "can't be read: %s",
+			    db_error(db));
 		return;
 	}
 	if (n == 0)
@@ -195,25 +239,6 @@ check_timeline(struct report *r, struct db *db)
 		    "pg_current_wal_lsn(), pg_walfile_name(pg_lsn)");
 }
 
-/* One that is behind gives numbers that are taken: nothing can be registered,
- * or no change of an app written to the trail. */
-static void
-check_sequences(struct report *r, struct db *db)
-{
-	struct buf mend = { 0 };
-
-	if (schema_behind(db, &mend) != ST_OK)
-		answer(
-		    r, false, "sequences", "can't be read: %s", db_error(db));
-	else if (mend.len > 0)
-		answer(r, false, "sequences",
-		    "behind their tables; as the owner, run: %s",
-		    buf_str(&mend));
-	else
-		answer(r, true, "sequences", "not behind their tables");
-	buf_free(&mend);
-}
-
 /*
  * A random nonce is good for 2^32 seals under one key (SP 800-38D, section
  * 8.3). Each seal that was stored has its event, one of a reseal may stand for
@@ -221,12 +246,14 @@ check_sequences(struct report *r, struct db *db)
  * keys together, at the price of one look into an index.
  */
 static void
-check_seals(struct report *r, struct db *db)
+check_seals(struct report *r, struct db *db, bool told)
 {
 	int64_t events = 0, most;
 
 	if (event_store_last_id(db, &events) != ST_OK) {
-		answer(r, false, "seals", "can't be counted: %s", db_error(db));
+		if (!told)
+			answer(r, false, "seals", "can't be counted: %s",
+			    db_error(db));
 		return;
 	}
 	most = events < INT64_MAX / 2 ? 2 * events : INT64_MAX;
@@ -250,6 +277,7 @@ check_all(struct report *r, const struct config_env *env)
 	struct config cfg = { 0 };
 	struct buf err = { 0 };
 	struct db *db = NULL;
+	bool ours = false, told = false;
 
 	if (!cli_load(&cfg, env, CONFIG_NEED_NONE, &err)) {
 		answer(r, false, "settings", "%s", buf_str(&err));
@@ -262,10 +290,13 @@ check_all(struct report *r, const struct config_env *env)
 		goto out;
 	}
 	db = db_new(cfg.database_url.data, cfg.query_timeout_ms, 0);
-	if (check_database(r, db) && check_schema(r, db)) {
-		check_rows(r, &cfg, db);
-		check_seals(r, db);
-		check_sequences(r, db);
+	if (check_database(r, db)) {
+		ours = check_schema(r, db);
+		told = !check_facts(r, db, ours);
+	}
+	if (ours) {
+		check_rows(r, &cfg, db, told);
+		check_seals(r, db, told);
 		check_timeline(r, db);
 	}
 	db_free(db);

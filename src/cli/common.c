@@ -94,26 +94,12 @@ cli_connect(struct db *db)
 void
 cli_add_db_fault(struct buf *out, const struct db *db)
 {
-	static const struct {
-		const char *state, *text;
-	} faults[] = {
-		{ "schema_outdated", "its schema is older than this program "
-				     "needs: run 'postern migrate'" },
-		{ "schema_newer", "its schema may be served by newer programs "
-				  "alone: install that one" },
-		{ "schema_missing", "it has no tables of ours: run "
-				    "'postern migrate'" },
-		{ "read_only", "it can't be written to: name the primary in "
-			       "POSTERN_DATABASE_URL" },
-		{ "connecting", "no answer: is POSTERN_DATABASE_URL right?" },
-	};
 	size_t i, len;
 
-	for (i = 0; i < sizeof faults / sizeof faults[0]; i++)
-		if (strcmp(db_state(db), faults[i].state) == 0) {
-			buf_adds(out, faults[i].text);
-			return;
-		}
+	if (strcmp(db_state(db), "connecting") == 0) {
+		buf_adds(out, "no answer: is POSTERN_DATABASE_URL right?");
+		return;
+	}
 	len = strlen(db_error(db));
 	if (len == 0) {
 		buf_adds(out, db_state(db));

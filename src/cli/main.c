@@ -68,11 +68,9 @@ main(int argc, char **argv)
 				"under a web server; let it run postern.fcgi");
 	config_judge_database(dsn_check);
 	env = config_env_take();
-	/* Each command says itself what went wrong; the log has the rest. */
-	log_init("postern", LOG_LVL_ERROR, LOG_FMT_LOGFMT, LOG_TO_STDERR);
-	if (!secret_init())
-		log_debug("secrets_not_locked",
-		    LOG_S("hint", "raise RLIMIT_MEMLOCK"));
+	/* Each command says itself what went wrong, and what to do. */
+	log_init("postern", LOG_LVL_NONE, LOG_FMT_LOGFMT, LOG_TO_STDERR);
+	(void)secret_init();
 	secret_harden_process();
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		rc = version();

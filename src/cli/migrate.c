@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "data/facts.h"
 #include "data/schema.h"
 
 #include <string.h>
@@ -73,6 +74,29 @@ waits(const char *name, const char *who)
 	buf_free(&text);
 }
 
+static void
+say_fault(void *arg, const struct fact *f, const char *what)
+{
+	struct buf text = { 0 }, line = { 0 };
+
+	facts_add(&text, f, what);
+	cli_add_text(&line, buf_str(&text));
+	*(int *)arg = cli_fail("%s: %s", f->name, buf_str(&line));
+	buf_free(&line);
+	buf_free(&text);
+}
+
+/* A schema that is up to date may still serve nobody. */
+static int
+look_behind(struct db *db, const char *role)
+{
+	int rc = CLI_OK;
+	enum status st;
+
+	st = facts_look(db, role, say_fault, &rc);
+	return st == ST_OK ? rc : cli_status(db, st, NULL);
+}
+
 static int
 migrate(const struct config_env *env, const struct schema_order *order)
 {
@@ -86,6 +110,8 @@ migrate(const struct config_env *env, const struct schema_order *order)
 		rc = CLI_FAILURE;
 	} else if (schema_migrate(db, order, &err) == ST_OK) {
 		rc = print_report(db, order->role);
+		if (rc == CLI_OK)
+			rc = look_behind(db, order->role);
 	} else {
 		cli_add_text(&text, buf_str(&err));
 		rc = cli_fail(

@@ -31,6 +31,7 @@ struct db {
 	/* Commits hang: until then nobody else is held up by another. */
 	int64_t no_commit_until_us;
 	enum fate fate;                /* of the last question */
+	bool denied;                   /* it was no right of the role's */
 	const struct db_stmt *suspect; /* that waited in vain for a lock */
 	struct {
 		const struct db_stmt *stmt;
@@ -143,6 +144,24 @@ db_state(const struct db *db)
 }
 
 const char *
+db_unready(struct db *db)
+{
+	const struct fact *f;
+
+	(void)link_ready(db->link);
+	if (!link_is_up(db->link))
+		return db->link->state;
+	f = db->link->setup.unready;
+	return f != NULL ? f->state : NULL;
+}
+
+bool
+db_denied(const struct db *db)
+{
+	return db->denied;
+}
+
+const char *
 db_error(const struct db *db)
 {
 	return buf_str(&db->link->error);
@@ -190,6 +209,7 @@ judge(struct db *db, const struct pg_result *res)
 	if (wire_is_rows(res) || wire_is_command(res))
 		return ST_OK;
 	st = fate_of(res, &db->fate);
+	db->denied = strcmp(wire_sqlstate(res), "42501") == 0;
 	link_set_error(db->link, wire_message(res));
 	if (db->link->asked == attempted && is_locked(db->fate))
 		return ST_LOCKED;

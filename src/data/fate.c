@@ -28,6 +28,9 @@ static const struct {
 	{ "42P05", NULL, ST_UNAVAILABLE, FATE_STALE }, /* one too many */
 	{ "0A000", NULL, ST_UNAVAILABLE, FATE_STALE }, /* a plan's columns */
 	{ "25006", NULL, ST_UNAVAILABLE, FATE_DOUBT }, /* a standby now? */
+	/* a right, a table or a function less; a sequence behind its table */
+	{ "42", NULL, ST_UNAVAILABLE, FATE_DOUBT },
+	{ "23505", NULL, ST_UNAVAILABLE, FATE_DOUBT },
 };
 
 /* Without a code it is libpq's own error: no memory for an answer that came, so

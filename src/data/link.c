@@ -132,8 +132,30 @@ static void
 rest(struct link *l)
 {
 	metrics_heard(clock_mono_us());
-	if (l->due_us != 0)
-		l->due_us = in_ms(HEARTBEAT_MS);
+	if (l->due_us == 0)
+		return;
+	l->due_us = in_ms(HEARTBEAT_MS);
+	if (profile_wants_facts(&l->setup))
+		l->due_us = MIN(l->due_us, l->setup.review_us);
+}
+
+/* With nothing on its way; whether it can serve is known. */
+static void
+settle(struct link *l)
+{
+	const struct setup *s = &l->setup;
+	struct trouble t = { NULL };
+
+	if (profile_conclude(&l->setup)) {
+		if (s->unready != NULL) {
+			t.state = s->unready->state;
+			t.error = buf_str(s->faults);
+		}
+		trouble_log(&t, l->wire, s,
+		    s->unready != NULL ? LOG_LVL_WARN : LOG_LVL_INFO,
+		    s->unready != NULL ? "not_ready" : "ready");
+	}
+	rest(l);
 }
 
 /*
@@ -156,7 +178,7 @@ take_notes(struct link *l)
 		wire_notes(l->wire, profile_take_note, &l->setup);
 	if (l->setup.asked && l->phase == LINK_UP) {
 		l->setup.asked = false;
-		l->due_us = 0;
+		link_doubt(l);
 	}
 }
 
@@ -322,7 +344,8 @@ resolve(struct link *l)
 {
 	if (l->retry.failures == 0)
 		l->state = "connecting";
-	l->setup = (struct setup){ .profile = &l->profile };
+	l->setup =
+	    (struct setup){ .profile = &l->profile, .faults = &l->faults };
 	l->asked = NULL;
 	hosts_start(l->hosts);
 	go_on_resolving(l);
@@ -514,9 +537,9 @@ static const struct phase phases[LINK_PHASES] = {
 	    .ready = take_answer, LATE, .next = LINK_TIMELINE },
 	[LINK_TIMELINE] = { .name = "timeline",
 	    .ask = profile_ask_timeline, .judge = profile_judge_timeline,
-	    .ready = take_answer, LATE, .next = LINK_SCHEMA },
-	[LINK_SCHEMA] = { .name = "schema", .wanted = profile_wants_schema,
-	    .ask = profile_ask_schema, .judge = profile_judge_schema,
+	    .ready = take_answer, LATE, .next = LINK_FACTS },
+	[LINK_FACTS] = { .name = "facts", .wanted = profile_wants_facts,
+	    .ask = profile_ask_facts, .judge = profile_judge_facts,
 	    .ready = take_answer, LATE, .next = LINK_LISTEN },
 	[LINK_LISTEN] = { .name = "listen", .wanted = profile_wants_news,
 	    .ask = profile_ask_listen, .judge = profile_judge_command,
@@ -540,10 +563,14 @@ static const struct phase phases[LINK_PHASES] = {
 	    .ready = take_answer, CANCEL_LATE, .next = LINK_CANCELLED },
 	[LINK_CANCELLED] = { .enter = drop_other,
 	    .ready = take_end, CANCEL_LATE, .next = LINK_UP },
-	[LINK_UP] = { .enter = rest,
+	[LINK_UP] = { .enter = settle,
 	    .ready = hear, .over = advance, .next = LINK_BEAT },
 	[LINK_BEAT] = { .name = "heartbeat", .enter = beat,
 	    .ask = profile_ask_beat, .judge = profile_judge_beat,
+	    .ready = hear, BEAT_LATE, .next = LINK_REVIEW },
+	[LINK_REVIEW] = { .name = "facts", .wanted = profile_wants_review,
+	    .enter = beat, .ask = profile_ask_facts,
+	    .judge = profile_judge_facts,
 	    .ready = hear, BEAT_LATE, .next = LINK_UP },
 };
 /* clang-format on */
@@ -571,6 +598,7 @@ link_free(struct link *l)
 	wire_free(l->wire);
 	hosts_free(l->hosts);
 	buf_free(&l->error);
+	buf_free(&l->faults);
 	free(l);
 }
 
@@ -656,7 +684,7 @@ link_wait(struct link *l, int64_t timeout_ms)
 bool
 link_ready(struct link *l)
 {
-	while (l->phase == LINK_BEAT)
+	while (l->phase == LINK_BEAT || l->phase == LINK_REVIEW)
 		wait_and_step(l, l->due_us);
 	(void)leave_replaced(l);
 	if (l->phase != LINK_UP && l->patience_ms > 0 &&
@@ -682,6 +710,7 @@ link_end(struct link *l, enum retry_end why, const char *error)
 void
 link_doubt(struct link *l)
 {
+	profile_doubt(&l->setup);
 	l->due_us = 0;
 }
 

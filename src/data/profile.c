@@ -9,6 +9,7 @@
  */
 #include "data/profile.h"
 
+#include "base/clock.h"
 #include "base/crypto.h"
 #include "base/hex.h"
 #include "data/fate.h"
@@ -17,10 +18,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 static const char proof[] = "proof ";
 
 enum { ABANDONED_MS = 3000, NOTIFY_MS = 4500 };
+enum { REVIEW_MS = 60000, DOUBT_MS = 2000, REVIEW_LOCK_MS = 100 };
 
 /* Of a process: two servers, or two processes one after the other, have not
  * both the same id and the same time. */
@@ -118,11 +121,7 @@ void
 profile_ask_server(struct setup *s, struct buf *sql)
 {
 	buf_addf(sql,
-	    "SELECT (pg_is_in_recovery() OR "
-	    "current_setting('transaction_read_only')::bool)::int,"
-	    " (to_regclass('postern_migrations') IS NOT NULL)::int,"
-	    " (current_setting('session_replication_role') = 'replica')::int,"
-	    " pg_backend_pid(), (SELECT " STARTED " FROM pg_stat_activity"
+	    "SELECT pg_backend_pid(), (SELECT " STARTED " FROM pg_stat_activity"
 	    " WHERE pid = pg_backend_pid()),"
 	    " host(inet_server_addr()), (SELECT "
 	    "count(pg_terminate_backend(pid))"
@@ -139,21 +138,9 @@ profile_judge_server(struct setup *s, const struct pg_result *res)
 {
 	if (!wire_is_rows(res))
 		return failed;
-	s->pid = atoi(wire_text(res, 0, 3));
-	s->started_us = strtoll(wire_text(res, 0, 4), NULL, 10);
-	snprintf(s->address, sizeof s->address, "%s", wire_text(res, 0, 5));
-	if (s->profile->min_schema == 0)
-		return good;
-	if (wire_text(res, 0, 0)[0] != '0')
-		return (
-		    struct verdict){ "read_only", "the server can't write" };
-	if (wire_text(res, 0, 1)[0] != '1')
-		return (
-		    struct verdict){ "schema_missing", "run: postern migrate" };
-	if (wire_text(res, 0, 2)[0] != '0')
-		return (struct verdict){ "triggers_off",
-			"session_replication_role is replica: ALTER ROLE ... "
-			"RESET session_replication_role" };
+	s->pid = atoi(wire_text(res, 0, 0));
+	s->started_us = strtoll(wire_text(res, 0, 1), NULL, 10);
+	snprintf(s->address, sizeof s->address, "%s", wire_text(res, 0, 2));
 	return good;
 }
 
@@ -208,43 +195,103 @@ profile_judge_replaced(const struct setup *s)
 }
 
 bool
-profile_wants_schema(const struct setup *s)
+profile_wants_facts(const struct setup *s)
 {
 	return s->profile->min_schema > 0;
 }
 
+/* All in one transaction; the last one goes without what the others find
+ * missing. Who has a table whole is waited for no
+ * longer than a request behind this can bear. */
 void
-profile_ask_schema(struct setup *s, struct buf *sql)
+profile_ask_facts(struct setup *s, struct buf *sql)
 {
-	(void)s;
-	buf_adds(sql, "SELECT " PROFILE_SCHEMA " FROM postern_migrations AS m");
+	buf_reset(s->faults);
+	s->found = NULL;
+	s->reviewed_us = clock_mono_us();
+	s->review_us = s->reviewed_us + REVIEW_MS * INT64_C(1000);
+	buf_addf(sql, "SET LOCAL lock_timeout = %d; %s; ", REVIEW_LOCK_MS,
+	    facts_setup.sql);
+	buf_addf(sql,
+	    "SELECT f.state, '' FROM (SELECT " PROFILE_SCHEMA
+	    " FROM postern_migrations AS m) AS v (version, serves_from),"
+	    " LATERAL (VALUES ('schema_outdated', version < %d),"
+	    " ('schema_newer', serves_from > %d)) AS f (state, so)"
+	    " WHERE f.so; ",
+	    s->profile->min_schema, s->profile->min_schema);
+	buf_adds(sql, facts_numbers.sql);
 }
 
-const char *
-profile_schema_fault(int version, int serves_from, int known)
+static void
+note_fault(struct setup *s, const struct fact *f, const char *what)
 {
-	if (version < known)
-		return "schema_outdated";
-	return serves_from > known ? "schema_newer" : NULL;
+	if (s->faults->len > 0)
+		buf_adds(s->faults, "; ");
+	facts_add(s->faults, f, what);
+	if (s->found == NULL || f < s->found)
+		s->found = f;
 }
 
-static const struct verdict newer = { "schema_newer",
-	"this program is too old for it: install the newer one, and restart" };
+/* The question has failed. A fault that was found before may be why; that
+ * somebody has a lock says nothing, and leaves what was known. */
+static void
+note_failure(struct setup *s, const struct pg_result *res)
+{
+	const char *code = wire_sqlstate(res);
+
+	if (s->found != NULL)
+		return;
+	if (strcmp(code, "55P03") == 0 || strcmp(code, "57014") == 0) {
+		s->found = s->unready;
+		profile_doubt(s);
+	} else {
+		note_fault(s, facts_find("unproved"), wire_message(res));
+	}
+}
 
 struct verdict
-profile_judge_schema(struct setup *s, const struct pg_result *res)
+profile_judge_facts(struct setup *s, const struct pg_result *res)
 {
-	const char *fault;
+	const struct fact *f;
+	int i;
 
-	if (!wire_is_rows(res))
-		return failed;
-	fault = profile_schema_fault(atoi(wire_text(res, 0, 0)),
-	    atoi(wire_text(res, 0, 1)), s->profile->min_schema);
-	if (fault == NULL)
+	if (!wire_is_command(res) && !wire_is_rows(res)) {
+		if (*wire_sqlstate(res) == '\0' || wire_is_fatal(res))
+			return failed;
+		note_failure(s, res);
 		return good;
-	return strcmp(fault, newer.state) == 0
-		   ? newer
-		   : (struct verdict){ fault, "run: postern migrate" };
+	}
+	for (i = 0; i < wire_rows(res); i++) {
+		f = facts_find(wire_text(res, i, 0));
+		if (f != NULL)
+			note_fault(s, f, wire_text(res, i, 1));
+	}
+	if (s->found == NULL || !s->found->fatal || s->settled)
+		return good;
+	return (struct verdict){ s->found->state, buf_str(s->faults) };
+}
+
+bool
+profile_conclude(struct setup *s)
+{
+	bool news = s->found != s->unready;
+
+	s->settled = true;
+	s->unready = s->found;
+	return news;
+}
+
+bool
+profile_wants_review(const struct setup *s)
+{
+	return profile_wants_facts(s) && clock_mono_us() >= s->review_us;
+}
+
+void
+profile_doubt(struct setup *s)
+{
+	s->review_us =
+	    MIN(s->review_us, s->reviewed_us + DOUBT_MS * INT64_C(1000));
 }
 
 bool
@@ -323,7 +370,7 @@ profile_ask_beat(struct setup *s, struct buf *sql)
 	buf_adds(sql, "SELECT pg_is_in_recovery() OR "
 		      "current_setting('transaction_read_only')::bool, ");
 	buf_adds(sql, s->timeline.number > 0 ? TIMELINE : "NULL, NULL");
-	if (profile_wants_schema(s))
+	if (profile_wants_facts(s))
 		buf_adds(
 		    sql, ", " PROFILE_SCHEMA " FROM postern_migrations AS m");
 }
@@ -333,11 +380,13 @@ profile_ask_beat(struct setup *s, struct buf *sql)
 struct verdict
 profile_judge_beat(struct setup *s, const struct pg_result *res)
 {
+	const struct fact *newer = facts_find("schema_newer");
+
 	if (!wire_is_rows(res) || wire_text(res, 0, 0)[0] != 'f')
 		return (
 		    struct verdict){ "unreachable", "the heartbeat failed" };
-	if (profile_wants_schema(s) &&
+	if (profile_wants_facts(s) &&
 	    atoi(wire_text(res, 0, 4)) > s->profile->min_schema)
-		return newer;
+		return (struct verdict){ newer->state, newer->fault };
 	return s->timeline.number > 0 ? take_timeline(s, res, 1) : good;
 }

@@ -1,29 +1,11 @@
 /*
- * The rights of the server's role: what its statements need, and no more. Where
+ * The rights of the server's role: what its statements need, and no more (the
+ * trail's sequence is only looked at: is it behind its table?). Where
  * a right says too much, a trigger says the rest (sql/014_rights.sql).
  */
 #include "data/rights.h"
 
 #include "data/sql.h"
-
-/* In the schema at hand; a right to lock a row is one to update it. */
-#define RIGHTS                                                                 \
-	"('apps', 'SELECT, DELETE, INSERT (name, public_key,"                  \
-	" encrypted_secret_key, master_key_id, expires_at), UPDATE (name,"     \
-	" public_key, encrypted_secret_key, master_key_id,"                    \
-	" previous_encrypted_secret_key, previous_master_key_id,"              \
-	" previous_valid_until, rotated_at, disabled_at, expires_at,"          \
-	" updated_at, deleted_at)'),"                                          \
-	" ('users', 'SELECT, DELETE, INSERT (app_id, user_id, information),"   \
-	" UPDATE (information, version, updated_at)'),"                        \
-	" ('app_uses', 'SELECT,"                                               \
-	" INSERT (app_id, last_used_at, previous_last_used_at),"               \
-	" UPDATE (last_used_at, previous_last_used_at)'),"                     \
-	" ('used_jtis', 'SELECT, DELETE,"                                      \
-	" INSERT (app_id, jti_hash, expires_at), UPDATE (expires_at)'),"       \
-	" ('invites', 'SELECT (id, token_hash, uses, uses_max, expires_at,"    \
-	" revoked_at), UPDATE (uses)'),"                                       \
-	" ('app_events', 'SELECT'), ('postern_migrations', 'SELECT')"
 
 #define OWN_SCHEMA                                                             \
 	"(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
@@ -64,7 +46,10 @@ static const struct db_stmt server = { "rights_server",
 	" FROM pg_roles WHERE rolname = $1::text),"
 	" t AS (SELECT c.oid, c.relowner, n.rights,"
 	" format('%I.%I', current_schema(), c.relname) AS name"
-	" FROM (VALUES " RIGHTS ") AS n (name, rights)"
+	" FROM (SELECT name, string_agg(privilege"
+	" || coalesce(' (' || array_to_string(columns, ', ') || ')', ''), ', ')"
+	" AS rights FROM (VALUES " RIGHTS ") AS v (name, privilege, columns)"
+	" GROUP BY name) AS n"
 	" JOIN pg_class AS c ON c.relname = n.name"
 	" AND c.relnamespace = " OWN_SCHEMA "),"
 	" s AS (SELECT DISTINCT q.relowner, q.oid::regclass::text AS name"
@@ -83,6 +68,8 @@ static const struct db_stmt server = { "rights_server",
 	" CASE WHEN s.relowner <> r.oid THEN ', ' || r.name END),"
 	" '') FROM s), 'GRANT USAGE ON SEQUENCE '"
 	" || pg_get_serial_sequence('apps', 'id') || ' TO ' || r.name || '; ',"
+	" 'GRANT SELECT ON SEQUENCE ' || pg_get_serial_sequence('app_events',"
+	" 'id') || ' TO ' || r.name || '; ',"
 	" (SELECT string_agg(format('GRANT EXECUTE ON FUNCTION"
 	" %s TO %s; ', p.oid::regprocedure, r.name), '')"
 	" FROM pg_proc AS p WHERE " NEEDED " AND p.pronamespace = " OWN_SCHEMA

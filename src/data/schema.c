@@ -5,12 +5,14 @@
 #include "data/schema.h"
 
 #include "base/clock.h"
+#include "data/facts.h"
 #include "data/profile.h"
 #include "data/rights.h"
 
 #include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/param.h>
 
 /* Any constant will do, as long as it is ours. */
@@ -46,7 +48,7 @@ schema_look(struct db *db, struct schema_state *state)
 	if (st != ST_OK)
 		return st;
 	if (db_text(res, 0, 0)[0] != 't') {
-		*state = (struct schema_state){ 0, 0 };
+		*state = (struct schema_state){ 0 };
 		goto out;
 	}
 	db_result_free(res);
@@ -54,55 +56,8 @@ schema_look(struct db *db, struct schema_state *state)
 	st = db_query(db, &newest, NULL, &res);
 	if (st == ST_OK)
 		*state = (struct schema_state){ atoi(db_text(res, 0, 0)),
-			atoi(db_text(res, 0, 1)) };
+			atoi(db_text(res, 0, 1)), true };
 out:
-	db_result_free(res);
-	return st;
-}
-
-const char *
-schema_unready(struct db *db)
-{
-	static const struct db_stmt ready = { "schema_ready",
-		"SELECT " PROFILE_SCHEMA ", pg_is_in_recovery()"
-		" OR current_setting('transaction_read_only')::bool"
-		" FROM postern_migrations AS m",
-		0 };
-	struct db_result *res = NULL;
-	const char *why;
-
-	if (db_query(db, &ready, NULL, &res) != ST_OK)
-		why = db_is_up(db) ? "unreachable" : db_state(db);
-	else if (db_text(res, 0, 2)[0] != 'f')
-		why = "read_only";
-	else
-		why = profile_schema_fault(atoi(db_text(res, 0, 0)),
-		    atoi(db_text(res, 0, 1)), schema_required());
-	db_result_free(res);
-	return why;
-}
-
-enum status
-schema_behind(struct db *db, struct buf *mend)
-{
-	static const struct db_stmt behind = { "schema_behind",
-		"SELECT coalesce(string_agg(format('SELECT setval(%L,"
-		" (SELECT max(id) FROM %s));', own.seq, t.name), ' '), '')"
-		" FROM (SELECT 'apps' AS name, max(id) AS newest FROM apps"
-		" UNION ALL SELECT 'app_events', max(id) FROM app_events"
-		" UNION ALL SELECT 'invites', max(id) FROM invites) AS t,"
-		" pg_get_serial_sequence(t.name, 'id') AS own (seq),"
-		" pg_sequences AS s WHERE own.seq = format('%I.%I',"
-		" s.schemaname, s.sequencename)"
-		" AND has_sequence_privilege(own.seq, 'USAGE, SELECT')"
-		" AND coalesce(s.last_value, s.start_value - 1) < t.newest",
-		0 };
-	struct db_result *res = NULL;
-	enum status st;
-
-	st = db_query(db, &behind, NULL, &res);
-	if (st == ST_OK)
-		buf_adds(mend, db_text(res, 0, 0));
 	db_result_free(res);
 	return st;
 }
@@ -269,6 +224,8 @@ grant(struct db *db, const struct schema_order *order, struct buf *err)
 	st = rights_functions(db, &sql);
 	if (st == ST_OK && order->role != NULL)
 		st = rights_server(db, order->role, &sql);
+	if (sql.len > 0)
+		buf_adds(&sql, "NOTIFY postern_apps, 'schema'");
 	job.sql = buf_str(&sql);
 	if (st == ST_NOT_FOUND)
 		buf_addf(err, "grant: role \"%s\" does not exist", order->role);
@@ -280,6 +237,29 @@ grant(struct db *db, const struct schema_order *order, struct buf *err)
 	return st;
 }
 
+static void
+note_encoding(void *arg, const struct fact *f, const char *what)
+{
+	if (strcmp(f->state, "wrong_encoding") == 0)
+		facts_add(arg, f, what);
+}
+
+/* Of one that can't hold every name nothing is made. */
+static enum status
+look_ahead(struct db *db, struct schema_state *now, struct buf *err)
+{
+	enum status st;
+
+	st = facts_look(db, NULL, note_encoding, err);
+	if (st == ST_OK && err->len > 0)
+		return ST_INVALID;
+	if (st == ST_OK)
+		st = schema_look(db, now);
+	if (st != ST_OK)
+		buf_adds(err, db_error(db));
+	return st;
+}
+
 enum status
 schema_migrate(struct db *db, const struct schema_order *order, struct buf *err)
 {
@@ -287,9 +267,7 @@ schema_migrate(struct db *db, const struct schema_order *order, struct buf *err)
 	const struct migration *m;
 	enum status st;
 
-	st = schema_look(db, &now);
-	if (st != ST_OK)
-		buf_adds(err, db_error(db));
+	st = look_ahead(db, &now, err);
 	for (m = schema_migrations; st == ST_OK && m->version != 0; m++)
 		if (m->version > now.version)
 			st = apply(db, order, m, err);

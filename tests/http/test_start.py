@@ -421,8 +421,10 @@ def test_schema_missing_and_old(pg, make):
     assert "schema" in s.log()
     pg.migrate(name)
     wait_until("ready", lambda: s.get("/readyz").status == 200)
-    s.sql("DELETE FROM postern_migrations WHERE version > 1")
-    assert s.get("/readyz").status == 503
+    s.sql("DELETE FROM postern_migrations WHERE version > 1;"
+          "NOTIFY postern_apps, 'schema'")
+    wait_until("outdated", lambda: "schema_outdated" in s.get(
+        "/readyz").body.decode())
 
 
 def test_read_only_database(pg, make):
