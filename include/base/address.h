@@ -11,15 +11,16 @@ struct address {
 	unsigned char bytes[16];
 };
 
-struct address_net {
-	struct address address;
-	unsigned bits; /* of the 128 that count */
+/* From the one to the other, both included. */
+struct address_range {
+	struct address first, last;
 };
 
-enum { ADDRESS_NETS_MAX = 64, ADDRESS_TEXT = 46 };
+enum { ADDRESS_TEXT = 46 };
 
+/* Any number of networks; { 0 } has none. In order, and none meets another. */
 struct address_list {
-	struct address_net net[ADDRESS_NETS_MAX];
+	struct address_range *range;
 	size_t n;
 };
 
@@ -31,10 +32,15 @@ bool address_parse(const char *s, size_t len, struct address *out);
 
 /*
  * Addresses and networks (10.0.0.0/8, 2001:db8::/32), separated by spaces or
- * commas. False on what is none, and on more than ADDRESS_NETS_MAX.
+ * commas. False on what is none. The caller frees.
  */
 bool address_list_parse(const char *text, struct address_list *out);
+void address_list_free(struct address_list *list);
 
+/* Where in such a text the first thing is that is none, else NULL. */
+const char *address_list_fault(const char *text);
+
+/* In a time that grows with the number's logarithm. */
 bool address_listed(const struct address_list *list, const struct address *a);
 
 /*

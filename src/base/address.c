@@ -4,10 +4,14 @@
  */
 #include "base/address.h"
 
+#include "base/mem.h"
 #include "base/parse.h"
 
 #include <arpa/inet.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define SEPARATORS " ,\t"
 
 static const unsigned char v4_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff,
 	0xff };
@@ -62,66 +66,143 @@ address_parse(const char *s, size_t len, struct address *out)
 	return parse_bare(s, host, out);
 }
 
+/* The addresses that have the first bits in common with net. */
+static struct address_range
+range_of(const struct address *net, unsigned bits)
+{
+	struct address_range r = { *net, *net };
+	unsigned char rest;
+	size_t i;
+
+	for (i = bits / 8; i < sizeof net->bytes; i++) {
+		rest = i == bits / 8 ? (unsigned char)(0xff >> bits % 8) : 0xff;
+		r.first.bytes[i] &= (unsigned char)~rest;
+		r.last.bytes[i] |= rest;
+	}
+	return r;
+}
+
 /* ADDRESS or ADDRESS/BITS. */
 static bool
-parse_net(const char *s, size_t len, struct address_net *out)
+parse_net(const char *s, size_t len, struct address_range *out)
 {
 	const char *slash = memchr(s, '/', len);
 	size_t n = slash != NULL ? (size_t)(slash - s) : len;
+	struct address address;
 	unsigned before;
 	uint64_t bits;
 
-	if (!parse_bare(s, n, &out->address))
+	if (!parse_bare(s, n, &address))
 		return false;
 	before = memchr(s, ':', n) == NULL ? 8 * sizeof v4_prefix : 0;
 	bits = 128 - before;
 	if (slash != NULL &&
 	    !parse_u64(slash + 1, len - n - 1, 0, 128 - before, &bits))
 		return false;
-	out->bits = before + (unsigned)bits;
+	*out = range_of(&address, before + (unsigned)bits);
 	return true;
+}
+
+/* The next word of the list at *text, which goes on behind it; its length, 0 at
+ * the end. */
+static size_t
+next_word(const char **text, const char **word)
+{
+	size_t n;
+
+	*word = *text + strspn(*text, SEPARATORS);
+	n = strcspn(*word, SEPARATORS);
+	*text = *word + n;
+	return n;
+}
+
+const char *
+address_list_fault(const char *text)
+{
+	struct address_range range;
+	const char *word;
+	size_t n;
+
+	while ((n = next_word(&text, &word)) > 0)
+		if (!parse_net(word, n, &range))
+			return word;
+	return NULL;
+}
+
+static int
+compare(const struct address *a, const struct address *b)
+{
+	return memcmp(a->bytes, b->bytes, sizeof a->bytes);
+}
+
+static int
+compare_ranges(const void *a, const void *b)
+{
+	const struct address_range *x = a, *y = b;
+
+	return compare(&x->first, &y->first);
+}
+
+/* In order, and those that meet made one. */
+static void
+tidy(struct address_list *list)
+{
+	struct address_range *r = list->range;
+	size_t i, last = 0;
+
+	if (list->n == 0)
+		return;
+	qsort(r, list->n, sizeof *r, compare_ranges);
+	for (i = 1; i < list->n; i++) {
+		if (compare(&r[i].first, &r[last].last) > 0)
+			r[++last] = r[i];
+		else if (compare(&r[i].last, &r[last].last) > 0)
+			r[last].last = r[i].last;
+	}
+	list->n = last + 1;
 }
 
 bool
 address_list_parse(const char *text, struct address_list *out)
 {
-	static const char separators[] = " ,\t";
-	struct address_list list = { .n = 0 };
-	size_t n;
+	struct address_list list = { 0 };
+	const char *word, *p = text;
+	size_t n, all = 0;
 
-	for (;; text += n) {
-		text += strspn(text, separators);
-		n = strcspn(text, separators);
-		if (n == 0)
-			break;
-		if (list.n == ADDRESS_NETS_MAX ||
-		    !parse_net(text, n, &list.net[list.n++]))
-			return false;
-	}
+	if (address_list_fault(text) != NULL)
+		return false;
+	while (next_word(&p, &word) > 0)
+		all++;
+	if (all > 0)
+		list.range = mem_alloc(all * sizeof *list.range);
+	while ((n = next_word(&text, &word)) > 0)
+		(void)parse_net(word, n, &list.range[list.n++]);
+	tidy(&list);
 	*out = list;
 	return true;
 }
 
-static bool
-in_net(const struct address_net *net, const struct address *a)
+void
+address_list_free(struct address_list *list)
 {
-	size_t whole = net->bits / 8;
-	unsigned rest = net->bits % 8;
-
-	if (memcmp(net->address.bytes, a->bytes, whole) != 0)
-		return false;
-	return rest == 0 ||
-	       (net->address.bytes[whole] ^ a->bytes[whole]) >> (8 - rest) == 0;
+	free(list->range);
+	*list = (struct address_list){ 0 };
 }
 
 bool
 address_listed(const struct address_list *list, const struct address *a)
 {
-	size_t i;
+	size_t from = 0, to = list->n, mid;
 
-	for (i = 0; i < list->n; i++)
-		if (in_net(&list->net[i], a))
+	while (from < to) {
+		mid = from + (to - from) / 2;
+		if (compare(a, &list->range[mid].first) < 0)
+			to = mid;
+		else if (compare(a, &list->range[mid].last) > 0)
+			from = mid + 1;
+		else
 			return true;
+	}
 	return false;
 }
 

@@ -215,7 +215,9 @@ complain(const struct setting *s, const char *origin, const char *text,
 	if (setting_is_secret(s))
 		buf_addf(err, "%zu characters, ", strlen(text));
 	else
-		add_shown(err, text);
+		add_shown(err, s->type == SETTING_ADDRESSES
+				   ? address_list_fault(text)
+				   : text);
 	if (why != NULL) {
 		buf_addf(err, "%s%s", setting_is_secret(s) ? "" : ": ", why);
 	} else {
@@ -335,6 +337,23 @@ check_whole(const struct config *c, unsigned need, struct buf *err)
 	return tokens_differ(c, err);
 }
 
+/* Set all fields. Conninfos come last: libpq is asked about them. */
+static bool
+apply_all(
+    struct config *c, const struct config_values *sources[2], struct buf *err)
+{
+	size_t i;
+	int last;
+
+	for (last = 0; last <= 1; last++)
+		for (i = 0; i < SETTINGS; i++)
+			if ((setting_at(i)->check == config_check_database) ==
+				last &&
+			    !apply_setting(c, i, sources, err))
+				return false;
+	return true;
+}
+
 bool
 config_load(struct config *c, const struct config_env *env, unsigned need,
     struct buf *err)
@@ -343,7 +362,6 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 	struct config_values *file = mem_alloc(sizeof(*file));
 	const struct config_values *sources[2] = { &nothing, file };
 	struct config fresh = { 0 };
-	size_t i;
 	bool ok;
 
 	buf_reset(err);
@@ -352,8 +370,7 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 		buf_adds(err, buf_str(&env->complaint));
 	}
 	ok = err->len == 0 && config_file_read(env, file, err);
-	for (i = 0; ok && i < SETTINGS; i++)
-		ok = apply_setting(&fresh, i, sources, err);
+	ok = ok && apply_all(&fresh, sources, err);
 	ok = ok && check_whole(&fresh, need, err);
 	if (ok)
 		*c = fresh;
@@ -431,6 +448,8 @@ config_free(struct config *c)
 			*text = NULL;
 		} else if (s->type == SETTING_SECRET) {
 			secret_clear(field(c, s));
+		} else if (s->type == SETTING_ADDRESSES) {
+			address_list_free(field(c, s));
 		} else if (s->type == SETTING_MASTER_KEY) {
 			master_key_clear(field(c, s));
 		} else if (s->type == SETTING_MASTER_KEYS) {

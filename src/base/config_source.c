@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LINE_LIMIT = 65536, FILE_LIMIT = 1024 * 1024 };
+enum { FILE_LIMIT = 1024 * 1024 }; /* bytes, of which one line may have all */
 
 static const char PREFIX[] = "POSTERN_";
 static const char SYSTEM_FILE[] = "/etc/postern/postern.conf";
@@ -213,7 +213,7 @@ config_parse_line(const char *line, size_t len, const char **key,
 	const char *eq, *k, *v;
 	size_t klen, vlen;
 
-	if (len > LINE_LIMIT || (len > 0 && memchr(line, '\0', len) != NULL))
+	if (len > FILE_LIMIT || (len > 0 && memchr(line, '\0', len) != NULL))
 		return -1;
 	trim(&line, &len);
 	if (len == 0 || *line == '#')

@@ -260,9 +260,7 @@ setting_describe(const struct setting *s, struct buf *out)
 		    THROTTLE_N_MAX, THROTTLE_SECONDS_MAX);
 		break;
 	case SETTING_ADDRESSES:
-		buf_addf(out,
-		    "at most %d addresses or networks such as 10.0.0.0/8",
-		    ADDRESS_NETS_MAX);
+		buf_adds(out, "addresses or networks such as 10.0.0.0/8");
 		break;
 	case SETTING_STRING:
 		buf_adds(out, "text");

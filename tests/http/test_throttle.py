@@ -186,10 +186,17 @@ def test_ipv6_by_64(limited):
     assert Caller(s, "192.0.2.1").bad() == 429
 
 
+# As many as a content network has.
+MANY = [f"100.{i // 250}.{i % 250}.0/24" for i in range(3000)] + [
+    f"2001:db8:{i:x}::/48" for i in range(0xab, 0x400)]
+
+
 @pytest.mark.covers("API4:2023")
-def test_forwarded_for(limited):
+@pytest.mark.parametrize("more", [[], MANY], ids=["two", "thousands"])
+def test_forwarded_for(limited, more):
     """Believed of trusted proxies only, and of them only what they added."""
-    s = limited(POSTERN_TRUSTED_PROXIES="10.0.0.0/8 2001:db8:aa::/48")
+    s = limited(POSTERN_TRUSTED_PROXIES=", ".join(
+        [*more[::2], "10.0.0.0/8", "2001:db8:aa::/48", *more[1::2]]))
     # A stranger's word, a new one each time.
     got = [Caller(s, "192.0.2.1", f"203.0.113.{i}").bad() for i in range(4)]
     assert got == [401, 401, 401, 429]
@@ -355,14 +362,18 @@ def test_bad_rates(scratch, name, value):
     refused(scratch, "POSTERN_LIMIT_" + name, value)
 
 
-@pytest.mark.parametrize("value", ["localhost", "10.0.0.0/33", "1.2.3.4;5.6.7.8"])
+@pytest.mark.parametrize("value", ["localhost", "10.0.0.0/33",
+                                   "1.2.3.4;5.6.7.8"])
 def test_bad_proxies(scratch, value):
-    refused(scratch, "POSTERN_TRUSTED_PROXIES", value)
+    for before in ([], MANY):
+        refused(scratch, "POSTERN_TRUSTED_PROXIES", value, before)
 
 
-def refused(scratch, name, value):
+def refused(scratch, name, value, before=()):
     r = subprocess.run(
         [scratch.bin / "postern.fcgi"], capture_output=True, text=True, env={
             "POSTERN_DATABASE_URL": "x=y", "POSTERN_LISTEN": "127.0.0.1:1",
-            "POSTERN_MASTER_KEY": secrets.token_hex(32), name: value})
+            "POSTERN_MASTER_KEY": secrets.token_hex(32),
+            name: " ".join([*before, value])})
     assert r.returncode == 1 and name in r.stderr and value in r.stderr
+    assert len(r.stderr) < 500

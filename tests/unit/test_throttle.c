@@ -207,7 +207,6 @@ test_nets(void **state)
 		"10.0.0.1:80" };
 	struct address_list list;
 	struct address a;
-	struct buf many = { 0 };
 	size_t i;
 
 	(void)state;
@@ -216,15 +215,94 @@ test_nets(void **state)
 		assert_true(address_parse(
 		    cases[i].address, strlen(cases[i].address), &a));
 		assert_int_equal(address_listed(&list, &a), cases[i].in);
+		address_list_free(&list);
 	}
-	for (i = 0; i < sizeof bad / sizeof bad[0]; i++)
+	for (i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		assert_false(address_list_parse(bad[i], &list));
-	for (i = 0; i < ADDRESS_NETS_MAX; i++)
-		buf_adds(&many, "10.0.0.1 ");
-	assert_true(address_list_parse(buf_str(&many), &list));
-	buf_adds(&many, "10.0.0.1");
-	assert_false(address_list_parse(buf_str(&many), &list));
-	buf_free(&many);
+		assert_ptr_equal(address_list_fault(bad[i]), bad[i]);
+	}
+	assert_string_equal(
+	    address_list_fault(" 10.0.0.1,::1/64 nope ::2"), "nope ::2");
+	assert_null(address_list_fault("10.0.0.1,::1/64"));
+}
+
+/* As it is written: the first bits are the same. */
+struct net {
+	struct address address;
+	unsigned bits;
+};
+
+static bool
+is_in(const struct net *net, const struct address *a)
+{
+	unsigned i;
+
+	for (i = 0; i < net->bits; i++)
+		if (((net->address.bytes[i / 8] ^ a->bytes[i / 8]) >>
+			    (7 - i % 8) &
+			1) != 0)
+			return false;
+	return true;
+}
+
+/* One of few, so that networks meet and addresses hit. */
+static void
+draw(struct address *a, bool *v4)
+{
+	static const unsigned char prefix[] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+		0xff, 0xff };
+	static const unsigned char few[] = { 0, 1, 2, 0x7f, 0x80, 0xfe, 0xff };
+	size_t i;
+
+	*v4 = random() % 2 == 0;
+	for (i = 0; i < sizeof a->bytes; i++)
+		a->bytes[i] = few[(size_t)random() % sizeof few];
+	if (*v4)
+		memcpy(a->bytes, prefix, sizeof prefix);
+}
+
+/* A content network's, in any order, some within others. */
+static void
+test_many_nets(void **state)
+{
+	enum { NETS = 2000, LOOKUPS = 4000 };
+	struct net *nets = calloc(NETS, sizeof *nets);
+	struct address_list list;
+	struct address a;
+	struct buf text = { 0 };
+	char written[ADDRESS_TEXT];
+	size_t i, k, hits = 0;
+	bool in, v4;
+
+	(void)state;
+	srandom(1);
+	for (i = 0; i < NETS; i++) {
+		draw(&nets[i].address, &v4);
+		k = 12 + (size_t)random() % (v4 ? 21 : 117);
+		nets[i].bits = (unsigned)k + (v4 ? 96 : 0);
+		address_text(&nets[i].address, written);
+		buf_addf(&text, "%s/%zu%s", written, k, i % 2 ? ", " : "\t");
+	}
+	assert_true(address_list_parse(buf_str(&text), &list));
+	assert_in_range(list.n, 100, NETS);
+	for (i = 1; i < list.n; i++)
+		assert_true(memcmp(list.range[i - 1].last.bytes,
+				list.range[i].first.bytes, 16) < 0);
+	for (i = 0; i < LOOKUPS; i++) {
+		draw(&a, &v4);
+		if (i % 4 == 0) /* an edge */
+			a = i % 8 == 0 ? list.range[i % list.n].first
+				       : list.range[i % list.n].last;
+		for (k = 0, in = false; k < NETS && !in; k++)
+			in = is_in(&nets[k], &a);
+		assert_int_equal(address_listed(&list, &a), in);
+		hits += in;
+	}
+	assert_in_range(hits, LOOKUPS / 4, LOOKUPS - 100);
+	address_list_free(&list);
+	address_list_free(&list);
+	buf_free(&text);
+	free(nets);
 }
 
 static void
@@ -266,6 +344,7 @@ test_client(void **state)
 	assert_false(address_client("unix:", "192.0.2.7", &trusted, &a));
 	address_text(&a, text);
 	assert_string_equal(text, "::");
+	address_list_free(&trusted);
 }
 
 int
@@ -279,6 +358,7 @@ main(void)
 		cmocka_unit_test(test_flood),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_nets),
+		cmocka_unit_test(test_many_nets),
 		cmocka_unit_test(test_client),
 	};
 
