@@ -87,7 +87,7 @@ int64_t db_answered_us(const struct db *db);
 bool db_tells_timeline(const struct db *db);
 
 /* Why it is not up: a short constant ("connecting", "schema_outdated",
- * "read_only", "replaced", "unreachable"); "up" if it is. */
+ * "read_only", "old_timeline", "unreachable"); "up" if it is. */
 const char *db_state(const struct db *db);
 
 /* Why requests can't be served by it, likewise, NULL if they can: of a

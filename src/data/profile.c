@@ -185,7 +185,7 @@ profile_judge_timeline(struct setup *s, const struct pg_result *res)
 struct verdict
 profile_judge_replaced(const struct setup *s)
 {
-	static const struct verdict replaced = { "replaced",
+	static const struct verdict replaced = { "old_timeline",
 		"another server of its cluster was promoted and has a higher "
 		"timeline: this one must not take writes any more" };
 

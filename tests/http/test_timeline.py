@@ -171,9 +171,9 @@ def test_workers_are_spread(two, make_of, gates, ends, order, pooled):
     for pid in backends(two.new, database):
         end_session(two.new, pid)
     s.all_workers("not ready", "/readyz", 503)
-    wait_until("it says why", lambda: "replaced" in s.get(
+    wait_until("it says why", lambda: "old_timeline" in s.get(
         "/readyz").json()["detail"])
-    assert any("state=replaced" in x and "highest_timeline=2" in x
+    assert any("state=old_timeline" in x and "highest_timeline=2" in x
                for x in s.log_lines("database_unavailable"))
     assert answers(s, cold) == {503}
     assert answers(s, made) == {200}  # for as long as any outage allows
@@ -231,7 +231,7 @@ def test_single_process(two, make_of, gates):
     wait_until("all on it", lambda: connected(s, 2))
     gate.lead_to(two.old)
     end_session(two.new, backends(two.new, database)[0])
-    wait_until("it says why", lambda: "replaced" in s.get(
+    wait_until("it says why", lambda: "old_timeline" in s.get(
         "/readyz").json().get("detail", ""))
     gate.lead_to(two.new)
     wait_until("ready", lambda: s.get("/readyz").status == 200)
@@ -264,7 +264,7 @@ def test_another_cluster(two, pg, make_of, gates):
                        f" WHERE datname = '{database}' AND usename = 'server'")
     c.close()
     s.all_workers("not ready", "/readyz", 503)
-    wait_until("it says why", lambda: "replaced" in s.get(
+    wait_until("it says why", lambda: "old_timeline" in s.get(
         "/readyz").json()["detail"])
 
 
