@@ -1,11 +1,15 @@
 """Least power of the processes that serve, and what still works with it."""
+import fcntl
+import json
 import pathlib
 import re
+import struct
+import termios
 
 import pytest
 
-from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, Stack, free_port,
-                     stop, wait_until)
+from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, FastCGI, Stack,
+                     free_port, stop, wait_until)
 from tls import TlsPostgres
 
 
@@ -176,6 +180,30 @@ class Traced(Stack):
         return out
 
 
+def in_pieces(s, app):
+    """Each is read before the next is sent."""
+    body = json.dumps({"a": "x" * 40000}).encode()
+    with FastCGI(s.sock) as c:
+        def read():
+            wait_until("read", lambda: struct.unpack("i", fcntl.ioctl(
+                c.s, termios.TIOCOUTQ, bytes(4)))[0] == 0)
+
+        c.begin()
+        read()
+        c.params({"REQUEST_METHOD": "PUT", "REQUEST_URI": "/v1/users/v",
+                  "CONTENT_TYPE": "application/json",
+                  "CONTENT_LENGTH": str(len(body)),
+                  **{"HTTP_" + k.upper().replace("-", "_"): v
+                     for k, v in app.auth().items()}}, end=False)
+        read()
+        c.params({})
+        for i in range(0, len(body), 10000):
+            c.stdin(body[i:i + 10000], end=False)
+            read()
+        c.stdin(b"")
+        assert c.answer().status == 201
+
+
 def whole_life(tls, workers):
     """Start, requests of all kinds, a lost database, another set of workers,
     and the end."""
@@ -190,6 +218,7 @@ def whole_life(tls, workers):
                              ("GET", None), ("DELETE", None)):
             assert s.request(method, "/v1/users/u", app.auth(),
                              body).status < 300
+        in_pieces(s, app)
         for path, headers in (("/v1/whoami", app.auth()), ("/v1/auth", app.auth()),
                               ("/v1/whoami", {}), ("/healthz", {}),
                               ("/openapi.json", {}), ("/metrics", {
