@@ -310,17 +310,22 @@ tokens_differ(const struct config *c, struct buf *err)
 	return true;
 }
 
+static bool
+check_database(const struct config *c, unsigned need, struct buf *err)
+{
+	if ((need & CONFIG_NEED_DATABASE) == 0 || c->database_url.len > 0)
+		return true;
+	buf_adds(err,
+	    "POSTERN_DATABASE_URL is not set: needs a libpq conninfo or URI, "
+	    "in the environment, in the settings file or in the file that "
+	    "POSTERN_DATABASE_URL_FILE names");
+	return false;
+}
+
 /* What no single setting can tell. */
 static bool
 check_whole(const struct config *c, unsigned need, struct buf *err)
 {
-	if ((need & CONFIG_NEED_DATABASE) && c->database_url.len == 0) {
-		buf_adds(err,
-		    "POSTERN_DATABASE_URL is not set: needs a libpq "
-		    "conninfo or URI, in the environment, in the settings file "
-		    "or in the file that POSTERN_DATABASE_URL_FILE names");
-		return false;
-	}
 	if ((need & CONFIG_NEED_MASTER_KEY) && c->master_key.key.len == 0) {
 		buf_adds(err, "POSTERN_MASTER_KEY is not set: needs 32, 48 or "
 			      "64 hex characters, best in the file that "
@@ -337,20 +342,18 @@ check_whole(const struct config *c, unsigned need, struct buf *err)
 	return tokens_differ(c, err);
 }
 
-/* Set all fields. Conninfos come last: libpq is asked about them. */
+/* Set the fields that are conninfos, or all others. */
 static bool
-apply_all(
-    struct config *c, const struct config_values *sources[2], struct buf *err)
+apply_all(struct config *c, bool conninfos,
+    const struct config_values *sources[2], struct buf *err)
 {
 	size_t i;
-	int last;
 
-	for (last = 0; last <= 1; last++)
-		for (i = 0; i < SETTINGS; i++)
-			if ((setting_at(i)->check == config_check_database) ==
-				last &&
-			    !apply_setting(c, i, sources, err))
-				return false;
+	for (i = 0; i < SETTINGS; i++)
+		if ((setting_at(i)->check == config_check_database) ==
+			conninfos &&
+		    !apply_setting(c, i, sources, err))
+			return false;
 	return true;
 }
 
@@ -370,8 +373,11 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 		buf_adds(err, buf_str(&env->complaint));
 	}
 	ok = err->len == 0 && config_file_read(env, file, err);
-	ok = ok && apply_all(&fresh, sources, err);
-	ok = ok && check_whole(&fresh, need, err);
+	/* libpq is asked about conninfos, when all else is right. */
+	ok = ok && apply_all(&fresh, false, sources, err) &&
+	     check_whole(&fresh, need, err) &&
+	     apply_all(&fresh, true, sources, err) &&
+	     check_database(&fresh, need, err);
 	if (ok)
 		*c = fresh;
 	else
