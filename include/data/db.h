@@ -98,6 +98,10 @@ const char *db_unready(struct db *db);
 /* Did the last error say that this role may not do that? */
 bool db_denied(const struct db *db);
 
+/* Has each host refused in its turn, or one that takes writes been found unfit?
+ * A server keeps trying; who waits for it may give up. */
+bool db_in_vain(const struct db *db);
+
 /* The last error's text, for the operator only; "" if none. */
 const char *db_error(const struct db *db);
 

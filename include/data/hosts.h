@@ -35,6 +35,9 @@ int hosts_fd(const struct hosts *h); /* -1 = none */
 int64_t hosts_due_us(const struct hosts *h);
 const char *hosts_error(const struct hosts *h); /* borrowed */
 
+/* In how many places it may be; 1 where libpq alone knows. */
+unsigned hosts_ways(const struct hosts *h);
+
 /* After WIRE_DONE; as often as there are connections to be made. Borrowed until
  * the next hosts_start. */
 const struct wire_args *hosts_args(const struct hosts *h);

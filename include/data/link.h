@@ -70,6 +70,7 @@ int64_t link_due_us(const struct link *l);
 void link_step(struct link *l);
 bool link_is_up(const struct link *l);
 bool link_hears(const struct link *l);
+bool link_in_vain(const struct link *l);
 
 /* Wait until it can be asked, at most timeout_ms. */
 bool link_wait(struct link *l, int64_t timeout_ms);

@@ -86,7 +86,7 @@ cli_connect(struct db *db)
 
 	/* A server keeps trying; a tool's user wants to know what is wrong. */
 	while (!db_wait(db, CONNECT_SLICE_MS))
-		if (db_error(db)[0] != '\0' || clock_mono_us() >= end)
+		if (db_in_vain(db) || clock_mono_us() >= end)
 			return false;
 	return true;
 }

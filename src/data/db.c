@@ -143,6 +143,12 @@ db_state(const struct db *db)
 	return db->link->state;
 }
 
+bool
+db_in_vain(const struct db *db)
+{
+	return link_in_vain(db->link);
+}
+
 const char *
 db_unready(struct db *db)
 {

@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 /* How long one attempt waits for names: where there is something to go by, and
  * where there is nothing. */
@@ -280,6 +281,12 @@ hosts_leave(struct hosts *h, const struct wire *w)
 				return;
 			}
 	hosts_next(h);
+}
+
+unsigned
+hosts_ways(const struct hosts *h)
+{
+	return (unsigned)MAX(all_ways(h), 1);
 }
 
 /* One member more of libpq's lists: way k of all. */

@@ -47,6 +47,15 @@ link_is_up(const struct link *l)
 	return l->phase >= LINK_UP;
 }
 
+bool
+link_in_vain(const struct link *l)
+{
+	unsigned n = l->retry.failures;
+
+	return n >= hosts_ways(l->hosts) ||
+	       (n > 0 && strcmp(l->state, "unreachable") != 0);
+}
+
 /* The monotonic µs that are ms milliseconds away. */
 static int64_t
 in_ms(int64_t ms)

@@ -9,7 +9,8 @@ import time
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, App, Stack, at_once, pids, wait_until
+from harness import (ADMIN, PATIENCE, REGISTRATION, App, Stack, at_once, pids,
+                     wait_until)
 from others import Others
 from standby import Pair
 
@@ -258,14 +259,23 @@ def test_first_host_never_answers(pair, make_of):
 
 
 def test_first_host_refuses(pair, make_of):
-    """It is there, and has no place for us: the second is asked."""
+    """It is there, and has no place for us: the second is asked, by the tool
+    too."""
     database = pair.database()
     pair.refuse("server")
-    s = make_of(pair, database=database, env={
-        **QUICK, "POSTERN_DATABASE_URL":
-        f"host={pair.standby.dir},{pair.primary.dir} dbname={database}"
-        " user=server"})
+    url = (f"host={pair.standby.dir},{pair.primary.dir} dbname={database}"
+           " user=server")
+    s = make_of(pair, database=database,
+                env={**QUICK, "POSTERN_DATABASE_URL": url})
     assert s.register()
+    r = s.tool("app", "list", env={"POSTERN_DATABASE_URL": url})
+    assert "An app" in r.stdout
+    # None of them has it: the tool says so, and doesn't go on for ever.
+    start = time.monotonic()
+    r = s.tool("app", "list", check=False, env={
+        "POSTERN_DATABASE_URL": url.replace(database, "nowhere")})
+    assert r.returncode == 1 and '"nowhere"' in r.stderr, r
+    assert time.monotonic() - start < PATIENCE
 
 
 def fresh_worker(s):
