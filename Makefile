@@ -65,8 +65,8 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
 .PHONY: all help run test test-long test-unit test-http test-fronts \
-	test-faults test-browser test-packages test-people test-trust \
-	test-release \
+	test-faults test-cluster test-browser test-packages test-people \
+	test-trust test-release \
 	check-asan units vectors fuzz fuzz-coverage fuzzers bench bench-scale \
 	bench-freshness bench-micro soak lint format deps-run deps-test \
 	deps-bench install bundle clean
@@ -86,6 +86,7 @@ help:
 	@echo 'make test-release RELEASE=trixie  on another Debian, as root'
 	@echo 'make soak       mixed traffic for SOAK_S seconds, and overload'
 	@echo 'make test-faults  what clients see when something fails'
+	@echo 'make test-cluster  on three Postgres under Patroni'
 	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
@@ -188,8 +189,8 @@ test-long: deps-test
 test-release: deps-test
 	@tools/release all $(RELEASE)
 
-test-unit test-http test-fronts test-faults test-browser test-packages \
-test-people test-trust: all
+test-unit test-http test-fronts test-faults test-cluster test-browser \
+test-packages test-people test-trust: all
 	@tools/test short $(@:test-%=%)
 
 bench bench-scale: deps-bench

@@ -35,6 +35,12 @@ class Clients:
     front: processes die, so that the web server may answer 5xx of its own, or
     break a connection."""
 
+    # How many of each kind; and how long one waits between two requests, and
+    # for all to be content.
+    good = {"warm": 2, "gate": 1, "register": 2, "write": 1, "read": 1}
+    bad = {"forged": 1, "revoked": 1, "replaced": 1, "stranger": 1}
+    pause, patience = PAUSE, None
+
     def __init__(self, s, front=False):
         self.s, self.front = s, front
         self.ending = threading.Event()
@@ -47,12 +53,11 @@ class Clients:
         self.rows = collections.defaultdict(int)  # normal answers in a row
         self.app = s.register()
         self.bad_ones()
-        good = {"warm": 2, "gate": 1, "register": 2, "write": 1, "read": 1}
-        bad = {"forged": 1, "revoked": 1, "replaced": 1, "stranger": 1}
         self.threads = [
-            threading.Thread(target=self.run, args=(kind, kind in good, n),
-                             daemon=True)
-            for kind, many in {**good, **bad}.items() for n in range(many)]
+            threading.Thread(target=self.run, args=(kind, kind in self.good,
+                                                    n), daemon=True)
+            for kind, many in {**self.good, **self.bad}.items()
+            for n in range(many)]
 
     def bad_ones(self):
         """An app that was disabled, and a secret that was replaced; both had
@@ -119,7 +124,7 @@ class Clients:
                     self.note(kind, good, n, i, start, got, r, floor)
                 except (ValueError, KeyError, AttributeError) as e:
                     self.wrong.append((kind, repr(e), r))
-            self.ending.wait(PAUSE)
+            self.ending.wait(self.pause)
 
     def note(self, kind, good, n, i, start, got, r, floor):
         normal = got in ((200, 201, 204) if good else (401,)) or (
@@ -180,12 +185,12 @@ class Clients:
     def wait_normal(self):
         """Until all workers are connected, and all clients content."""
         if self.s.log():
-            wait_until("all connected", self.s.all_connected)
+            wait_until("all connected", self.s.all_connected, self.patience)
         with self.lock:
             self.rows.clear()
         wait_until("all clients served as ever", lambda: (
             len(self.rows) == len(self.threads)
-            and min(list(self.rows.values())) >= IN_A_ROW))
+            and min(list(self.rows.values())) >= IN_A_ROW), self.patience)
 
     def strike(self):
         """The fault comes now, in the midst of some requests."""
@@ -244,13 +249,13 @@ class Clients:
                     if stored.get(str(n), 0) < i]
         return missing + [p for part in parts for p in part]
 
-    def account(self):
-        """The figures of the table; what must never be is asserted."""
+    def figures(self):
+        """Of the table, so far."""
         lost = self.lost()
         flight = [a for a in self.asked if a.start < self.struck <= a.end]
         late = [a.end for a in self.asked
                 if not a.normal and a.end > self.struck]
-        figures = {
+        return {
             "in_flight": tally(flight),
             "meanwhile": tally(self.during()),
             "asked": len(self.asked),
@@ -262,9 +267,13 @@ class Clients:
             "normal_s": max([0, *(t - self.healed for t in late)]),
             "fault_s": self.healed - self.struck,
         }
+
+    def account(self):
+        """The figures; what must never be is asserted."""
+        figures = self.figures()
         print(json.dumps(figures))
         assert self.wrong == [], self.wrong[:5]
-        assert lost == [], lost[:5]
+        assert figures["lost"] == 0, self.lost()[:5]
         assert self.odd == [], self.odd[:5]
         assert min(collections.Counter(
             a.kind for a in self.asked).values()) >= IN_A_ROW
