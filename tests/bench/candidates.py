@@ -21,6 +21,8 @@ from servers import Nginx
 
 APPS = 10000
 ROTATION = 200
+USERS = 10000  # of one app
+NEW = 120000  # tokens; until one comes again no worker has its verdict
 WORKERS = 2 * PROCESSORS  # Postern's own default; the same for hello and PHP
 
 # As the tutorial has it, and a table for the documents.
@@ -62,6 +64,19 @@ $SERVER["socket"] == "127.0.0.1:{port}" {{
 }}
 """
 
+NGINX_FASTCGI = """
+server {{
+	listen 127.0.0.1:{port};
+	location / {{
+		fastcgi_pass unix:{sock};
+		include fastcgi_params;
+		gzip off;
+		fastcgi_buffer_size 128k;
+		fastcgi_buffers 4 128k;
+	}}
+}}
+"""
+
 LIGHTTPD_PROXY = """
 $SERVER["socket"] == "127.0.0.1:{port}" {{
 	fastcgi.server = ()
@@ -82,7 +97,7 @@ $SERVER["socket"] == "127.0.0.1:{port}" {{
 class Candidate:
     name: str
     port: int
-    requests: pathlib.Path
+    requests: list   # one file, or two: see load.lua
     roots: list      # process ids whose trees serve it, without Postgres
     kind: str = "whoami"
     judges: bool = True  # looks at the token at all
@@ -120,11 +135,24 @@ class Apps:
         step = APPS // ROTATION
         self.chosen = self.all[::step]
 
-    def whoami(self):
+    @staticmethod
+    def requests(apps):
+        """Of a user of each of these; an app may be there many times."""
         now = int(time.time())
-        return [http_request("GET", "/v1/whoami", a, a.token(
+        return (http_request("GET", "/v1/whoami", a, a.token(
             exp=24 * HOUR, sub=f"user-{i:06}", iat=now,
-            scope="read write")) for i, a in enumerate(self.chosen)]
+            scope="read write")) for i, a in enumerate(apps))
+
+    def whoami(self):
+        return self.requests(self.chosen)
+
+    def users(self):
+        return self.requests(self.chosen[:1] * USERS)
+
+    def new(self):
+        """None of the tokens that whoami has."""
+        return self.requests((self.chosen[1:] + self.chosen[:1])
+                             * (NEW // ROTATION))
 
     def documents(self, method):
         body = json.dumps(document(0)).encode() if method == "PUT" else b""
@@ -269,7 +297,10 @@ class Candidates:
 
     def start_nginx(self):
         for name, way in (("nginx", 1), ("nginx kept", 2)):
-            front = Nginx(self.stack, "contrib/nginx/postern.conf", way=way)
+            self.ports["hello " + name] = port = free_port()
+            front = Nginx(self.stack, "contrib/nginx/postern.conf", way=way,
+                          extra=NGINX_FASTCGI.format(
+                              port=port, sock=self.dir / "hello"))
             self.ends.callback(front.stop)
             self.ports[name] = front.port
             self.roots[name] = front.process.pid
@@ -279,6 +310,8 @@ class Candidates:
     def make_list(self):
         files = {
             "whoami": self.apps.whoami(),
+            "users": self.apps.users(),
+            "new": self.apps.new(),
             "GET": self.apps.documents("GET"),
             "PUT": self.apps.documents("PUT"),
         }
@@ -289,14 +322,19 @@ class Candidates:
         self.list = []
 
         def add(name, port, roots, kind="whoami", judges=True):
+            files = [self.files[k] for k in kind.split()]
             self.list.append(Candidate(
-                name, self.ports[port], self.files[kind], roots, kind,
-                judges))
+                name, self.ports[port], files, roots, kind, judges))
 
         add("hello", "hello", [lighttpd, r["hello"]], judges=False)
         add("hello-early", "hello-early", [lighttpd, r["hello-early"]],
             judges=False)
         add("Postern", "postern", [lighttpd, postern])
+        add("Postern, each tenth token new", "postern", [lighttpd, postern],
+            "whoami new")
+        add("Postern, one app's users", "postern", [lighttpd, postern],
+            "users")
+        add("Postern, each token new", "postern", [lighttpd, postern], "new")
         add("Go, own port, SELECT", "go", [r["go"]])
         add("Go, own port, key map", "go map", [r["go map"]])
         add("Go, key map, lighttpd proxy", "go proxied",
@@ -309,6 +347,8 @@ class Candidates:
         add("PHP-FPM, APCu", "php apcu", [lighttpd, r["php apcu"]])
         add("Postern, nginx", "nginx", [r["nginx"], postern])
         add("Postern, nginx, kept", "nginx kept", [r["nginx kept"], postern])
+        add("hello, nginx", "hello nginx kept", [r["nginx kept"], r["hello"]],
+            judges=False)
         for kind in ("GET", "PUT"):
             add(f"{kind} document: Postern", "postern", [lighttpd, postern],
                 kind)
@@ -366,10 +406,11 @@ def ask(c, app, token, i=0):
     headers = {"X-Public-Key": app.public}
     if token is not None:
         headers["Authorization"] = "Bearer " + token
-    path = "/v1/whoami" if c.kind == "whoami" else f"/v1/users/user-{i:06}"
+    whoami = c.kind not in ("GET", "PUT")
+    path = "/v1/whoami" if whoami else f"/v1/users/user-{i:06}"
     body = document(i) if c.kind == "PUT" else None
     return Site(c.port).request(
-        "GET" if c.kind == "whoami" else c.kind, path, headers, body)
+        "GET" if whoami else c.kind, path, headers, body)
 
 
 def forged(app, other):
@@ -400,7 +441,7 @@ def check_accepts(c, chosen):
     for i, app in enumerate(chosen[:20]):
         r = ask(c, app, app.token(sub=f"user-{i:06}"), i)
         expect(c, f"take a good token ({r})", r.status in (200, 201))
-        if c.kind == "whoami":
+        if c.kind not in ("GET", "PUT"):
             expect(c, "name the app", r.json()["app"]["public_key"]
                    == app.public)
             expect(c, "give the claims", r.json()["claims"]["sub"]

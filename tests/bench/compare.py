@@ -52,16 +52,17 @@ class Bound:
 
 NAMES = {"rate": "requests", "cpu": "CPU a request", "p99": "p99"}
 BOUNDS = [
-    Bound("rate", "Postern", "hello", 1.00, True, 1.30),
-    Bound("cpu", "Postern", "hello", 1.10, False, 0.90),
-    Bound("rate", "Postern", "hello-early", 0.80, True, 0.95),
-    Bound("p99", "Postern", "hello", 1.30, False),
-    Bound("rate", "Postern", "Go, own port, SELECT", 1.80, True),
-    Bound("rate", "Postern", "Go, key map, lighttpd proxy", 2.30, True),
-    Bound("rate", "Postern", "Go, key map, lighttpd FastCGI", 2.30, True),
-    Bound("rate", "Postern", "Node, own port, key map", 1.15, True),
+    Bound("rate", "Postern", "hello", 1.20, True, 1.30),
+    Bound("cpu", "Postern", "hello", 1.00, False, 0.90),
+    Bound("rate", "Postern", "hello-early", 1.00, True),
+    Bound("p99", "Postern", "hello", 1.20, False),
+    Bound("rate", "Postern, nginx, kept", "hello, nginx", 0.90, True),
+    Bound("rate", "Postern", "Go, own port, SELECT", 1.90, True),
+    Bound("rate", "Postern", "Go, key map, lighttpd proxy", 2.50, True),
+    Bound("rate", "Postern", "Go, key map, lighttpd FastCGI", 2.50, True),
+    Bound("rate", "Postern", "Node, own port, key map", 1.40, True),
     Bound("rate", "Postern", "PHP-FPM, SELECT", 4.50, True),
-    Bound("rate", "Postern", "PHP-FPM, APCu", 1.80, True),
+    Bound("rate", "Postern", "PHP-FPM, APCu", 1.90, True),
     Bound("p99", "Postern, nginx, kept", "Postern, nginx", 2.00, False),
 ]
 
