@@ -51,4 +51,11 @@ enum status rights_functions(struct db *db, struct buf *sql) MUST_CHECK;
 enum status rights_server(
     struct db *db, const char *role, struct buf *sql) MUST_CHECK;
 
+/*
+ * Who else but the owners may make things in our schema: what fits better than
+ * Postgres' own functions and operators would be called in their place, as the
+ * server's role. Appended are the statements that take that away.
+ */
+enum status rights_creators(struct db *db, struct buf *sql) MUST_CHECK;
+
 #endif

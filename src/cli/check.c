@@ -7,6 +7,7 @@
 #include "data/app_store.h"
 #include "data/event_store.h"
 #include "data/facts.h"
+#include "data/rights.h"
 #include "data/schema.h"
 
 #include <inttypes.h>
@@ -224,6 +225,25 @@ check_rows(struct report *r, const struct config *cfg, struct db *db, bool told)
 	free(uses);
 }
 
+static void
+check_creators(struct report *r, struct db *db)
+{
+	struct buf mend = { 0 };
+
+	if (rights_creators(db, &mend) != ST_OK)
+		answer(r, false, "creators", "can't be read: %s", db_error(db));
+	else if (mend.len > 0)
+		report_add(r, REPORT_WARN, "creators",
+		    "others can make functions and operators in the schema, "
+		    "which Postgres may call in place of its own, as the "
+		    "server's role; as the schema's owner, run: %s",
+		    buf_str(&mend));
+	else
+		answer(r, true, "creators",
+		    "the owners alone can make things in the schema");
+	buf_free(&mend);
+}
+
 /* Of two primaries the one that was replaced is known by its timeline. */
 static void
 check_timeline(struct report *r, struct db *db)
@@ -298,6 +318,7 @@ check_all(struct report *r, const struct config_env *env)
 		check_rows(r, &cfg, db, told);
 		check_seals(r, db, told);
 		check_timeline(r, db);
+		check_creators(r, db);
 	}
 	db_free(db);
 out:

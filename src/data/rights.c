@@ -76,13 +76,27 @@ static const struct db_stmt server = { "rights_server",
 	")) FROM r",
 	1 };
 
-enum status
-rights_functions(struct db *db, struct buf *sql)
+static const struct db_stmt creators = { "rights_creators",
+	"SELECT coalesce(string_agg(format("
+	"'REVOKE CREATE ON SCHEMA %I FROM %s;', n.nspname,"
+	" CASE g.grantee WHEN 0 THEN 'PUBLIC'"
+	" ELSE g.grantee::regrole::text END), ' '), '')"
+	" FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+	" CROSS JOIN LATERAL aclexplode(n.nspacl) AS g"
+	" WHERE c.oid = to_regclass('postern_migrations')"
+	" AND g.privilege_type = 'CREATE'"
+	" AND g.grantee NOT IN (n.nspowner, c.relowner) AND NOT EXISTS ("
+	"SELECT FROM pg_roles AS r WHERE r.oid = g.grantee AND r.rolsuper)",
+	0 };
+
+static enum status
+ask(struct db *db, const struct db_stmt *stmt, const char *const *params,
+    struct buf *sql)
 {
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, &functions, NULL, &res);
+	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
 	if (st == ST_OK)
 		buf_adds(sql, db_text(res, 0, 0));
 	db_result_free(res);
@@ -90,14 +104,19 @@ rights_functions(struct db *db, struct buf *sql)
 }
 
 enum status
+rights_functions(struct db *db, struct buf *sql)
+{
+	return ask(db, &functions, NULL, sql);
+}
+
+enum status
 rights_server(struct db *db, const char *role, struct buf *sql)
 {
-	struct db_result *res = NULL;
-	enum status st;
+	return ask(db, &server, &role, sql);
+}
 
-	st = sql_query_row(db, &server, &role, ST_NOT_FOUND, &res);
-	if (st == ST_OK)
-		buf_adds(sql, db_text(res, 0, 0));
-	db_result_free(res);
-	return st;
+enum status
+rights_creators(struct db *db, struct buf *sql)
+{
+	return ask(db, &creators, NULL, sql);
 }

@@ -432,6 +432,42 @@ def test_a_schema_by_another_name(pg, logins):
             ("created",)]
 
 
+FIT = """
+CREATE TABLE public.seen (who text);
+GRANT ALL ON public.seen TO PUBLIC;
+CREATE FUNCTION public.fit(text, bigint) RETURNS text LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO public.seen VALUES (current_user);
+    RETURN pg_catalog.concat($1, $2);
+END $$;
+CREATE OPERATOR public.|| (LEFTARG = text, RIGHTARG = bigint,
+    FUNCTION = public.fit);
+"""
+
+
+def test_who_else_makes_things(pg, logins):
+    """In the server's own statements such names are used: check says so."""
+    def creators():
+        r = s.tool("check", env={"POSTERN_DATABASE_URL": pg.url(s.database)})
+        line, = re.findall(r"^\w+ +creators .*(?:\n +.*)*", r.stdout, re.M)
+        return " ".join(line.split())
+
+    with Stack(pg, way="idle") as s:
+        assert creators().startswith("ok ")
+        s.sql("GRANT CREATE ON SCHEMA public TO owner, PUBLIC, maker")
+        with contextlib.closing(pg.connect(s.database, "maker")) as c:
+            c.cursor().execute(FIT)
+        rows(s, "SELECT 'a'::text || 1::bigint", user="server")
+        assert rows(s, "SELECT * FROM seen") == [("server",)]
+        said = creators()
+        assert not said.startswith(("ok", "FAIL"))
+        mend = re.findall(r"REVOKE CREATE ON SCHEMA public FROM \w+;", said)
+        assert len(mend) == 2
+        for text in mend:
+            s.sql(text)
+        assert creators().startswith("ok ")
+
+
 # -- what is granted, and yet not
 
 REFUSED = [
