@@ -170,7 +170,8 @@ take_timeline(struct setup *s, const struct pg_result *res, int col)
 }
 
 /* Managed services, and engines that speak the protocol alone, refuse it in
- * many ways; what would refuse any other question is not meant. */
+ * many ways, whatever they mean elsewhere. What any question may meet with at
+ * times is no refusal: asked anew it has an answer. */
 struct verdict
 profile_judge_timeline(struct setup *s, const struct pg_result *res)
 {
@@ -179,7 +180,15 @@ profile_judge_timeline(struct setup *s, const struct pg_result *res)
 	if (wire_is_rows(res))
 		return take_timeline(s, res, 0);
 	(void)!fate_of(res, &fate);
-	return fate == FATE_ALONE || fate == FATE_STALE ? good : failed;
+	switch (fate) {
+	case FATE_ENDED:
+	case FATE_LOCKED:
+	case FATE_RETRY:
+	case FATE_LOSE:
+		return failed;
+	default:
+		return good;
+	}
 }
 
 struct verdict

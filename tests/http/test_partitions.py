@@ -12,6 +12,16 @@ ALTER TABLE {name} RENAME TO {name}_whole;
 CREATE TABLE {name} (LIKE {name}_whole INCLUDING ALL) PARTITION BY HASH ({key});
 CREATE TABLE {name}_0 PARTITION OF {name} FOR VALUES WITH (MODULUS 2, REMAINDER 0);
 CREATE TABLE {name}_1 PARTITION OF {name} FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+DO $$
+DECLARE made text;
+BEGIN
+    FOR made IN SELECT replace(pg_get_triggerdef(oid), '{name}_whole', '{name}')
+        FROM pg_trigger WHERE tgrelid = '{name}_whole'::regclass
+        AND NOT tgisinternal
+    LOOP
+        EXECUTE made;
+    END LOOP;
+END $$;
 DROP TABLE {name}_whole;
 """
 # Of users the rows of one app lie in both.
