@@ -128,10 +128,10 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" WHERE tgenabled NOT IN ('O', 'A') HAVING count(*) > 0" \
 	" UNION ALL SELECT 'triggers_off', string_agg(format('%s has no" \
 	" trigger %s, take it from a dump', w.rel, w.name), '; ')" \
-	" FROM home, (VALUES " FACTS_TRIGGERS ") AS w (rel, name)" \
-	" WHERE to_regclass(w.rel) IS NOT NULL AND NOT EXISTS (SELECT" \
-	" FROM pg_trigger WHERE tgrelid = to_regclass(w.rel)" \
-	" AND tgname = w.name) HAVING count(*) > 0"
+	" FROM home JOIN pg_class AS c ON c.relnamespace = ns" \
+	" JOIN (VALUES " FACTS_TRIGGERS ") AS w (rel, name)" \
+	" ON w.rel = c.relname WHERE NOT EXISTS (SELECT FROM pg_trigger" \
+	" WHERE tgrelid = c.oid AND tgname = w.name) HAVING count(*) > 0"
 
 #define ENCODING \
 	"SELECT 'wrong_encoding', format('its encoding is %s: make another" \
