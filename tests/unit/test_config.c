@@ -579,12 +579,13 @@ test_injected(void **state)
 	struct config_env *env;
 	struct config c;
 	struct buf err = { 0 };
-	char *pair, *environment[2] = { 0 }, **before = environ;
+	char *pair, *environment[2] = { 0 }, **before;
 	size_t i;
 
 	(void)state;
 	for (i = 0; i < sizeof ours / sizeof ours[0]; i++) {
 		pair = environment[0] = strdup(ours[i]);
+		before = environ;
 		environ = environment;
 		env = config_env_take();
 		environ = before;
