@@ -120,8 +120,9 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	"SELECT 'triggers_off', " RESET("session_replication_role") \
 	" WHERE current_setting('session_replication_role') = 'replica'" \
 	" UNION ALL SELECT 'triggers_off', string_agg(format(" \
-	"'ALTER TABLE %I.%I ENABLE TRIGGER %I', nspname, relname, tgname)," \
-	" '; ')" \
+	"'ALTER TABLE %I.%I ENABLE %sTRIGGER %I', nspname, relname," \
+	" CASE WHEN starts_with(tgname, 'postern_apps_notify')" \
+	" THEN 'ALWAYS ' END, tgname), '; ')" \
 	" FROM home JOIN pg_class AS c ON c.relnamespace = ns" \
 	" JOIN pg_trigger AS t ON tgrelid = c.oid" \
 	" AND starts_with(tgname, 'postern_')" \

@@ -101,7 +101,7 @@ SETUPS = [
      "ALTER ROLE server SET search_path = moved"),
     ("a trigger disabled", "ALTER TABLE apps DISABLE TRIGGER"
      " postern_apps_notify", "triggers_off", "triggers",
-     "ALTER TABLE public.apps ENABLE TRIGGER postern_apps_notify"),
+     "ALTER TABLE public.apps ENABLE ALWAYS TRIGGER postern_apps_notify"),
     ("session_replication_role", ROLE + "SET session_replication_role ="
      " replica", "triggers_off", "triggers",
      ROLE + "RESET session_replication_role"),
