@@ -14,7 +14,7 @@ const EVENTS = {
 	enabled: "Enabled", expiry_changed: "Expiry changed",
 	rotated: "Secret key rotated", resealed: "Sealed anew",
 	previous_ended: "Old secret key ended", changed: "Changed",
-	deleted: "Deleted",
+	secret_opened: "Secret key opened by the tool", deleted: "Deleted",
 };
 
 const pathOf = (key, rest = "") => `/v1/apps/${encodeURIComponent(key)}${rest}`;
@@ -122,6 +122,29 @@ function ageText(since) {
 	return since ? span((now() - Date.parse(since)) / 1000) : "not known";
 }
 
+// A value as it was or is.
+function valueOf(values, name) {
+	const value = values?.[name];
+
+	return value === null || value === undefined ? "none" : String(value);
+}
+
+// "name: An app → Other", a line each; what is hidden on either side tells no
+// more than the event does.
+function changesOf(e) {
+	return Object.keys({ ...e.old, ...e.new })
+		.map((name) => [name, valueOf(e.old, name), valueOf(e.new, name)])
+		.filter(([, was, is]) => was !== "hidden" && is !== "hidden")
+		.map(([name, was, is]) => el("p", { class: "hint wrap" }, `${name}: `,
+			named(was), " → ", named(is)));
+}
+
+function sourceOf(e) {
+	return [e.remote && `from ${e.remote}`, e.request_id && `request ${e.request_id}`,
+		e.login && `as ${e.login}`].filter(Boolean).map((line) =>
+		el("p", { class: "hint wrap" }, line));
+}
+
 function trailCard(app, signal) {
 	const body = el("tbody", {});
 	const more = el("div", { class: "row" });
@@ -138,14 +161,16 @@ function trailCard(app, signal) {
 			return more.replaceChildren(refusal(answer));
 		body.append(...answer.json.events.map((e) => el("tr", {},
 			el("td", { "data-head": "When" }, time(e.at)),
-			el("td", { "data-head": "What" }, EVENTS[e.event] ?? e.event),
-			el("td", { "data-head": "Who" }, el("code", {}, named(e.actor))))));
+			el("td", { "data-head": "What" }, el("div", {},
+				el("span", {}, EVENTS[e.event] ?? e.event), ...changesOf(e))),
+			el("td", { "data-head": "Who" }, el("div", {},
+				el("code", {}, named(e.actor)), ...sourceOf(e))))));
 		more.replaceChildren(answer.json.next === null ? ""
 			: button("Older", () => load(answer.json.next)));
 	}
 
 	const self = card("Audit trail", el("p", { class: "hint" },
-		"Every change of the app, with who made it. The trail only grows."),
+		"Every change of the app, with who made it, from where, and what it was before."),
 	grid, more);
 
 	self.loaded = load();

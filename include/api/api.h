@@ -24,6 +24,7 @@ struct call {
 	struct response *res;
 	struct identity who;
 	struct route_match match;
+	const char *remote;    /* who asked, as the log has it */
 	const char *detail;    /* a better sentence for the problem, or NULL */
 	struct buf detail_buf; /* where detail may live */
 	bool no_store;         /* the answer holds a secret */

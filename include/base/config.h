@@ -40,6 +40,7 @@ struct config {
 	struct throttle_rate limit_failures;
 	struct throttle_rate limit_registrations;
 	char *listen;        /* "fd:0", "unix:PATH", "host:port" or "" (fd 0) */
+	int64_t audit_days;  /* 0: for ever */
 	int64_t backlog;     /* connections that wait in its queue */
 	int64_t socket_mode; /* of a unix: socket, octal setting, 0660 */
 	enum log_format log_format;

@@ -44,7 +44,7 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 37 };
+enum { SETTINGS = 38 };
 
 /* The setting of index i < SETTINGS, in the order of their names. */
 const struct setting *setting_at(size_t i);

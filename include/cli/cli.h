@@ -46,6 +46,7 @@ struct command {
 
 /* The commands, one file each, and the table of them all. */
 extern const struct command cli_app;
+extern const struct command cli_audit;
 extern const struct command cli_check;
 extern const struct command cli_completion;
 extern const struct command cli_doctor;

@@ -116,9 +116,21 @@ enum status db_query(struct db *db, const struct db_stmt *stmt,
     const char *const *params, struct db_result **res) MUST_CHECK;
 
 /*
+ * The request that changes are made for from here on, for app_events: its id,
+ * and the client's address as ASCII without spaces. NULL = there is none, as
+ * in the beginning. Borrowed until the next call.
+ */
+struct db_cause {
+	const char *request_id;
+	const char *remote;
+};
+void db_set_cause(struct db *db, const struct db_cause *cause);
+
+/*
  * A transaction. actor (who does it, for app_events) is set for its length as
- * postern.actor. db_commit's ST_OK means the server said so; anything else
- * means not done, or not known. db_rollback undoes; it never fails visibly.
+ * postern.actor, the cause beside it. db_commit's ST_OK means the server said
+ * so; anything else means not done, or not known. db_rollback undoes; it never
+ * fails visibly.
  */
 enum status db_begin(struct db *db, const char *actor) MUST_CHECK;
 enum status db_commit(struct db *db) MUST_CHECK;

@@ -4,10 +4,15 @@
 #include "base/buf.h"
 #include "base/status.h"
 #include "data/db.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/* The audit trail app_events, which triggers write; it is only read here. */
+/*
+ * The audit trail app_events, which triggers write. An event is of an app, of
+ * an invite, of both (an app that came by it), or of the trail itself. What
+ * isn't there is NULL, or 0.
+ */
 struct app_event {
 	int64_t id;
 	int64_t app_id;
@@ -15,6 +20,12 @@ struct app_event {
 	char *event;
 	char *actor;
 	char *at; /* RFC 3339 */
+	int64_t invite_id;
+	char *login; /* the database's, which no setting can change */
+	char *request_id;
+	char *remote;     /* the client's address */
+	char *old_values; /* JSON objects: of what changed, before and after */
+	char *new_values;
 };
 void app_event_clear(struct app_event *e);
 
@@ -33,6 +44,28 @@ enum status event_store_list(struct db *db, const struct event_page *page,
 /* The number of the newest event, 0 if there is none: at most as many were
  * written. */
 enum status event_store_last_id(struct db *db, int64_t *id) MUST_CHECK;
+
+/* The secret of public_key was opened by actor, for the trail. ST_NOT_FOUND. */
+enum status event_store_note_opened(
+    struct db *db, const char *actor, const char *public_key) MUST_CHECK;
+
+/*
+ * Taking away what is old, which the owner of the tables alone may do. begin
+ * finds out what is days old (at least 1); each piece then deletes some, at
+ * most 1,000, in a transaction of its own: the first that does writes that
+ * down. There is an end to it, whatever is written meanwhile.
+ */
+struct event_prune {
+	char *before; /* RFC 3339: what is older goes */
+	int64_t after, last;
+	int64_t gone;
+	bool more;
+};
+void event_prune_clear(struct event_prune *p);
+enum status event_prune_begin(
+    struct db *db, int64_t days, struct event_prune *p) MUST_CHECK;
+enum status event_prune_piece(
+    struct db *db, const char *actor, struct event_prune *p) MUST_CHECK;
 
 /* Append an event as a JSON object. */
 void event_json(struct buf *b, const struct app_event *e);

@@ -27,11 +27,17 @@ void invite_clear(struct invite *i);
 /* Has this the form of an invite: "postern-invite-" and 64 hex digits? */
 bool invite_is_token(const char *token, size_t len);
 
-/* Make one for uses (at least 1) registrations, good until expires_at (RFC
- * 3339; NULL = without end). ST_OK with *token, which is nowhere else, and
- * *i. */
-enum status invite_store_create(struct db *db, const char *label, int64_t uses,
-    const char *expires_at, struct secret *token, struct invite *i) MUST_CHECK;
+struct invite_new {
+	const char *label;
+	int64_t uses;           /* at least 1 */
+	const char *expires_at; /* RFC 3339; NULL = without end */
+};
+
+/* Make one; actor is for app_events. ST_OK with *token, which is nowhere else,
+ * and *i. */
+enum status invite_store_create(struct db *db, const char *actor,
+    const struct invite_new *new, struct secret *token,
+    struct invite *i) MUST_CHECK;
 
 /* Which invite a token is, if it may register now; it is not used up by that.
  * ST_NOT_FOUND. */
@@ -44,7 +50,7 @@ enum status invite_store_use(struct db *db, int64_t id) MUST_CHECK;
 
 /* ST_NOT_FOUND; one that is revoked stays so. */
 enum status invite_store_revoke(
-    struct db *db, int64_t id, struct invite *i) MUST_CHECK;
+    struct db *db, const char *actor, int64_t id, struct invite *i) MUST_CHECK;
 
 /* All in order of id; the caller clears each and frees the array. */
 enum status invite_store_list(

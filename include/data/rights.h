@@ -37,9 +37,9 @@
  */
 
 /*
- * Our functions: trigger functions are the owner's alone, and the rest is for
- * those who may change documents, PUBLIC aside; whatever default privileges
- * made of them. Functions of other owners are left alone.
+ * Our functions: what the server's statements call is for those who may change
+ * documents, PUBLIC aside, and the rest the owner's alone; whatever default
+ * privileges made of them. Functions of other owners are left alone.
  */
 enum status rights_functions(struct db *db, struct buf *sql) MUST_CHECK;
 

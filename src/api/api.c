@@ -20,6 +20,9 @@
 /* The longest list of headers that a preflight gets its way with. */
 enum { CORS_HEADERS_MAX = 1024 };
 
+/* The longest address that the trail takes (sql/015_trail.sql). */
+enum { REMOTE_MAX = 64 };
+
 static const struct route routes[] = {
 	{ M_POST, "/v1/apps", NEED_REGISTRAR, BODY_JSON, api_apps_create },
 	{ M_GET, "/v1/apps", NEED_ADMIN, BODY_NONE, api_apps_list },
@@ -418,16 +421,43 @@ add_common(struct call *c, enum problem p)
 
 /* Who asked, as far as the operator's proxies are to be believed. */
 static const char *
-remote(const struct call *c, char text[ADDRESS_TEXT])
+remote(
+    const struct api *api, const struct request *req, char text[ADDRESS_TEXT])
 {
-	const struct address_list *trusted = &c->api->cfg->trusted_proxies;
+	const struct address_list *trusted = &api->cfg->trusted_proxies;
 	struct address a;
 
-	if (trusted->n == 0 || !address_client(c->req->remote_addr,
-				   c->req->forwarded_for, trusted, &a))
-		return c->req->remote_addr;
+	if (trusted->n == 0 ||
+	    !address_client(req->remote_addr, req->forwarded_for, trusted, &a))
+		return req->remote_addr;
 	address_text(&a, text);
 	return text;
+}
+
+/* May it stand in the trail? A web server may hand on anything. */
+static bool
+is_address_like(const char *s)
+{
+	size_t n = strspn(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+			     "abcdefghijklmnopqrstuvwxyz.:%[]/_-");
+
+	return n > 0 && n <= REMOTE_MAX && s[n] == '\0';
+}
+
+/* What is changed from here on is this request's doing. */
+static void
+set_cause(const struct call *c)
+{
+	const struct db_cause cause = { c->req->id,
+		is_address_like(c->remote) ? c->remote : NULL };
+
+	db_set_cause(c->api->db, &cause);
+}
+
+static void
+end_cause(const struct call *c)
+{
+	db_set_cause(c->api->db, &(struct db_cause){ NULL, NULL });
 }
 
 /* The line of the log, and the count, of an answer. */
@@ -442,7 +472,6 @@ account(const struct call *c, enum problem p)
 	int64_t us = clock_mono_us() - c->req->start_us;
 	size_t counted = api_metrics_route(
 	    r != NULL ? (size_t)(r - routes) : SIZE_MAX, c->req->gate);
-	char client[ADDRESS_TEXT];
 
 	if (p != P_NONE)
 		reason =
@@ -450,7 +479,7 @@ account(const struct call *c, enum problem p)
 	log_info("request", LOG_S("request_id", c->req->id),
 	    LOG_S("method", c->req->method_name), LOG_S("route", route),
 	    LOG_N("status", c->res->status), LOG_N("app_id", c->who.app->id),
-	    LOG_S("reason", reason), LOG_S("remote", remote(c, client)),
+	    LOG_S("reason", reason), LOG_S("remote", c->remote),
 	    LOG_N("us", us), LOG_LAST("cause", c->who.cause));
 	metrics_request(counted, c->res->status, us);
 	if (p != P_NONE)
@@ -462,16 +491,20 @@ api_answer(struct api *api, const struct request *req, enum fcgi_body body,
     struct response *res)
 {
 	struct call c = { .api = api, .req = req, .res = res };
+	char client[ADDRESS_TEXT];
 	enum problem p;
 
 	/* Notifications first: what was revoked is refused from here on. */
 	db_step(api->db);
+	c.remote = remote(api, req, client);
+	set_cause(&c);
 	identity_init(&c.who);
 	p = req->gate != GATE_NO ? run_gate(&c) : run_route(&c, body);
 	if (p != P_NONE)
 		render_problem(&c, p);
 	add_common(&c, p);
 	account(&c, p);
+	end_cause(&c);
 	identity_clear(&c.who);
 	buf_free(&c.match.param);
 	buf_free(&c.detail_buf);

@@ -19,6 +19,10 @@ static const struct setting settings[SETTINGS] = {
 	    NULL, config_check_token,
 	    "Bearer token of the operator's routes; without one they answer "
 	    "401." },
+	{ "POSTERN_AUDIT_DAYS", SETTING_INT, AT(audit_days), "0", 0, 36500,
+	    NULL, NULL,
+	    "Days for which postern audit prune leaves events in the audit "
+	    "trail; 0: for ever." },
 	{ "POSTERN_BACKLOG", SETTING_INT, WHEN(backlog, AT_START), "1024", 1,
 	    65535, NULL, NULL,
 	    "Connections that may wait for a worker; on a Unix socket the web "

@@ -1,12 +1,13 @@
 /*
  * An app's secret key for the commands that sign with one: from the database,
- * or from standard input.
+ * which is written down in the audit trail, or from standard input.
  */
 #include "auth/app_keys.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "cli/cli.h"
 #include "data/app_store.h"
+#include "data/event_store.h"
 #include "data/schema.h"
 
 #include <signal.h>
@@ -14,6 +15,24 @@
 #include <unistd.h>
 
 enum { KEY_CHARS_MAX = 128 };
+
+/* Nobody has a key that the trail doesn't know of. */
+static int
+note_opened(struct db *db, const char *public_key)
+{
+	char actor[CLI_ACTOR_MAX];
+	enum status st;
+	int rc;
+
+	cli_actor(actor);
+	st = event_store_note_opened(db, actor, public_key);
+	rc = cli_status(db, st, public_key);
+	if (st == ST_UNAVAILABLE && db_is_up(db))
+		cli_note("What opens a secret key is written into the audit "
+			 "trail first: 'postern migrate --grant ROLE' lets a "
+			 "role do that.");
+	return rc;
+}
 
 static int
 open_app_key(const struct config *cfg, struct db *db, const char *public_key,
@@ -38,6 +57,10 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 		st = app_keys_open(cfg, &a, false, key);
 	if (rc == CLI_OK)
 		rc = cli_status(db, st, public_key);
+	if (rc == CLI_OK)
+		rc = note_opened(db, public_key);
+	if (rc != CLI_OK)
+		secret_clear(key);
 	app_clear(&a);
 	return rc;
 }

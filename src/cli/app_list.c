@@ -126,8 +126,10 @@ static void
 add_event_line(struct buf *out, const struct app_event *e, bool of_all)
 {
 	buf_addf(out, "%8" PRId64 "  %.19sZ  %-14s  ", e->id, e->at, e->event);
-	if (of_all)
-		buf_addf(out, "%-64s  ", e->public_key);
+	if (of_all && e->public_key == NULL && e->invite_id != 0)
+		buf_addf(out, "invite %-57" PRId64 "  ", e->invite_id);
+	else if (of_all)
+		buf_addf(out, "%-64s  ", e->public_key ? e->public_key : "");
 	cli_add_text(out, e->actor);
 	buf_addc(out, '\n');
 }

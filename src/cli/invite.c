@@ -24,6 +24,7 @@ struct wish {
 	const char *label;
 	struct buf expires; /* RFC 3339; empty = never */
 	uint64_t id;
+	char actor[CLI_ACTOR_MAX];
 	struct config cfg;
 	struct db *db;
 };
@@ -31,6 +32,7 @@ struct wish {
 static bool
 open_wish(struct wish *w, const struct config_env *env)
 {
+	cli_actor(w->actor);
 	w->db = cli_open(&w->cfg, env, CONFIG_NEED_DATABASE, schema_required());
 	return w->db != NULL;
 }
@@ -100,6 +102,8 @@ print_token(
 static int
 make(struct wish *w, const struct config_env *env)
 {
+	const struct invite_new new = { w->label, (int64_t)w->uses,
+		w->expires.len > 0 ? buf_str(&w->expires) : NULL };
 	struct secret token = { 0 };
 	struct invite i = { 0 };
 	enum status st;
@@ -107,8 +111,7 @@ make(struct wish *w, const struct config_env *env)
 
 	if (!open_wish(w, env))
 		return rc;
-	st = invite_store_create(w->db, w->label, (int64_t)w->uses,
-	    w->expires.len > 0 ? buf_str(&w->expires) : NULL, &token, &i);
+	st = invite_store_create(w->db, w->actor, &new, &token, &i);
 	rc = st == ST_OK ? print_token(w, &i, &token) : say_status(w, st);
 	secret_clear(&token);
 	invite_clear(&i);
@@ -176,7 +179,7 @@ revoke(struct wish *w)
 	struct invite i = { 0 };
 	enum status st;
 
-	st = invite_store_revoke(w->db, (int64_t)w->id, &i);
+	st = invite_store_revoke(w->db, w->actor, (int64_t)w->id, &i);
 	if (st == ST_NOT_FOUND)
 		return cli_fail("no invite has the id %" PRIu64
 				"; 'postern invite list' shows them",

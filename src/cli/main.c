@@ -15,6 +15,7 @@
 
 const struct command *const cli_commands[] = {
 	&cli_app,
+	&cli_audit,
 	&cli_check,
 	&cli_completion,
 	&cli_doctor,

@@ -43,6 +43,7 @@ struct db {
 	bool stale;       /* they are to be forgotten, by the server too */
 	uint64_t session; /* in which they are */
 	uint64_t begun; /* in which a transaction was begun, plus 1; 0 = none */
+	struct db_cause cause;
 };
 
 struct db_result {
@@ -99,6 +100,12 @@ uint64_t
 db_generation(const struct db *db)
 {
 	return db->link->generation;
+}
+
+void
+db_set_cause(struct db *db, const struct db_cause *cause)
+{
+	db->cause = *cause;
 }
 
 void
@@ -500,7 +507,12 @@ enum status
 db_begin(struct db *db, const char *actor)
 {
 	static const struct db_stmt set_actor = { "set_actor",
-		"SELECT set_config('postern.actor', $1, true)", 1 };
+		"SELECT set_config('postern.actor', $1, true),"
+		" set_config('postern.request_id', $2, true),"
+		" set_config('postern.remote', $3, true)",
+		3 };
+	const char *params[] = { actor, db->cause.request_id,
+		db->cause.remote };
 	struct db_result *res = NULL;
 	enum status st;
 
@@ -511,7 +523,7 @@ db_begin(struct db *db, const char *actor)
 	if (st != ST_OK)
 		return st;
 	db->begun = db->link->session + 1;
-	st = db_query(db, &set_actor, &actor, &res);
+	st = db_query(db, &set_actor, params, &res);
 	db_result_free(res);
 	if (st != ST_OK)
 		db_rollback(db);

@@ -88,24 +88,41 @@ draw_token(struct secret *token)
 	crypto_wipe(raw, sizeof raw);
 }
 
-/* A statement that gives one row of COLUMNS, or ST_NOT_FOUND. */
-static enum status
-one(struct db *db, const struct db_stmt *stmt, const char *const *params,
-    struct invite *i)
-{
-	struct db_result *res = NULL;
-	enum status st;
+/* A statement that gives one row of COLUMNS, and the row that its last try
+ * gave. */
+struct change {
+	const struct db_stmt *stmt;
+	const char *const *params;
+	struct db_result *res;
+};
 
-	st = sql_query_row(db, stmt, params, ST_NOT_FOUND, &res);
+static enum status
+make_change(struct db *db, void *arg)
+{
+	struct change *c = arg;
+
+	db_result_free(c->res);
+	c->res = NULL;
+	return sql_query_row(db, c->stmt, c->params, ST_NOT_FOUND, &c->res);
+}
+
+/* The statement in a transaction of its own, which has its actor. */
+static enum status
+change(struct db *db, const char *actor, const struct db_stmt *stmt,
+    const char *const *params, struct invite *i)
+{
+	struct change c = { .stmt = stmt, .params = params };
+	enum status st = db_transact(db, actor, make_change, &c);
+
 	if (st == ST_OK)
-		take_invite(res, 0, i);
-	db_result_free(res);
+		take_invite(c.res, 0, i);
+	db_result_free(c.res);
 	return st;
 }
 
 enum status
-invite_store_create(struct db *db, const char *label, int64_t uses,
-    const char *expires_at, struct secret *token, struct invite *i)
+invite_store_create(struct db *db, const char *actor,
+    const struct invite_new *new, struct secret *token, struct invite *i)
 {
 	static const struct db_stmt create = { "invite_create",
 		"INSERT INTO invites (label, token_hash, uses_max, expires_at)"
@@ -113,14 +130,14 @@ invite_store_create(struct db *db, const char *label, int64_t uses,
 		" RETURNING " COLUMNS,
 		4 };
 	char hash[2 * CRYPTO_SHA256_LEN + 1], max[ID_LEN];
-	const char *params[] = { label, hash, max, expires_at };
+	const char *params[] = { new->label, hash, max, new->expires_at };
 	struct secret made = { 0 };
 	enum status st;
 
 	draw_token(&made);
 	hash_token(made.data, made.len, hash);
-	snprintf(max, sizeof max, "%" PRId64, uses);
-	st = one(db, &create, params, i);
+	snprintf(max, sizeof max, "%" PRId64, new->uses);
+	st = change(db, actor, &create, params, i);
 	if (st == ST_OK)
 		secret_move(token, &made);
 	secret_clear(&made);
@@ -159,7 +176,8 @@ invite_store_use(struct db *db, int64_t id)
 }
 
 enum status
-invite_store_revoke(struct db *db, int64_t id, struct invite *i)
+invite_store_revoke(
+    struct db *db, const char *actor, int64_t id, struct invite *i)
 {
 	static const struct db_stmt revoke = { "invite_revoke",
 		"UPDATE invites SET revoked_at = coalesce(revoked_at, now())"
@@ -169,7 +187,7 @@ invite_store_revoke(struct db *db, int64_t id, struct invite *i)
 	const char *params[] = { text };
 
 	snprintf(text, sizeof text, "%" PRId64, id);
-	return one(db, &revoke, params, i);
+	return change(db, actor, &revoke, params, i);
 }
 
 enum status

@@ -10,13 +10,13 @@
 #define OWN_SCHEMA                                                             \
 	"(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
-#define NEEDED "p.proname IN ('postern_merge_patch', 'postern_merge_patches')"
+#define NEEDED                                                                 \
+	"p.proname IN ('postern_merge_patch', 'postern_merge_patches',"        \
+	" 'postern_note_opened')"
 
-/* A trigger function is asked for by its trigger alone; the rest is for who can
- * use it. */
+/* What isn't called by name is called by triggers alone. */
 static const struct db_stmt functions = { "rights_functions",
 	"WITH ours AS (SELECT p.oid, " NEEDED " AS needed, p.proowner,"
-	" p.prorettype = 'pg_catalog.trigger'::regtype AS hidden,"
 	" coalesce(p.proacl, acldefault('f', p.proowner)) AS acl"
 	" FROM pg_proc AS p WHERE p.pronamespace = " OWN_SCHEMA
 	" AND starts_with(p.proname::text, 'postern_')"
@@ -32,7 +32,8 @@ static const struct db_stmt functions = { "rights_functions",
 	" o.oid::regprocedure, CASE g.grantee WHEN 0 THEN 'PUBLIC'"
 	" ELSE g.grantee::regrole::text END)"
 	" FROM ours AS o, aclexplode(o.acl) AS g WHERE g.grantee <> o.proowner"
-	" AND (o.hidden OR g.grantee NOT IN (SELECT grantee FROM writers))"
+	" AND (NOT o.needed"
+	" OR g.grantee NOT IN (SELECT grantee FROM writers))"
 	" UNION ALL SELECT format('GRANT EXECUTE ON FUNCTION %s TO %s;',"
 	" o.oid::regprocedure, w.grantee::regrole)"
 	" FROM ours AS o, writers AS w WHERE o.needed AND NOT EXISTS ("

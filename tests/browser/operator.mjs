@@ -95,6 +95,10 @@ async function trail(page) {
 			await older.click();
 		return await box.getByText("Registered", { exact: true }).count() === 1;
 	});
+	for (const said of [/^disabled_at: none → \d{4}-/, /^from 127\.0\.0\.1$/,
+		/^request [\w.:-]+$/, /^as server$/])
+		await box.getByText(said).first().waitFor();
+	assert.equal(await box.getByText("hidden").count(), 0);
 	assert.match(await card(page, "The app and its keys").textContent(),
 		/Age of the secret key(now|\d+ (seconds?|minutes?))/);
 	await look(page, "an app");

@@ -442,9 +442,10 @@ def test_actors(site, app):
     assert "--limit" in r.stderr  # there are more
     out = json.loads(r.stdout)["events"]
     assert [e["event"] for e in out] == ["enabled", "deleted"]
-    assert list(out[0]) == ["id", "app_id", "public_key", "event", "actor",
-                            "at"]
-    # Of all apps, too; and one that never was is a failure.
+    assert list(out[0]) == [
+        "id", "app_id", "public_key", "event", "actor", "at", "invite_id",
+        "login", "request_id", "remote", "old", "new"]
+    # Of all, too; and one that never was is a failure.
     out = json.loads(site.tool("app", "events", "--json").stdout)["events"]
     assert [e["id"] for e in out] == sorted(e["id"] for e in out)
     assert app.public in {e["public_key"] for e in out}

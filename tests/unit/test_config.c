@@ -153,6 +153,8 @@ struct text_case {
 	}
 
 static const struct text_case text_cases[] = {
+	{ "POSTERN_AUDIT_DAYS", LIST("0", "1", "36500"),
+	    LIST("36501", "-1", "1.5", "7d", "99999999999999999999") },
 	{ "POSTERN_BACKLOG", LIST("1", "256", "65535"),
 	    LIST("0", "65536", "-1", "x") },
 	{ "POSTERN_BASE_PATH", LIST("/api", "/a/b-c_d.e~f", "/a..b"),
