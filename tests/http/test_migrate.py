@@ -162,3 +162,21 @@ def test_granted_beside_a_reader(make):
 def test_bad_patience(make, value):
     got = make(way="idle").tool("migrate", "--wait", value, check=False)
     assert got.returncode == 2 and "--wait" in got.stderr
+
+
+@pytest.mark.parametrize("statement,table", [
+    ("SELECT count(*) FROM apps", "apps"),
+    ("LOCK TABLE users IN ROW EXCLUSIVE MODE", "users"),
+    ("LOCK TABLE invites IN ROW EXCLUSIVE MODE", "invites"),
+    ("LOCK TABLE used_jtis IN ROW EXCLUSIVE MODE", "used_jtis"),
+    ("LOCK TABLE app_uses IN ROW EXCLUSIVE MODE", "app_uses"),
+])
+def test_rights_wait(make, statement, table):
+    """For those who read apps, and who write the others."""
+    s = make(way="idle")
+    s.sql("DELETE FROM postern_migrations WHERE version >= 14")
+    with held(s, statement):
+        got = s.tool("migrate", "--wait", "0", check=False)
+        assert (got.returncode, version(s)) == (1, 13)
+        assert f"on {table}" in got.stderr
+    s.tool("migrate")
