@@ -90,7 +90,8 @@ void config_judge_database(config_check *judge);
 enum config_need {
 	CONFIG_NEED_NONE = 0,
 	CONFIG_NEED_DATABASE = 1,
-	CONFIG_NEED_MASTER_KEY = 2
+	CONFIG_NEED_MASTER_KEY = 2,
+	CONFIG_OPERATOR = 4 /* operator.conf too, where it may be read */
 };
 
 /*

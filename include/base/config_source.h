@@ -39,9 +39,10 @@ bool config_is_injected(const char *name, const char *value);
 const char *config_value_str(const struct config_value *v);
 void config_values_clear(struct config_values *values);
 
-/* Read the settings file, if there is one, into values. False with *err. */
-bool config_file_read(const struct config_env *env,
-    struct config_values *values, struct buf *err) MUST_CHECK;
+/* Read the settings file, if there is one, into values; for the operator what
+ * operator.conf beside it says goes before. False with *err. */
+bool config_file_read(const struct config_env *env, bool operator,
+    struct config_values * values, struct buf *err) MUST_CHECK;
 
 /* Read the content of the file that an X_FILE names. False with *err. */
 bool config_secret_file(const struct setting *s, const struct config_value *v,

@@ -159,6 +159,11 @@ int cli_read_key(struct secret *key);
 enum { CLI_ACTOR_MAX = 64 };
 void cli_actor(char actor[CLI_ACTOR_MAX]);
 
+/* What follows the server's word that the role may not do that. */
+#define CLI_DENIED                                                             \
+	"; this role may not do that, the tables' owner may: run it as root, " \
+	"with the owner in operator.conf beside postern.conf (README, step 3)"
+
 /* Say what became of an operation on the app of public_key (may be NULL);
  * CLI_FAILURE. */
 int cli_status(const struct db *db, enum status st, const char *public_key);

@@ -372,7 +372,8 @@ config_load(struct config *c, const struct config_env *env, unsigned need,
 		sources[0] = &env->values;
 		buf_adds(err, buf_str(&env->complaint));
 	}
-	ok = err->len == 0 && config_file_read(env, file, err);
+	ok = err->len == 0 &&
+	     config_file_read(env, (need & CONFIG_OPERATOR) != 0, file, err);
 	/* libpq is asked about conninfos, when all else is right. */
 	ok = ok && apply_all(&fresh, false, sources, err) &&
 	     check_whole(&fresh, need, err) &&

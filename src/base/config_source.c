@@ -21,6 +21,7 @@ enum { FILE_LIMIT = 1024 * 1024 }; /* bytes, of which one line may have all */
 
 static const char PREFIX[] = "POSTERN_";
 static const char SYSTEM_FILE[] = "/etc/postern/postern.conf";
+static const char OPERATOR_FILE[] = "operator.conf";
 
 static void
 value_clear(struct config_value *v)
@@ -437,18 +438,14 @@ open_settings(const struct config_env *env, char **path, struct buf *err)
 	return fd;
 }
 
-bool
-config_file_read(
-    const struct config_env *env, struct config_values *values, struct buf *err)
+/* Read the settings of an open file; it is closed. */
+static bool
+read_settings(
+    int fd, const char *path, struct config_values *values, struct buf *err)
 {
 	struct buf text = { 0 };
-	char *path;
 	bool ok;
-	int fd;
 
-	fd = open_settings(env, &path, err);
-	if (fd == -1)
-		return err->len == 0;
 	ok = read_private(fd, path, FILE_LIMIT, &text, err);
 	close(fd);
 	if (ok) {
@@ -456,6 +453,66 @@ config_file_read(
 		ok = parse_lines(path, &text, values, err);
 	}
 	buf_free(&text);
+	return ok;
+}
+
+/* What own has goes before what values have. */
+static void
+put_before(struct config_values *values, struct config_values *own)
+{
+	size_t i;
+
+	for (i = 0; i < SETTINGS; i++) {
+		if (own->value[i].origin == NULL && own->file[i].origin == NULL)
+			continue;
+		value_clear(&values->value[i]);
+		value_clear(&values->file[i]);
+		values->value[i] = own->value[i];
+		values->file[i] = own->file[i];
+		own->value[i] = own->file[i] = (struct config_value){ 0 };
+	}
+}
+
+/* The operator's file beside the settings file at path; who may not read it is
+ * none. */
+static bool
+read_operator(const char *path, struct config_values *values, struct buf *err)
+{
+	const char *slash = strrchr(path, '/');
+	struct config_values *own = mem_alloc(sizeof *own);
+	struct buf name = { 0 };
+	bool ok = true;
+	int fd;
+
+	buf_add(&name, path, slash != NULL ? (size_t)(slash - path) + 1 : 0);
+	buf_adds(&name, OPERATOR_FILE);
+	fd = open(buf_str(&name), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	if (fd != -1)
+		ok = read_settings(fd, buf_str(&name), own, err);
+	else if (errno != ENOENT && errno != EACCES && errno != ENOTDIR)
+		ok = false;
+	if (!ok && err->len == 0)
+		buf_addf(err, "%s: %s", buf_str(&name), strerror(errno));
+	if (ok)
+		put_before(values, own);
+	config_values_clear(own);
+	free(own);
+	buf_free(&name);
+	return ok;
+}
+
+bool
+config_file_read(const struct config_env *env, bool operator,
+    struct config_values * values, struct buf *err)
+{
+	char *path;
+	bool ok;
+	int fd;
+
+	fd = open_settings(env, &path, err);
+	ok = fd == -1 ? err->len == 0 : read_settings(fd, path, values, err);
+	if (ok && operator&& path != NULL)
+		ok = read_operator(path, values, err);
 	free(path);
 	return ok;
 }

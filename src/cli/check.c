@@ -3,6 +3,7 @@
  * One line for each question, and what to do where the answer is no.
  */
 #include "cli/cli.h"
+#include "cli/identity.h"
 #include "cli/report.h"
 #include "data/app_store.h"
 #include "data/event_store.h"
@@ -45,13 +46,15 @@ check_master_key(struct report *r, const struct config *cfg)
 }
 
 static bool
-check_database(struct report *r, struct db *db)
+check_database(struct report *r, const struct config *cfg, struct db *db)
 {
 	struct buf why = { 0 };
-	bool ok = cli_connect(db);
+	bool ok = db_is_up(db);
 
-	if (!ok)
+	if (!ok) {
 		cli_add_db_fault(&why, db);
+		identity_advise(&why, cfg, db);
+	}
 	answer(r, ok, "database", "%s", ok ? "reachable" : buf_str(&why));
 	buf_free(&why);
 	return ok;
@@ -309,8 +312,8 @@ check_all(struct report *r, const struct config_env *env)
 		answer(r, false, "database", "POSTERN_DATABASE_URL is not set");
 		goto out;
 	}
-	db = db_new(cfg.database_url.data, cfg.query_timeout_ms, 0);
-	if (check_database(r, db)) {
+	db = identity_connect(&cfg, 0);
+	if (check_database(r, &cfg, db)) {
 		ours = check_schema(r, db);
 		told = !check_facts(r, db, ours);
 	}

@@ -5,6 +5,7 @@
 #include "base/date.h"
 #include "base/parse.h"
 #include "cli/cli.h"
+#include "cli/identity.h"
 
 #include <errno.h>
 #include <pwd.h>
@@ -129,14 +130,15 @@ cli_open(struct config *cfg, const struct config_env *env, unsigned need,
 	struct buf err = { 0 };
 	struct db *db = NULL;
 
-	if (!cli_load(cfg, env, need, &err)) {
+	if (!cli_load(cfg, env, need | CONFIG_OPERATOR, &err)) {
 		cli_fail("%s", buf_str(&err));
 		goto out;
 	}
-	db = db_new(cfg->database_url.data, cfg->query_timeout_ms, min_schema);
-	if (!cli_connect(db)) {
+	db = identity_connect(cfg, min_schema);
+	if (!db_is_up(db)) {
 		buf_reset(&err);
 		cli_add_db_fault(&err, db);
+		identity_advise(&err, cfg, db);
 		cli_fail("the database: %s", buf_str(&err));
 		db_free(db);
 		db = NULL;
@@ -149,13 +151,14 @@ out:
 void
 cli_actor(char actor[CLI_ACTOR_MAX])
 {
-	const struct passwd *pw = getpwuid(getuid());
+	uid_t uid = identity_caller();
+	const struct passwd *pw = getpwuid(uid);
 	struct buf b = { 0 };
 
 	if (pw != NULL && pw->pw_name[0] != '\0')
 		cli_add_text(&b, pw->pw_name);
 	else
-		buf_addf(&b, "uid%ju", (uintmax_t)getuid());
+		buf_addf(&b, "uid%ju", (uintmax_t)uid);
 	strcpy(actor, "cli:");
 	strncat(actor, buf_str(&b), CLI_ACTOR_MAX - sizeof "cli:");
 	buf_free(&b);
@@ -191,6 +194,8 @@ cli_status(const struct db *db, enum status st, const char *public_key)
 				"'postern app rotate' gives it a new one");
 	default:
 		cli_add_db_fault(&why, db);
+		if (db_denied(db))
+			buf_adds(&why, CLI_DENIED);
 		cli_fail("the database: %s", buf_str(&why));
 		buf_free(&why);
 		return CLI_FAILURE;

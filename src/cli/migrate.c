@@ -113,6 +113,8 @@ migrate(const struct config_env *env, const struct schema_order *order)
 		if (rc == CLI_OK)
 			rc = look_behind(db, order->role);
 	} else {
+		if (db_denied(db))
+			buf_adds(&err, CLI_DENIED);
 		cli_add_text(&text, buf_str(&err));
 		rc = cli_fail(
 		    "migrate: %s; each migration is one transaction: "
