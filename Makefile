@@ -3,7 +3,7 @@
 CC ?= cc
 BUILD ?= build
 # By one name, or what it depends on is forgotten under the other.
-override BUILD := $(patsubst $(CURDIR)/%,%,$(BUILD))
+override BUILD := $(subst $(CURDIR)/,,$(BUILD))
 PREFIX ?= /usr/local
 DESTDIR ?=
 UNITDIR ?= $(PREFIX)/lib/systemd/system
@@ -21,7 +21,7 @@ Q := $(if $(V),,@)
 
 # The same sources make the same programs, wherever they are built: no paths of
 # this machine, nothing by the order of a directory.
-SAME := -ffile-prefix-map=$(CURDIR)=.
+SAME := '-ffile-prefix-map=$(CURDIR)=.'
 # Hidden symbols: json-c's and libjwt's JSON library look names up in the
 # program before themselves.
 CFLAGS_ALL := -std=gnu11 -O2 -g -Wall -Wextra -Wshadow -Wstrict-prototypes \
@@ -99,7 +99,8 @@ $(PROGRAMS):
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
 
 $(BUILD)/%.o: src/%.c
-	@mkdir -p $(@D)
+	@mkdir -p $(@D) && [ -w $(@D) ] || { echo "$(@D) is another user's: \
+	give BUILD=, or remove it as that user" >&2; exit 1; }
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 

@@ -41,6 +41,7 @@ class Host(Http):
     def local(self, text):
         """A text's paths and addresses, as they are here."""
         text = text.replace("/run/postgresql", str(self.pg.dir))
+        text = text.replace("user=postgres", "user=owner")
         for a in ("/usr/local/", "/etc/postern", "/etc/lighttpd",
                   "/etc/systemd/system", "/root/", "/var/lib/postern"):
             text = re.sub(rf"(?<![\w./]){a}", f"{self.dir}{a}", text)

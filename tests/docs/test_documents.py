@@ -79,7 +79,9 @@ def test_readme_first_call(scratch, ran):
     p = subprocess.Popen(
         ["bash", "-c", "exec make run"], cwd=REPO, stdout=log, stderr=log,
         stdin=subprocess.DEVNULL, start_new_session=True,
-        env={**env, "PORT": str(port), "VAR": str(d), "BUILD": str(BUILD)})
+        # A proxy that reaches nothing of ours is none of its business.
+        env={**env, "PORT": str(port), "VAR": str(d), "BUILD": str(BUILD),
+             "http_proxy": "http://127.0.0.1:9"})
     try:
         wait_until("make run", lambda: p.poll() is not None
                    or b"A first session" in read(log), START_PATIENCE)
@@ -93,6 +95,7 @@ def test_readme_first_call(scratch, ran):
         whoami, stored, found = r.stdout.splitlines()
         assert json.loads(whoami)["app"]["name"] == "My first app"
         assert stored == found == '{"city": "London"}'
+        assert b"export no_proxy=127.0.0.1\n" in read(log)
         # What it prints is what the README has, but for where.
         printed = re.sub(r"^  ", "", read(log).decode(), flags=re.M)
         assert session.replace("http://127.0.0.1:8080", "").partition("\n")[2] \

@@ -1,5 +1,7 @@
 """make install: every path and mode, and what was installed runs."""
+import os
 import re
+import shutil
 import stat
 import subprocess
 
@@ -95,3 +97,29 @@ def test_shells_complete(installed):
          " compinit -D -u; print $_comps[postern]", "-",
          share / "zsh/site-functions"], capture_output=True, text=True)
     assert (zsh.stdout, zsh.stderr) == ("_postern\n", ""), zsh
+
+
+def test_built_anywhere(scratch):
+    """Below a path with spaces, by a careful umask; and what is there of
+    another user's is said in words."""
+    d = scratch.dir() / "a path"
+    shutil.copytree(REPO, d, ignore=shutil.ignore_patterns(
+        "build*", ".git", "node_modules", "var", "tests"), symlinks=True)
+    d.chmod(0o755)
+
+    def make(user=None, **kw):
+        return subprocess.run(
+            ["make", f"BUILD={d}/build", "build/base/hex.o", *kw.pop("more", ())],
+            cwd=d, text=True, capture_output=True, umask=0o077, user=user,
+            env={k: v for k, v in os.environ.items()
+                 if not k.startswith("MAKE") and k != "BUILD"}, **kw)
+
+    r = make()
+    assert (r.returncode, r.stderr) == (0, ""), r
+    assert (d / "build/base/hex.o").exists()
+    if os.getuid() == 0:
+        for x in d.glob("build/**/"):
+            x.chmod(0o755)
+        r = make(user="nobody", more=["-B"])
+        assert r.returncode != 0
+        assert "build/base is another user's" in r.stderr
