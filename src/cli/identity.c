@@ -5,7 +5,7 @@
 #include "cli/identity.h"
 
 #include "cli/cli.h"
-#include "data/peer.h"
+#include "data/dsn.h"
 
 #include <grp.h>
 #include <pwd.h>
@@ -29,7 +29,7 @@ other_user(const char *conninfo)
 	const struct passwd *pw = NULL;
 	struct buf name = { 0 };
 
-	if (geteuid() == 0 && peer_user(conninfo, &name))
+	if (geteuid() == 0 && dsn_peer(conninfo, &name))
 		pw = getpwnam(buf_str(&name));
 	buf_free(&name);
 	return pw != NULL && pw->pw_uid != 0 ? pw : NULL;
@@ -103,7 +103,7 @@ identity_advise(struct buf *out, const struct config *cfg, const struct db *db)
 	/* What isn't there refuses nobody. */
 	if (strcmp(db_state(db), "unreachable") != 0 ||
 	    strstr(db_error(db), "server running") != NULL ||
-	    !peer_user(cfg->database_url.data, &name))
+	    !dsn_peer(cfg->database_url.data, &name))
 		goto out;
 	if (getpwnam(buf_str(&name)) == NULL) {
 		buf_addf(out,

@@ -9,6 +9,7 @@
 #include "data/wire.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 static const char why_unknown[] =
     "has an option that libpq doesn't know: a value with a space needs single "
@@ -43,4 +44,37 @@ dsn_check(const char *conninfo, size_t len, const char **why)
 	}
 	free(blanked);
 	return *why == NULL;
+}
+
+struct peer {
+	struct buf *user;
+	bool away; /* a host that is none of this machine's sockets */
+};
+
+static void
+look(void *arg, const char *key, const char *value)
+{
+	struct peer *f = arg;
+	const char *host;
+
+	if (strcmp(key, "user") == 0) {
+		buf_reset(f->user);
+		buf_adds(f->user, value);
+	}
+	f->away = f->away || (strcmp(key, "hostaddr") == 0 && *value != '\0');
+	if (strcmp(key, "host") != 0)
+		return;
+	for (host = value; *host != '\0'; host += *host == ',') {
+		f->away = f->away || (*host != '/' && *host != '@');
+		host += strcspn(host, ",");
+	}
+}
+
+bool
+dsn_peer(const char *conninfo, struct buf *user)
+{
+	struct peer f = { .user = user };
+
+	wire_options(conninfo, look, &f);
+	return !f.away && user->len > 0;
 }

@@ -145,8 +145,8 @@ SHIM = """#!/usr/bin/python3
 import os, socket, sys
 args = sys.argv
 if args[0].endswith("/su"):
-    assert args[1:3] == ["postgres", "-c"] and len(args) == 4, args
-    os.execvpe("sh", ["sh", "-c", args[3]], {**os.environ, "PGHOST": "%(dir)s",
+    assert args[1:4] == ["-", "postgres", "-c"] and len(args) == 5, args
+    os.execvpe("sh", ["sh", "-c", args[4]], {**os.environ, "PGHOST": "%(dir)s",
                "PGUSER": "postgres"})
 if args[0].endswith("/runuser"):
     assert args[1:4] == ["-u", "postern", "--"], args
