@@ -272,6 +272,22 @@ check_health(struct doctor *d)
 	reply_clear(&r);
 }
 
+/* As the site says it, which names what isn't so. */
+static void
+fail_ready(struct doctor *d, const struct reply *r)
+{
+	struct json *j = json_parse(buf_str(&r->http.body), r->http.body.len);
+	const char *s = "Postern has no database, or one without its schema";
+	size_t len;
+
+	if (j != NULL)
+		(void)json_member_string(j, "detail", &s, &len);
+	report_add(&d->report, REPORT_FAIL, "ready", "503: %s", s);
+	report_advise(&d->report, "", "on Postern's machine, as its user",
+	    "postern check\n");
+	json_free(j);
+}
+
 static void
 check_ready(struct doctor *d)
 {
@@ -281,12 +297,9 @@ check_ready(struct doctor *d)
 	doctor_ask(d, &a, &r);
 	if (is_status(&r))
 		report_add(&d->report, REPORT_OK, "ready", "200");
-	else if (r.http.status == 503 && r.ours) {
-		report_add(&d->report, REPORT_FAIL, "ready",
-		    "503: Postern has no database, or one without its schema");
-		report_advise(&d->report, "",
-		    "on Postern's machine, as its user", "postern check\n");
-	} else {
+	else if (r.http.status == 503 && r.ours)
+		fail_ready(d, &r);
+	else {
 		report_add(&d->report, REPORT_WARN, "ready", "/readyz gives %s",
 		    r.shown);
 		doctor_advise(d, TOPIC_OPS, buf_str(&d->url.base));

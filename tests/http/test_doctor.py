@@ -509,10 +509,12 @@ def test_settings_file(broken, base, name):
 
 def test_readiness(make):
     stack = make()
-    stack.sql("DELETE FROM postern_migrations")
-    wait_until("not ready", lambda: stack.get("/readyz").status == 503)
+    stack.sql("DELETE FROM postern_migrations;"
+              "NOTIFY postern_apps, 'schema'")
+    stack.all_workers("not ready", "/readyz", 503)
     got = doctor(url_of(stack))
     assert (got.rc, got["ready"]) == (1, "fail")
+    assert "the database is schema_outdated." in got.out
     assert got.lines("ready") == ["postern check"]
 
 

@@ -103,7 +103,7 @@ def walk(view, port):
         """, input=SYSTEMCTL, patience=300)
     blocks = steps()
     assert "make install" in blocks[0] and "git pull" in blocks[-1]
-    script = []
+    script = ["cd /root/postern"]
     for text in blocks:
         text = text.replace("127.0.0.1:8080", f"127.0.0.1:{port}")
         text = text.replace("git pull && ", "")  # there is nothing newer
