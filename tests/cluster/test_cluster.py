@@ -9,6 +9,7 @@ import pytest
 from harness import wait_until
 from members import LONG, TIMES, send
 from traffic import Course, Mix
+from ways import CACHE_TTL
 
 fault = pytest.mark.fault
 WARM = ("Keys in the cache verify throughout; all else is 503 until there is "
@@ -80,7 +81,7 @@ def test_host_frozen(site, record):
 
 
 @pytest.mark.long
-@fault("The same without the watchdog, and it goes on when another leads",
+@fault("The same without the watchdog; it goes on when another leads",
        "None: whether it gives way is Patroni's doing")
 def test_host_frozen_unfenced(unfenced, record):
     cluster, nodes = unfenced.cluster, unfenced.nodes.values()
@@ -126,6 +127,30 @@ def test_agent_killed(site, record):
                  and c.struck < a.end < leader.resets[resets]]
         assert early == [], early[:5]
         record({**figures, "reset_s": reset_s})
+
+
+@pytest.mark.long
+@fault("The same without the watchdog, until Patroni is started again; the "
+       "operator's changes on the new primary",
+       "None: two primaries. A node that stays with the old one lets in what "
+       "it has not heard to be revoked")
+def test_agent_killed_unfenced(unfenced, record):
+    cluster, nodes = unfenced.cluster, unfenced.nodes
+    with Course(unfenced) as c:
+        leader = cluster.leader()
+        c.strike()
+        leader.process.kill()
+        c.taken_over()
+        c.changes.nodes = {"HAProxy": nodes["HAProxy"]}
+        c.operate()
+        wait_until("changes", lambda: c.changes.rotated, LONG)
+        c.suffer(CACHE_TTL + 10)
+        c.over()
+        leader.process.wait()
+        leader.boot()
+        cluster.whole()
+        c.heal()
+    record(c.account(Mix.figures))
 
 
 def etcd_away(site, seconds):

@@ -1,9 +1,9 @@
 """Postern's three ways to the primary, by the files in contrib/patroni: all
 hosts in the conninfo, HAProxy, and pgbouncer before that."""
 import contextlib
+import os
 import re
 import secrets
-import shutil
 import signal
 
 from harness import Stack, can_connect, free_port, stop, wait_until
@@ -113,5 +113,6 @@ class Site:
 def here():
     """What of the packages is not there."""
     return [p for p in ("/usr/bin/patroni", "/usr/bin/etcd",
-                        "/usr/sbin/haproxy", "/usr/sbin/pgbouncer")
-            if not shutil.which(p)]
+                        "/usr/sbin/haproxy", "/usr/sbin/pgbouncer",
+                        "/usr/lib/python3/dist-packages/etcd")
+            if not os.path.exists(p)]
