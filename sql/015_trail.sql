@@ -23,9 +23,10 @@ ALTER TABLE app_events ALTER COLUMN login SET DEFAULT session_user;
 -- are not named here are hidden, so that one that comes later is, too.
 CREATE OR REPLACE FUNCTION postern_audit_values(this jsonb, other jsonb)
 RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-	SELECT CASE WHEN this IS NOT NULL THEN coalesce(jsonb_object_agg(v.key,
-		CASE
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+	RETURN (SELECT CASE WHEN this IS NOT NULL
+		THEN coalesce(jsonb_object_agg(v.key, CASE
 		WHEN v.value = 'null' THEN v.value
 		WHEN v.key IN ('created_at', 'deleted_at', 'disabled_at',
 			'expires_at', 'previous_valid_until', 'revoked_at',
@@ -49,7 +50,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 			'disabled_at', 'expires_at', 'label', 'master_key_id',
 			'name', 'previous_master_key_id',
 			'previous_valid_until', 'revoked_at', 'rotated_at',
-			'uses', 'uses_max'))
+			'uses', 'uses_max')));
+END
 $$;
 
 -- The rows of one change, in the schema home. What a session says of itself is
