@@ -150,8 +150,6 @@ tidy(struct address_list *list)
 	struct address_range *r = list->range;
 	size_t i, last = 0;
 
-	if (list->n == 0)
-		return;
 	qsort(r, list->n, sizeof *r, compare_ranges);
 	for (i = 1; i < list->n; i++) {
 		if (compare(&r[i].first, &r[last].last) > 0)
@@ -171,11 +169,13 @@ address_list_parse(const char *text, struct address_list *out)
 
 	if (address_list_fault(text) != NULL)
 		return false;
+	*out = list;
 	while (next_word(&p, &word) > 0)
 		all++;
-	if (all > 0)
-		list.range = mem_alloc(all * sizeof *list.range);
-	while ((n = next_word(&text, &word)) > 0)
+	if (all == 0)
+		return true;
+	list.range = mem_alloc(all * sizeof *list.range);
+	while (list.n < all && (n = next_word(&text, &word)) > 0)
 		(void)parse_net(word, n, &list.range[list.n++]);
 	tidy(&list);
 	*out = list;
