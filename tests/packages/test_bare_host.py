@@ -29,7 +29,7 @@ postern() {
 	cd /
 	env -i PATH="$PATH" $(cat /run/environment) \
 		POSTERN_LISTEN=unix:/run/postern/postern.sock \
-		setsid setpriv --reuid=postern --regid=www-data --clear-groups \
+		setsid setpriv --reuid=postern --regid=postern --clear-groups \
 		$(say ExecStart) >/run/postern.log 2>&1 </dev/null &
 	echo $! >/run/postern.pid
 }
@@ -58,8 +58,9 @@ done
 # starts the database, systemd hands over a socket that is there.
 AFTER = {
     "apt install": "pg_ctlcluster $(pg_lsclusters -h | cut -d' ' -f1,2) start",
-    "systemctl enable": "until [ -S /run/postern/postern.sock ]; do sleep 0.1;"
-                        " done",
+    "systemctl enable": "for i in $(seq 300); do"
+                        " [ -S /run/postern/postern.sock ] && break;"
+                        " sleep 0.1; done",
     "systemctl restart": "for i in $(seq 300); do curl -fsS -o /dev/null"
                  " http://127.0.0.1:$PORT/readyz 2>/dev/null && break;"
                  " sleep 0.1; done",
@@ -129,10 +130,10 @@ def walk(view, port):
         assert wrong not in out, [x for x in out.splitlines() if wrong in x]
     for line in (r"granted postern what the server needs",
                  r"^ok +schema", r"^ok +encoding", r"^ok +privileges",
-                 r'^\{"status":"ready"\}', r"^ok +token"):
+                 r'^\{"status":"ready"\}', r"^ok +ready"):
         assert re.search(line, out, re.M), line
     # An app that was invited by what was printed.
-    invite = re.search(r"^\S{40,}$", out, re.M).group(0)
+    invite = re.search(r"\S{40,}", out[out.index("+ postern invite"):]).group(0)
     made = view.run(
         "curl", "-sS", f"http://127.0.0.1:{port}/v1/apps", "-H",
         f"Authorization: Bearer {invite}", "-H",
