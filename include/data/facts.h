@@ -39,10 +39,13 @@ void facts_add(struct buf *out, const struct fact *f, const char *what);
 	"('apps', 'postern_apps_notify'),"                                     \
 	" ('apps', 'postern_apps_notify_truncate'),"                           \
 	" ('apps', 'postern_apps_audit'),"                                     \
+	" ('apps', 'postern_apps_audit_truncate'),"                            \
 	" ('apps', 'postern_apps_guard'),"                                     \
 	" ('app_events', 'postern_append_only'),"                              \
 	" ('users', 'postern_guard_update'),"                                  \
 	" ('app_uses', 'postern_guard_update'),"                               \
+	" ('invites', 'postern_invites_audit'),"                               \
+	" ('invites', 'postern_invites_audit_truncate'),"                      \
 	" ('invites', 'postern_guard_update'),"                                \
 	" ('used_jtis', 'postern_guard_update'),"                              \
 	" ('used_jtis', 'postern_guard_delete')"
