@@ -31,6 +31,15 @@
 	" ('app_events', 'SELECT', NULL),"                                     \
 	" ('postern_migrations', 'SELECT', NULL)"
 
+/* FROM and WHERE: the sequences q that table rel draws from where a row is
+ * added that has not all columns. */
+#define RIGHTS_DRAWN                                                           \
+	"pg_attrdef AS f JOIN pg_depend AS d ON d.objid = f.oid"               \
+	" AND d.classid = 'pg_attrdef'::regclass"                              \
+	" AND d.refclassid = 'pg_class'::regclass"                             \
+	" JOIN pg_class AS q ON q.oid = d.refobjid AND q.relkind = 'S'"        \
+	" WHERE f.adrelid = rel"
+
 /*
  * And nobody else, beside the owner. Both append the statements that make it
  * so, of which there may be none.

@@ -113,7 +113,7 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 #define UNREADABLE \
 	"SELECT 'schema_unreadable', format('GRANT SELECT ON" \
 	" postern_migrations TO %I', role) FROM me, home" \
-	" WHERE NOT has_table_privilege(role, to_regclass(" \
+	" WHERE NOT has_any_column_privilege(role, to_regclass(" \
 	"'postern_migrations'), 'SELECT')"
 
 #define TRIGGERS \
@@ -157,11 +157,8 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" OR a.attname = ANY (columns)) AND NOT CASE privilege" \
 	" WHEN 'DELETE' THEN has_table_privilege(role, rel, privilege)" \
 	" ELSE has_column_privilege(role, rel, a.attnum, privilege) END" \
-	" UNION ALL SELECT 'USAGE', q.oid::regclass::text FROM me," \
-	" pg_depend AS d JOIN pg_class AS q ON q.oid = d.objid" \
-	" WHERE d.refobjid = to_regclass('apps') AND d.deptype = 'a'" \
-	" AND d.refclassid = 'pg_class'::regclass AND d.classid =" \
-	" d.refclassid AND q.relkind = 'S'" \
+	" UNION ALL SELECT DISTINCT 'USAGE', q.oid::regclass::text" \
+	" FROM me, needs, " RIGHTS_DRAWN " AND privilege = 'INSERT'" \
 	" AND NOT has_sequence_privilege(role, q.oid, 'USAGE')" \
 	" UNION ALL SELECT 'EXECUTE', signature FROM me, functions" \
 	" WHERE NOT has_function_privilege(role, proc, 'EXECUTE'))"
@@ -189,7 +186,7 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" OR pg_has_role(role, o, 'USAGE'))) HAVING count(*) > 0"
 
 /* One that was made for another schema's name looks in vain for tables; what
- * the trail's trigger does, it does with its owner's rights. */
+ * the trail's triggers do, they do with their owner's rights. */
 #define FUNCTIONS \
 	"SELECT 'functions_lost', string_agg(format('%s is not there, take it" \
 	" from a dump', signature), ', ') FROM home, functions" \
@@ -199,16 +196,16 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" pg_temp', nspname, proname, pg_get_function_identity_arguments(" \
 	"p.oid), nspname), '; ') FROM home JOIN pg_proc AS p" \
 	" ON pronamespace = ns AND starts_with(proname, 'postern_')," \
-	" unnest(proconfig) AS s (setting)" \
+	" unnest(proconfig) AS s (setting), substr(setting, 13) AS v (path)" \
 	" WHERE starts_with(setting, 'search_path=')" \
-	" AND split_part(setting, '=', 2) NOT IN ('pg_catalog'," \
-	" 'pg_catalog, pg_temp')" \
-	" AND nspname <> ALL (string_to_array(translate(split_part(setting," \
-	" '=', 2), '\" ', ''), ',')) HAVING count(*) > 0" \
+	" AND path NOT IN ('pg_catalog', 'pg_catalog, pg_temp')" \
+	" AND strpos(', ' || path || ',', ', ' || quote_ident(nspname) || ',')" \
+	" = 0 HAVING count(*) > 0" \
 	" UNION ALL SELECT 'functions_lost', string_agg(format('ALTER FUNCTION" \
 	" %s OWNER TO %I', p.oid::regprocedure, c.relowner::regrole), '; ')" \
 	" FROM home JOIN pg_proc AS p ON pronamespace = ns AND prosecdef" \
-	" AND proname = 'postern_apps_audit' JOIN pg_class AS c" \
+	" AND starts_with(proname, 'postern_') AND prorettype =" \
+	" 'pg_catalog.trigger'::regtype JOIN pg_class AS c" \
 	" ON c.oid = to_regclass('app_events')" \
 	" WHERE NOT has_table_privilege(proowner, c.oid, 'INSERT')" \
 	" HAVING count(*) > 0"
@@ -222,7 +219,8 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" ('users', '{app_id,user_id}'), ('app_uses', '{app_id}')," \
 	" ('used_jtis', '{app_id,jti_hash}'), ('invites', '{token_hash}'))" \
 	" AS w (name, columns) WHERE EXISTS (SELECT FROM needs" \
-	" WHERE needs.name = w.name AND rel IS NOT NULL) AND NOT EXISTS (SELECT FROM pg_index AS i" \
+	" WHERE needs.name = w.name AND rel IS NOT NULL)" \
+	" AND NOT EXISTS (SELECT FROM pg_index AS i" \
 	" WHERE i.indrelid = to_regclass(w.name) AND i.indisunique" \
 	" AND i.indisvalid AND i.indisready AND i.indpred IS NULL" \
 	" AND i.indimmediate AND (SELECT array_agg(a.attname)" \
@@ -236,19 +234,26 @@ const struct db_stmt facts_setup = { "facts", GIVEN ", " LACKS " "
 	READ_ONLY AND MISSING AND UNREADABLE AND TRIGGERS AND ENCODING AND
 	ELSEWHERE AND PRIVILEGES AND ROW_SECURITY AND FUNCTIONS AND KEYS, 0 };
 
-/* As after a restore or logical replication; of those that may be looked at. */
+/* As after a restore or logical replication; of those that may be looked at.
+ * Whether a sequence gave the number away that it is at is in its row alone,
+ * which a statement reads in this way if it can't name it; without the right
+ * to, one that gave none away yet is not judged. */
 const struct db_stmt facts_numbers = { "facts_numbers",
 	"SELECT 'sequences_behind', string_agg(format('SELECT setval(%L,"
-	" (SELECT max(id) FROM %s));', own.seq, t.name), ' ')"
-	" FROM (SELECT 'apps' AS name, max(id) AS newest FROM apps"
+	" (SELECT max(id) FROM %s));', seq, name), ' ')"
+	" FROM (SELECT 'apps', max(id) FROM apps"
 	" UNION ALL SELECT 'app_events', max(id) FROM app_events"
-	" UNION ALL SELECT 'invites', max(id) FROM invites) AS t,"
-	" pg_get_serial_sequence(t.name, 'id') AS own (seq),"
-	" pg_sequences AS s WHERE own.seq = format('%I.%I',"
-	" s.schemaname, s.sequencename)"
-	" AND has_sequence_privilege(own.seq, 'USAGE, SELECT')"
-	" AND coalesce(s.last_value, s.start_value - 1) < t.newest"
-	" HAVING count(*) > 0", 0 };
+	" UNION ALL SELECT 'invites', max(id) FROM invites)"
+	" AS t (name, newest),"
+	" pg_get_serial_sequence(name, 'id') AS own (seq), LATERAL (SELECT"
+	" CASE WHEN has_sequence_privilege(seq, 'SELECT')"
+	" THEN table_to_xml(seq::regclass, false, false, '')::text END)"
+	" AS r (now), LATERAL (SELECT CASE WHEN now IS NOT NULL"
+	" THEN substring(now, 'last_value>(-?[0-9]+)<')::bigint"
+	" - (now ~ 'is_called>f')::int"
+	" WHEN has_sequence_privilege(seq, 'USAGE')"
+	" THEN pg_sequence_last_value(seq) END) AS l (given)"
+	" WHERE given < newest HAVING count(*) > 0", 0 };
 /* clang-format on */
 
 static enum status

@@ -1,6 +1,6 @@
 /*
- * The rights of the server's role: what its statements need, and no more (the
- * trail's sequence is only looked at: is it behind its table?). Where
+ * The rights of the server's role: what its statements need, and no more (of
+ * two sequences it is looked at whether they are behind their tables). Where
  * a right says too much, a trigger says the rest (sql/014_rights.sql).
  */
 #include "data/rights.h"
@@ -45,11 +45,12 @@ static const struct db_stmt functions = { "rights_functions",
 static const struct db_stmt server = { "rights_server",
 	"WITH r AS (SELECT oid, quote_ident(rolname) AS name"
 	" FROM pg_roles WHERE rolname = $1::text),"
-	" t AS (SELECT c.oid, c.relowner, n.rights,"
+	" t AS (SELECT c.oid, c.relowner, n.rights, n.grows,"
 	" format('%I.%I', current_schema(), c.relname) AS name"
 	" FROM (SELECT name, string_agg(privilege"
 	" || coalesce(' (' || array_to_string(columns, ', ') || ')', ''), ', ')"
-	" AS rights FROM (VALUES " RIGHTS ") AS v (name, privilege, columns)"
+	" AS rights, bool_or(privilege = 'INSERT') AS grows FROM "
+	"(VALUES " RIGHTS ") AS v (name, privilege, columns)"
 	" GROUP BY name) AS n"
 	" JOIN pg_class AS c ON c.relname = n.name"
 	" AND c.relnamespace = " OWN_SCHEMA "),"
@@ -67,10 +68,14 @@ static const struct db_stmt server = { "rights_server",
 	" (SELECT string_agg("
 	"format('REVOKE ALL ON SEQUENCE %s FROM PUBLIC%s; ', s.name,"
 	" CASE WHEN s.relowner <> r.oid THEN ', ' || r.name END),"
-	" '') FROM s), 'GRANT USAGE ON SEQUENCE '"
-	" || pg_get_serial_sequence('apps', 'id') || ' TO ' || r.name || '; ',"
-	" 'GRANT SELECT ON SEQUENCE ' || pg_get_serial_sequence('app_events',"
-	" 'id') || ' TO ' || r.name || '; ',"
+	" '') FROM s), (SELECT string_agg(format('GRANT USAGE ON SEQUENCE"
+	" %s TO %s; ', q.oid::regclass, r.name), '')"
+	" FROM (SELECT oid FROM t WHERE grows) AS n (rel), " RIGHTS_DRAWN "),"
+	" (SELECT string_agg(format('GRANT SELECT ON SEQUENCE %s TO %s; ',"
+	" seq, r.name), '')"
+	" FROM (VALUES ('apps'), ('app_events')) AS n (name),"
+	" pg_get_serial_sequence(name, 'id') AS own (seq)"
+	" WHERE seq IS NOT NULL),"
 	" (SELECT string_agg(format('GRANT EXECUTE ON FUNCTION"
 	" %s TO %s; ', p.oid::regprocedure, r.name), '')"
 	" FROM pg_proc AS p WHERE " NEEDED " AND p.pronamespace = " OWN_SCHEMA

@@ -54,6 +54,7 @@ RIGHTS = {
                                " trigger, with the owner's rights"),
     ("postern_migrations", "SELECT"): ("", "may this program serve it?"),
     ("apps_id_seq", "USAGE"): ("", "the number of a new app"),
+    ("apps_id_seq", "SELECT"): ("", "is it behind its table?"),
     ("app_events_id_seq", "SELECT"): ("", "is it behind its table?"),
     ("postern_merge_patch(jsonb,jsonb)", "EXECUTE"): ("", "PATCH"),
     ("postern_merge_patches(jsonb[],jsonb[])", "EXECUTE"): (

@@ -78,6 +78,13 @@ SETUPS = [
      "missing_privileges", "privileges", GRANT),
     ("no grant on a sequence", "REVOKE ALL ON SEQUENCE apps_id_seq"
      " FROM server, PUBLIC", "missing_privileges", "privileges", GRANT),
+    ("no grant on one that no column owns",
+     "ALTER SEQUENCE apps_id_seq OWNED BY NONE;"
+     "REVOKE ALL ON SEQUENCE apps_id_seq FROM server",
+     "missing_privileges", "privileges", GRANT),
+    ("no grant on a sequence of the operator's",
+     "ALTER TABLE users ADD nth serial",
+     "missing_privileges", "privileges", GRANT),
     ("no USAGE", "REVOKE ALL ON SCHEMA public FROM server, PUBLIC",
      "schema_missing", "schema", "GRANT USAGE ON SCHEMA public TO server"),
     ("no SELECT on the migrations", "REVOKE ALL ON postern_migrations FROM"
@@ -116,6 +123,9 @@ SETUPS = [
     ("a sequence behind", "SELECT setval('app_events_id_seq', 1, false)",
      "sequences_behind", "sequences", "SELECT setval('public.app_events_id_seq',"
      " (SELECT max(id) FROM app_events));"),
+    ("one that gave nothing away",
+     "SELECT setval('apps_id_seq', max(id), false) FROM apps", "sequences_behind", "sequences",
+     "SELECT setval('public.apps_id_seq', (SELECT max(id) FROM apps));"),
     ("a unique index gone", "ALTER TABLE users DROP CONSTRAINT users_pkey",
      "keys_missing", "unique keys",
      "CREATE UNIQUE INDEX ON users (app_id, user_id)"),
@@ -126,6 +136,10 @@ AFTER = {
     "schema renamed": "ALTER ROLE server RESET search_path;"
     "ALTER SCHEMA moved RENAME TO public",
     "a table of another": "DROP SCHEMA server CASCADE",
+    "no grant on one that no column owns":
+    "ALTER SEQUENCE apps_id_seq OWNED BY apps.id",
+    "no grant on a sequence of the operator's":
+    "ALTER TABLE users DROP COLUMN nth",
     "a policy for reading alone": "DROP POLICY p ON users",
 }
 
@@ -172,6 +186,93 @@ def test_broken_and_mended(broken, what, harm, state, name, mend):
             sql(";".join(functions))
         broken.look()
     broken.serves()
+
+
+# What operators do, and what becomes of it afterwards; the server's role never
+# goes without what it needs.
+ALONE = "REVOKE ALL ON ALL {} IN SCHEMA public FROM server;"
+ONE = ALONE.format("TABLES") + ALONE.format("SEQUENCES") + \
+    ALONE.format("FUNCTIONS")
+OF_0_1_0 = ONE + """
+    GRANT SELECT, INSERT, UPDATE, DELETE ON apps, users, used_jtis TO {role};
+    GRANT SELECT, INSERT, UPDATE ON app_uses TO {role};
+    GRANT SELECT (id, token_hash, uses, uses_max, expires_at, revoked_at),
+        UPDATE (uses) ON invites TO {role};
+    GRANT USAGE ON SEQUENCE apps_id_seq TO {role};
+    GRANT SELECT ON app_events, postern_migrations TO {role};
+    GRANT EXECUTE ON FUNCTION postern_merge_patch, postern_merge_patches
+        TO PUBLIC;
+    """
+GOOD = {
+    "sequences further on": (
+        "ALTER SEQUENCE apps_id_seq RESTART WITH 1000;"
+        "SELECT setval('app_events_id_seq', max(id) + 1, false)"
+        " FROM app_events", False, ""),
+    "the same, and it can't be looked at": (
+        "ALTER SEQUENCE apps_id_seq RESTART WITH 2000;"
+        "REVOKE SELECT ON SEQUENCE apps_id_seq, app_events_id_seq FROM"
+        " server", False, ""),
+    "columns with sequences of their own": (
+        "ALTER TABLE apps ADD nth bigserial; ALTER TABLE users ADD nth serial",
+        True, "ALTER TABLE apps DROP nth; ALTER TABLE users DROP nth"),
+    "a sequence that no column owns": (
+        "ALTER SEQUENCE apps_id_seq OWNED BY NONE", True,
+        "ALTER SEQUENCE apps_id_seq OWNED BY apps.id"),
+    "a trigger, a key and an index more": (
+        "CREATE TRIGGER mine BEFORE UPDATE ON apps FOR EACH ROW EXECUTE"
+        " FUNCTION suppress_redundant_updates_trigger();"
+        "ALTER TABLE apps DISABLE TRIGGER mine;"
+        "ALTER TABLE users ADD nth int DEFAULT 1;"
+        "CREATE INDEX mine ON users (nth)", False,
+        "DROP TRIGGER mine ON apps; ALTER TABLE users DROP nth"),
+    "row-level security, and all may": (
+        "ALTER TABLE users ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY p ON users TO server USING (true)", False,
+        "DROP POLICY p ON users;"
+        "ALTER TABLE users DISABLE ROW LEVEL SECURITY"),
+    "granted by 0.1.0": (
+        OF_0_1_0.format(role="server"), None, ""),
+    "granted to a group": (
+        "CREATE ROLE setup_group; GRANT setup_group TO server;"
+        + OF_0_1_0.format(role="setup_group"), None,
+        "DROP OWNED BY setup_group"),
+    "read column by column": (
+        "REVOKE SELECT ON postern_migrations FROM server; GRANT SELECT"
+        " (version, name, applied_at, serves_from) ON postern_migrations"
+        " TO server", False, ""),
+}
+
+
+@pytest.mark.parametrize("what", GOOD)
+def test_good(broken, what):
+    """And what migrates it, or grants, then (None: without --grant)."""
+    s = broken.s
+    change, grant, after = GOOD[what]
+    broken.sql(change)
+    try:
+        if grant is not False:
+            s.tool("migrate", *(["--grant", "server"] if grant else []))
+        broken.look()
+        broken.serves()
+    finally:
+        broken.sql(after or "SELECT")
+        if "group" in after:
+            broken.s.pg.connect("postgres").cursor().execute(
+                "DROP ROLE setup_group")
+        s.tool("migrate", "--grant", "server")
+
+
+def test_any_schema(pg, make):
+    """Whatever it is called."""
+    name = pg.database(migrate=False)
+    c = pg.connect(name)
+    c.cursor().execute(
+        """CREATE SCHEMA "a=b, ""c"" 'd'" AUTHORIZATION owner;"""
+        + "".join(f"""ALTER ROLE {r} IN DATABASE {name} SET search_path =
+            "a=b, ""c"" 'd'";""" for r in ("owner", "server")))
+    c.close()
+    pg.migrate(name)
+    Site(make(database=name, workers=1)).serves()
 
 
 def test_seen_without_a_new_connection(broken):
