@@ -236,8 +236,8 @@ const struct db_stmt facts_setup = { "facts", GIVEN ", " LACKS " "
 
 /* As after a restore or logical replication; of those that may be looked at.
  * Whether a sequence gave the number away that it is at is in its row alone,
- * which a statement reads in this way if it can't name it; without the right
- * to, one that gave none away yet is not judged. */
+ * and ts_stat, which every server has, reads a row whose table no statement can
+ * name. Without the right to, one that gave none away yet is not judged. */
 const struct db_stmt facts_numbers = { "facts_numbers",
 	"SELECT 'sequences_behind', string_agg(format('SELECT setval(%L,"
 	" (SELECT max(id) FROM %s));', seq, name), ' ')"
@@ -247,10 +247,9 @@ const struct db_stmt facts_numbers = { "facts_numbers",
 	" AS t (name, newest),"
 	" pg_get_serial_sequence(name, 'id') AS own (seq), LATERAL (SELECT"
 	" CASE WHEN has_sequence_privilege(seq, 'SELECT')"
-	" THEN table_to_xml(seq::regclass, false, false, '')::text END)"
-	" AS r (now), LATERAL (SELECT CASE WHEN now IS NOT NULL"
-	" THEN substring(now, 'last_value>(-?[0-9]+)<')::bigint"
-	" - (now ~ 'is_called>f')::int"
+	" THEN (SELECT word::bigint FROM ts_stat(format('SELECT"
+	" array_to_tsvector(ARRAY[(last_value - (NOT is_called)::int)::text])"
+	" FROM %s', seq)))"
 	" WHEN has_sequence_privilege(seq, 'USAGE')"
 	" THEN pg_sequence_last_value(seq) END) AS l (given)"
 	" WHERE given < newest HAVING count(*) > 0", 0 };
