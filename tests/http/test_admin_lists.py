@@ -88,7 +88,8 @@ def test_search_goes_by_pages(make):
 
 # -- the trail
 
-EVENT = ["id", "app_id", "public_key", "event", "actor", "at"]
+EVENT = ["id", "app_id", "public_key", "event", "actor", "at", "invite_id",
+         "login", "request_id", "remote", "old", "new"]
 
 
 def trail(s, key, query=""):
@@ -134,8 +135,10 @@ def test_trail_follows_a_changed_key(site, app):
     key = "5e" * 32
     site.sql("UPDATE apps SET public_key = %s WHERE id = %s", key, app.id)
     for k in (key, app.public):
-        assert [e["event"] for e in trail(site, k)["events"]] == [
-            "changed", "created"]
+        assert [(e["event"], e["public_key"])
+                for e in trail(site, k)["events"]] == [
+            ("changed", key), ("changed", app.public),
+            ("created", app.public)]
     site.sql("DELETE FROM apps WHERE id = %s", app.id)
 
 

@@ -303,11 +303,13 @@ def test_a_worker_that_had_not_heard(make):
     app = s.register()
     refused = s.get("/v1/whoami", app.auth(secret="0" * 64))
     assert refused.status == 401  # the key is warm, and not used
-    s.sql("SET session_replication_role = replica; UPDATE apps SET"
+    s.sql("ALTER TABLE apps DISABLE TRIGGER postern_apps_notify;"
+          " SET session_replication_role = replica; UPDATE apps SET"
           " previous_encrypted_secret_key = encrypted_secret_key,"
           " previous_master_key_id = master_key_id, previous_valid_until ="
           " now() + interval '1 hour', encrypted_secret_key = 'x',"
-          " rotated_at = now() - interval '5 s'")
+          " rotated_at = now() - interval '5 s';"
+          " ALTER TABLE apps ENABLE ALWAYS TRIGGER postern_apps_notify")
     assert s.get("/v1/whoami", app.auth()).status == 200
     s.reload()
     last, previous = uses(s, app)

@@ -226,7 +226,8 @@ def whole_life(tls, workers):
             s.get(path, headers)
         s.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
               " WHERE usename = 'server'")
-        wait_until("back", lambda: s.get("/readyz").status == 200, 60)
+        wait_until("back", lambda: s.get(
+            "/v1/users/u", app.auth()).status == 404, 60)
         if workers:
             s.reload()
         assert s.request("DELETE", "/v1/app", app.auth()).status == 204
