@@ -37,6 +37,7 @@ enum topic {
 	TOPIC_BODY_LOST,
 	TOPIC_PATHS,
 	TOPIC_SLASH,
+	TOPIC_TOKEN_SIZE,
 	TOPIC_ERROR_PAGES,
 	TOPIC_REQUEST_HEADER,  /* with its name */
 	TOPIC_RESPONSE_HEADER, /* likewise */
@@ -78,6 +79,7 @@ struct ask {
 	enum creds creds;
 	const char *sub;   /* the token's; NULL: an app token */
 	int expires;       /* seconds from now; 0 = 300 */
+	bool longest;      /* a token as long as Postern takes them */
 	const char *extra; /* one more header, "Name: value"; NULL: none */
 	const char *body;  /* JSON; NULL: none */
 	size_t body_len;
@@ -124,6 +126,7 @@ void doctor_check_credentials(struct doctor *d);
 void doctor_check_methods(struct doctor *d);
 void doctor_check_bodies(struct doctor *d);
 void doctor_check_paths(struct doctor *d);
+void doctor_check_token_size(struct doctor *d);
 void doctor_check_clock(struct doctor *d);
 
 /* Nothing is reported where nothing is compressed; once, where it is. path is

@@ -114,6 +114,7 @@ check_all(struct doctor *d)
 		doctor_check_methods(d);
 		doctor_check_bodies(d);
 		doctor_check_paths(d);
+		doctor_check_token_size(d);
 		doctor_check_clock(d);
 		doctor_check_compression(d, "/openapi.json", CREDS_NONE);
 		doctor_check_document(d);

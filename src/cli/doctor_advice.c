@@ -250,6 +250,23 @@ static const struct advice table[TOPIC_COUNT] = {
 	    .caddy = "Caddy passes it on as it is: take the rewriting "
 			    "of Postern's paths out",
 	},
+	[TOPIC_TOKEN_SIZE] = {
+	    .lighttpd = "for tokens of up to 8 KiB\n"
+			       "server.max-request-field-size = 16384",
+	    .fcgid = "for tokens of up to 8 KiB, in the virtual host\n"
+			    "LimitRequestFieldSize 16380",
+	    .proxy = "for tokens of up to 8 KiB, in the virtual host\n"
+			    "LimitRequestFieldSize 16380",
+	    .htaccess = "for tokens of up to 8 KiB, only the host can "
+			       "say\n"
+			       "LimitRequestFieldSize 16380",
+	    .nginx = "for tokens of up to 8 KiB, in the server block\n"
+			    "large_client_header_buffers 4 16k;",
+	    .caddy = "for tokens of up to 8 KiB, in the global options\n"
+			    "servers {\n"
+			    "\tmax_header_size 16KB\n"
+			    "}",
+	},
 	[TOPIC_ERROR_PAGES] = {
 	    .lighttpd = "take server.error-handler-404 out, or say\n"
 			       "server.error-intercept = \"disable\"",

@@ -5,6 +5,7 @@
  */
 #include "cli/doctor.h"
 
+#include "auth/token.h"
 #include "base/clock.h"
 #include "base/json.h"
 
@@ -322,6 +323,29 @@ doctor_check_paths(struct doctor *d)
 	}
 	report_add(&d->report, REPORT_WARN, "slash", "%s", shown);
 	doctor_advise(d, TOPIC_SLASH, base);
+}
+
+/* What Postern says of it is another check's; here it is whether it gets there.
+ * Few need tokens of that length, and some hosts won't have them. */
+void
+doctor_check_token_size(struct doctor *d)
+{
+	const struct ask a = { .method = "GET",
+		.path = "/v1/whoami",
+		.creds = CREDS_BEST,
+		.longest = true };
+	struct reply r = { 0 };
+
+	doctor_ask(d, &a, &r);
+	if (r.ours || (d->works && r.http.status == 200))
+		report_add(&d->report, REPORT_OK, "token size",
+		    "tokens of up to %d KiB pass", TOKEN_MAX / KB);
+	else {
+		report_add(&d->report, REPORT_WARN, "token size",
+		    "one of %d KiB: %s", TOKEN_MAX / KB, r.shown);
+		doctor_advise(d, TOPIC_TOKEN_SIZE, "");
+	}
+	reply_clear(&r);
 }
 
 /* The answer's Date (RFC 9110 section 5.6.7) less our own time when it was

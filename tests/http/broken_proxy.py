@@ -19,7 +19,8 @@ class Broken:
                  silent=False, garbage=None, static=None, server=None,
                  basic=False, status=None, weak_etag=False,
                  set_response=None, too_large=413, hasty=False,
-                 fake_status=None, tls=None, compress=""):
+                 fake_status=None, tls=None, compress="", max_header=None,
+                 header_status=400):
         self.port_behind = port
         self.drop_request = {h.lower() for h in drop_request}
         self.drop_response = {h.lower() for h in drop_response}
@@ -33,6 +34,7 @@ class Broken:
         self.static, self.server, self.basic = static or {}, server, basic
         self.status, self.weak_etag = status, weak_etag
         self.set_response = set_response or {}
+        self.max_header, self.header_status = max_header, header_status
         self.compress = compress  # the ETag that comes of it
         self.hasty = hasty  # refuses a body before it has come
         self.fake_status = fake_status or {}  # after it was done
@@ -88,6 +90,11 @@ class Broken:
         while (line := f.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode("latin-1").partition(":")
             headers[name.strip().lower()] = value.strip()
+        if self.max_header and self.max_header < max(
+                len(v) for v in headers.values()):
+            if self.header_status:  # or it just hangs up
+                s.sendall(self.render(method, *self.page(self.header_status)))
+            return
         chunked = "transfer-encoding" in headers
         self.seen.append((method, path))
         if self.hasty and int(headers.get("content-length", 0)) > 60000:

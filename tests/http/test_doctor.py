@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broken_proxy import Broken
-from harness import BUILD, PATIENCE, SAN_ENV, wait_until
+from harness import BUILD, PATIENCE, REPO, SAN_ENV, wait_until
 
 TOOL = str(BUILD / "postern")
 
@@ -90,7 +90,7 @@ def test_whole_without_credentials(site):
     assert names == ["reachable", "server", "transport", "mount", "refusals",
                      "headers", "health", "ready", "Authorization",
                      "X-Public-Key", "methods", "bodies", "paths", "slash",
-                     "clock", "settings"]
+                     "token size", "clock", "settings"]
     text = run(url_of(site) + "/")
     assert text.rc == 0 and "lighttpd" in text.out
     assert all(line.startswith("ok    ") for line in text.out.splitlines())
@@ -204,6 +204,39 @@ def test_bodies(broken, own, how, line, with_app):
                  app=own if with_app else None)
     assert (got.rc, got.bad()) == (1, {"bodies"}), got.out
     assert got.lines("bodies") == [line]
+
+
+@pytest.mark.parametrize("with_app", [False, True])
+@pytest.mark.parametrize("status", [400, 431, 500, 0])
+def test_token_size(broken, own, status, with_app):
+    """A token may have 8192 characters; a server's own limit is often less."""
+    p = broken(max_header=8100, header_status=status)
+    got = doctor(p.url, "--server", "nginx", app=own if with_app else None)
+    assert (got.rc, got.bad()) == (0, {"token size"}), got.out
+    assert got.lines("token size") == ["large_client_header_buffers 4 16k;"]
+    assert (f"{status} from the web server" in got.get("token size")["detail"]
+            ) == (status > 0)
+
+
+def test_token_size_advice(broken):
+    """For each server what contrib/ has for it; Caddy takes more by itself."""
+    got = doctor(broken(max_header=8100, server="").url)
+    lines = dict(zip(got.fronts("token size"), (
+        a["lines"] for a in got.get("token size")["advice"])))
+    assert lines.pop("Caddy")[0] == "servers {"
+    shipped = {"lighttpd": "lighttpd/cgi.conf", "nginx": "nginx/postern.conf"}
+    assert len(lines) > len(shipped)
+    for name in lines:
+        path = shipped.get(name, "apache/mod_fcgid.conf")
+        [line] = lines[name]
+        assert line in (REPO / "contrib" / path).read_text()
+
+
+def test_lighttpd_token_size(make):
+    stack = make(extra_conf="server.max-request-field-size := 8192\n")
+    got = doctor(url_of(stack), app=stack.register())
+    assert (got.rc, got.bad()) == (0, {"token size"}), got.out
+    assert got.lines("token size") == ["server.max-request-field-size = 16384"]
 
 
 def test_lost_body(broken, own):
