@@ -23,6 +23,7 @@ SECONDS = float(os.environ.get("SOAK_S", "36"))
 CLIENTS = 4
 PAUSE = 1.5      # between kills and reloads, at the least
 CACHE = 100      # apps; full before anything is judged
+VERDICTS = 512   # likewise
 UNKNOWN = 1024   # KEY_UNKNOWN_MAX, likewise
 GROWTH = 128 << 10
 # A worker's notes of uses: one for each secret that is new to it, until they
@@ -38,6 +39,7 @@ def descriptors(pid):
 def stack(pg):
     with Stack(pg, workers=2, env={
             "POSTERN_CACHE_SIZE": str(CACHE),
+            "POSTERN_VERDICTS": str(VERDICTS),
             "POSTERN_LOG_LEVEL": "warn"}) as s:
         yield s
 
