@@ -40,6 +40,16 @@ enum status sql_query_row(struct db *db, const struct db_stmt *stmt,
     const char *const *params, enum status none,
     struct db_result **res) MUST_CHECK;
 
+/* The same in a transaction of its own, whose actor is for app_events; without
+ * a row ST_NOT_FOUND. *res is what its last try gave. */
+enum status sql_transact_row(struct db *db, const char *actor,
+    const struct db_stmt *stmt, const char *const *params,
+    struct db_result **res) MUST_CHECK;
+
+/* For the rest of the transaction: what is done here, as the triggers on
+ * apps and app_events want to know it (postern.event). */
+enum status sql_name_event(struct db *db, const char *event) MUST_CHECK;
+
 /* The one number that stmt is about; ST_NOT_FOUND if it yields no row. */
 enum status sql_query_id(struct db *db, const struct db_stmt *stmt,
     const char *const *params, int64_t *id) MUST_CHECK;

@@ -149,41 +149,17 @@ app_store_find(struct db *db, const char *public_key, struct app *a)
 	return ST_OK;
 }
 
-/* What a transaction does, and the rows that its last try gave. */
-struct change {
-	int64_t invite_id; /* taken first, 0 = none */
-	const struct db_stmt *stmt;
-	const char *const *params;
-	struct db_result *res;
-};
-
-static enum status
-make_change(struct db *db, void *arg)
-{
-	struct change *c = arg;
-	enum status st = ST_OK;
-
-	db_result_free(c->res);
-	c->res = NULL;
-	if (c->invite_id != 0)
-		st = invite_store_use(db, c->invite_id);
-	if (st == ST_OK)
-		st = sql_query_row(
-		    db, c->stmt, c->params, ST_NOT_FOUND, &c->res);
-	return st;
-}
-
 /* One statement in a transaction of its own; *a, if wanted, is the row. */
 static enum status
 change(struct db *db, const char *actor, const struct db_stmt *stmt,
     const char *const *params, struct app *a)
 {
-	struct change c = { .stmt = stmt, .params = params };
-	enum status st = db_transact(db, actor, make_change, &c);
+	struct db_result *res = NULL;
+	enum status st = sql_transact_row(db, actor, stmt, params, &res);
 
 	if (st == ST_OK && a != NULL)
-		take_app(c.res, 0, a);
-	db_result_free(c.res);
+		take_app(res, 0, a);
+	db_result_free(res);
 	return st;
 }
 
@@ -215,9 +191,14 @@ change_guarded(struct db *db, const char *actor, const struct db_stmt *stmt,
 	return why_not(db, params, ST_CONFLICT);
 }
 
-enum status
-app_store_insert(struct db *db, const struct app_new *new,
-    const char *public_key, const struct app_secret_row *secret, struct app *a)
+struct insertion {
+	int64_t invite_id; /* taken first, 0 = none */
+	const char *const *params;
+	struct db_result *res; /* by the last try */
+};
+
+static enum status
+insert_app(struct db *db, void *arg)
 {
 	static const struct db_stmt insert = { "app_insert",
 		"INSERT INTO apps (name, public_key, encrypted_secret_key,"
@@ -225,14 +206,31 @@ app_store_insert(struct db *db, const struct app_new *new,
 		" VALUES ($1, $2, $3, $4, $5::timestamptz)"
 		" RETURNING " COLUMNS,
 		5 };
+	struct insertion *i = arg;
+	enum status st = ST_OK;
+
+	db_result_free(i->res);
+	i->res = NULL;
+	if (i->invite_id != 0)
+		st = invite_store_use(db, i->invite_id);
+	if (st == ST_OK)
+		st = sql_query_row(
+		    db, &insert, i->params, ST_NOT_FOUND, &i->res);
+	return st;
+}
+
+enum status
+app_store_insert(struct db *db, const struct app_new *new,
+    const char *public_key, const struct app_secret_row *secret, struct app *a)
+{
 	const char *params[] = { new->name, public_key, secret->sealed,
 		secret->key_id, new->expires_at };
-	struct change c = { new->invite_id, &insert, params, NULL };
-	enum status st = db_transact(db, new->actor, make_change, &c);
+	struct insertion i = { new->invite_id, params, NULL };
+	enum status st = db_transact(db, new->actor, insert_app, &i);
 
 	if (st == ST_OK)
-		take_app(c.res, 0, a);
-	db_result_free(c.res);
+		take_app(i.res, 0, a);
+	db_result_free(i.res);
 	return st;
 }
 
@@ -306,12 +304,12 @@ app_store_delete(struct db *db, const char *actor, const char *public_key,
 		"NULL" GUARDED " RETURNING id",
 		2 };
 	const char *params[] = { public_key, guard };
-	struct change c = { .stmt = &mark, .params = params };
-	enum status st = db_transact(db, actor, make_change, &c);
+	struct db_result *res = NULL;
+	enum status st = sql_transact_row(db, actor, &mark, params, &res);
 
 	if (st == ST_OK)
-		*id = strtoll(db_text(c.res, 0, 0), NULL, 10);
-	db_result_free(c.res);
+		*id = strtoll(db_text(res, 0, 0), NULL, 10);
+	db_result_free(res);
 	if (st == ST_NOT_FOUND && guard != NULL)
 		st = why_not(db, params, ST_CONFLICT);
 	return st;

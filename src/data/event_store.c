@@ -117,35 +117,19 @@ event_store_last_id(struct db *db, int64_t *id)
 	return sql_query_id(db, &last, NULL, id);
 }
 
-struct note {
-	const char *public_key;
-	bool there; /* the last try found it */
-};
-
-static enum status
-note_opened(struct db *db, void *arg)
-{
-	static const struct db_stmt stmt = { "event_note_opened",
-		"SELECT postern_note_opened($1)", 1 };
-	struct note *n = arg;
-	struct db_result *res = NULL;
-	enum status st;
-
-	st = db_query(db, &stmt, &n->public_key, &res);
-	if (st == ST_OK)
-		n->there = db_text(res, 0, 0)[0] == 't';
-	db_result_free(res);
-	return st;
-}
-
 enum status
 event_store_note_opened(
     struct db *db, const char *actor, const char *public_key)
 {
-	struct note n = { public_key, false };
-	enum status st = db_transact(db, actor, note_opened, &n);
+	static const struct db_stmt note = { "event_note_opened",
+		"SELECT postern_note_opened($1)", 1 };
+	struct db_result *res = NULL;
+	enum status st = sql_transact_row(db, actor, &note, &public_key, &res);
 
-	return st == ST_OK && !n.there ? ST_NOT_FOUND : st;
+	if (st == ST_OK && db_text(res, 0, 0)[0] != 't')
+		st = ST_NOT_FOUND;
+	db_result_free(res);
+	return st;
 }
 
 void
@@ -176,20 +160,6 @@ event_prune_begin(struct db *db, int64_t days, struct event_prune *p)
 		p->last = strtoll(db_text(res, 0, 1), NULL, 10);
 		p->more = p->last > 0;
 	}
-	db_result_free(res);
-	return st;
-}
-
-/* For the trigger that keeps the trail from being changed. */
-static enum status
-name_event(struct db *db)
-{
-	static const struct db_stmt event = { "event_pruned",
-		"SELECT set_config('postern.event', 'pruned', true)", 0 };
-	struct db_result *res = NULL;
-	enum status st;
-
-	st = db_query(db, &event, NULL, &res);
 	db_result_free(res);
 	return st;
 }
@@ -242,7 +212,7 @@ prune_piece(struct db *db, void *arg)
 {
 	struct piece *piece = arg;
 	struct db_result *res = NULL;
-	enum status st = name_event(db);
+	enum status st = sql_name_event(db, "pruned");
 
 	if (st == ST_OK)
 		st = take_piece(db, piece->p, &res);

@@ -88,35 +88,17 @@ draw_token(struct secret *token)
 	crypto_wipe(raw, sizeof raw);
 }
 
-/* A statement that gives one row of COLUMNS, and the row that its last try
- * gave. */
-struct change {
-	const struct db_stmt *stmt;
-	const char *const *params;
-	struct db_result *res;
-};
-
-static enum status
-make_change(struct db *db, void *arg)
-{
-	struct change *c = arg;
-
-	db_result_free(c->res);
-	c->res = NULL;
-	return sql_query_row(db, c->stmt, c->params, ST_NOT_FOUND, &c->res);
-}
-
-/* The statement in a transaction of its own, which has its actor. */
+/* A statement that gives one row of COLUMNS, in a transaction of its own. */
 static enum status
 change(struct db *db, const char *actor, const struct db_stmt *stmt,
     const char *const *params, struct invite *i)
 {
-	struct change c = { .stmt = stmt, .params = params };
-	enum status st = db_transact(db, actor, make_change, &c);
+	struct db_result *res = NULL;
+	enum status st = sql_transact_row(db, actor, stmt, params, &res);
 
 	if (st == ST_OK)
-		take_invite(c.res, 0, i);
-	db_result_free(c.res);
+		take_invite(res, 0, i);
+	db_result_free(res);
 	return st;
 }
 

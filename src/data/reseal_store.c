@@ -154,20 +154,6 @@ to_write(const struct sealed_row *row)
 	       row->slot[SLOT_PREVIOUS].anew != NULL;
 }
 
-/* For the trigger that writes the trail. */
-static enum status
-name_event(struct db *db)
-{
-	static const struct db_stmt event = { "reseal_event",
-		"SELECT set_config('postern.event', 'resealed', true)", 0 };
-	struct db_result *res = NULL;
-	enum status st;
-
-	st = db_query(db, &event, NULL, &res);
-	db_result_free(res);
-	return st;
-}
-
 struct update {
 	const char *const *params;
 	struct db_result *written; /* by the last try */
@@ -209,7 +195,7 @@ update(struct db *db, void *arg)
 
 	db_result_free(u->written);
 	u->written = NULL;
-	st = name_event(db);
+	st = sql_name_event(db, "resealed");
 	if (st == ST_OK)
 		st = db_query(db, &write, u->params, &u->written);
 	return st;
