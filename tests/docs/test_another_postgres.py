@@ -1,5 +1,6 @@
 """docs/operating.md's part on logical replication, its blocks as they stand, on
 two clusters: the same version, or the two releases' own, under load."""
+import functools
 import os
 import pathlib
 import re
@@ -231,8 +232,10 @@ class Load:
         self.statuses, self.wrong = {}, []
         self.ending = threading.Event()
         self.threads = [threading.Thread(target=self.go_on, args=(f,))
-                        for f in (self.register, self.disable, self.write,
-                                  self.write, self.ask, self.ask)]
+                        for f in (self.register, self.disable,
+                                  functools.partial(self.write, 0),
+                                  functools.partial(self.write, 1),
+                                  self.ask, self.ask)]
 
     def go_on(self, what):
         n = 0
@@ -273,9 +276,9 @@ class Load:
                 self.disabled[app.id] = time.monotonic()
             return
 
-    def write(self, n):
-        """In an app of its own, for it may be that a 503 was done."""
-        mine = threading.get_ident() % 2
+    def write(self, mine, n):
+        """Each writer in an app of its own, for its numbers only grow; it may
+        be that a 503 was done."""
         for app in self.apps[1 + mine:2 + mine]:
             if self.request("PUT", f"/v1/users/{mine}", app.auth(),
                             {"n": n}, good=[200, 201]):
