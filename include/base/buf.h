@@ -34,6 +34,9 @@ void buf_reserve(struct buf *b, size_t n);
 /* The content as a string, "" when empty; borrowed. */
 const char *buf_str(const struct buf *b);
 
+/* Take back what was appended behind len. */
+void buf_cut(struct buf *b, size_t len);
+
 /* Set len to 0, keeping the memory; buf_wipe overwrites it first. */
 void buf_reset(struct buf *b);
 void buf_wipe(struct buf *b);

@@ -137,12 +137,6 @@ bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 	"--expires is never, a time such as 2030-01-31T00:00:00Z, or from "    \
 	"now: 90s, 30m, 12h, 7d; not '%s'"
 
-/* For cli_usage: what parse_app_name takes. */
-#define CLI_NAME_RULE                                                          \
-	"1 to 100 characters of UTF-8 besides the white space at its ends, "   \
-	"without control or bidi control characters or others that show "      \
-	"nothing"
-
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
 

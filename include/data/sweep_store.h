@@ -1,6 +1,7 @@
 #ifndef POSTERN_DATA_SWEEP_STORE_H
 #define POSTERN_DATA_SWEEP_STORE_H
 
+#include "base/name.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <stdint.h>
@@ -8,12 +9,10 @@
 /* What a deleted app leaves behind, taken away in pieces that hold nobody up,
  * by any number of processes at once. */
 
-enum { SWEEP_USER_MAX = 255 }; /* bytes, as the table has it */
-
 /* Where one is with an app; { id } at the beginning. */
 struct sweep_place {
 	int64_t app_id;
-	char after[SWEEP_USER_MAX + 1]; /* the last user who went */
+	char after[NAME_USER_MAX + 1]; /* the last user who went */
 };
 
 enum sweep_left {

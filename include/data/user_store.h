@@ -30,7 +30,7 @@ struct user_tags {
 /* Whose document, and on which conditions. */
 struct user_key {
 	int64_t app_id;
-	const char *user; /* 1-255 bytes of UTF-8 */
+	const char *user; /* as name_is_user takes it */
 	struct user_tags match;
 	struct user_tags none_match;
 };

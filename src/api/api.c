@@ -7,9 +7,12 @@
 
 #include "base/address.h"
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/metrics.h"
-#include "base/parse.h"
+#include "base/query.h"
+#include "base/utf8.h"
+#include "http/field.h"
 #include "http/media.h"
 
 #include <stdarg.h>
@@ -125,9 +128,9 @@ api_limit(struct call *c, int *limit)
 	bool bad = false, there;
 	uint64_t n = 50;
 
-	there = parse_query(c->req->query, "limit", &text, &bad);
+	there = query_find(c->req->query, "limit", &text, &bad);
 	if (there && !bad)
-		bad = !parse_u64(buf_str(&text), text.len, 1, 200, &n);
+		bad = !decimal_parse(buf_str(&text), text.len, 1, 200, &n);
 	buf_free(&text);
 	if (bad)
 		return api_refuse(
@@ -252,7 +255,7 @@ origin_allowed(const char *list, const char *origin)
 {
 	size_t n;
 
-	if (*origin == '\0' || parse_has_control(origin, strlen(origin)))
+	if (*origin == '\0' || utf8_has_control(origin, strlen(origin)))
 		return false;
 	for (; *list != '\0'; list += n + strspn(list + n, " ,")) {
 		n = strcspn(list, " ,");
@@ -275,7 +278,7 @@ static const char *
 cors_headers(const struct request *req)
 {
 	if (strlen(req->cors_headers) <= CORS_HEADERS_MAX &&
-	    parse_is_token_list(req->cors_headers))
+	    field_is_token_list(req->cors_headers))
 		return req->cors_headers;
 	return "Authorization, Content-Type, If-Match, If-None-Match, "
 	       "X-Public-Key, X-Request-Id";

@@ -5,7 +5,7 @@
 #include "api/app_parts.h"
 
 #include "base/json.h"
-#include "base/parse.h"
+#include "base/name.h"
 
 #include <string.h>
 
@@ -18,11 +18,9 @@ api_take_name(struct call *c, const struct json *j, struct buf *name)
 	size_t len;
 
 	if (!json_member_string(j, "name", &s, &len) ||
-	    !parse_app_name(s, len, name))
+	    !name_take_app(s, len, name))
 		return api_refuse(c, P_VALUE_INVALID,
-		    "name must be a string of 1 to 100 characters besides the "
-		    "white space at its ends, without control or bidi control "
-		    "characters or others that show nothing.");
+		    "name must be a string of " NAME_APP_RULE ".");
 	return P_NONE;
 }
 

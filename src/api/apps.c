@@ -4,8 +4,10 @@
 #include "api/app_parts.h"
 #include "auth/app_keys.h"
 #include "base/date.h"
+#include "base/decimal.h"
 #include "base/hex.h"
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/query.h"
 #include "data/event_store.h"
 
 #include <inttypes.h>
@@ -99,9 +101,10 @@ take_id(struct call *c, const char *name, uint64_t min, int64_t *id)
 	uint64_t n = 0;
 	bool bad = false, there;
 
-	there = parse_query(c->req->query, name, &text, &bad);
+	there = query_find(c->req->query, name, &text, &bad);
 	if (there && !bad)
-		bad = !parse_u64(buf_str(&text), text.len, min, INT64_MAX, &n);
+		bad = !decimal_parse(
+		    buf_str(&text), text.len, min, INT64_MAX, &n);
 	buf_free(&text);
 	if (bad)
 		return api_refuse(c, P_VALUE_INVALID,
@@ -118,14 +121,13 @@ take_search(struct call *c, struct buf *text)
 {
 	bool bad = false, there;
 
-	there = parse_query(c->req->query, "search", text, &bad);
+	there = query_find(c->req->query, "search", text, &bad);
 	if (there && !bad)
-		bad = !parse_is_label(buf_str(text), text->len) &&
+		bad = !name_is_label(buf_str(text), text->len) &&
 		      !hex_is_public_key(buf_str(text), text->len);
 	if (bad)
 		return api_refuse(c, P_VALUE_INVALID,
-		    "search must be 1 to 100 characters, without control "
-		    "characters and not only white space, or a public key.");
+		    "search must be " NAME_LABEL_RULE ", or a public key.");
 	return P_NONE;
 }
 

@@ -3,7 +3,7 @@
  * always there, so that none of a client's own can take their place.
  */
 #include "api/api.h"
-#include "base/parse.h"
+#include "base/percent.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,8 +19,8 @@ api_gate_yes(struct call *c)
 	char id[24];
 
 	snprintf(id, sizeof id, "%" PRId64, a->id);
-	parse_percent_encode(&name, a->name, strlen(a->name));
-	parse_percent_encode(&subject, buf_str(sub), sub->len);
+	percent_encode(&name, a->name, strlen(a->name));
+	percent_encode(&subject, buf_str(sub), sub->len);
 	/* The FastCGI specification, 6.3: an authorizer's yes is a 200, and
 	 * its Variable- headers become the request's environment. */
 	c->res->status = authorizer ? 200 : 204;

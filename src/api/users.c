@@ -4,7 +4,8 @@
  */
 #include "api/api.h"
 #include "base/json.h"
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/query.h"
 #include "data/user_store.h"
 
 #include <string.h>
@@ -32,10 +33,9 @@ take_key(struct call *c, struct user_key *k)
 
 	if (user->len == 0 && !c->match.param_bad)
 		user = &c->who.claims.sub;
-	if (c->match.param_bad || !parse_is_user_id(buf_str(user), user->len))
-		return api_refuse(c, P_VALUE_INVALID,
-		    "A user is 1 to 255 bytes of UTF-8 without control "
-		    "characters.");
+	if (c->match.param_bad || !name_is_user(buf_str(user), user->len))
+		return api_refuse(
+		    c, P_VALUE_INVALID, "A user is " NAME_USER_RULE ".");
 	k->app_id = c->who.app->id;
 	k->user = buf_str(user);
 	k->match = tags_of(&c->req->if_match);
@@ -168,8 +168,8 @@ api_users_list(struct call *c)
 	p = api_limit(c, &limit);
 	if (p != P_NONE)
 		goto out;
-	there = parse_query(c->req->query, "after", &after, &bad);
-	if (bad || (there && !parse_is_user_id(buf_str(&after), after.len))) {
+	there = query_find(c->req->query, "after", &after, &bad);
+	if (bad || (there && !name_is_user(buf_str(&after), after.len))) {
 		p = api_refuse(c, P_VALUE_INVALID,
 		    "after must be the next of the page before.");
 		goto out;

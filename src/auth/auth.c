@@ -11,12 +11,13 @@
 #include "auth/limits.h"
 #include "auth/sweep.h"
 #include "auth/uses.h"
+#include "base/base64url.h"
+#include "base/bearer.h"
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/hex.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/parse.h"
 #include "data/invite_store.h"
 #include "data/jti_store.h"
 
@@ -165,7 +166,7 @@ bearer(const struct request *req, struct identity *id, const char **token,
 		return refuse(id, P_TOKEN_MISSING, "no_authorization");
 	if (req->credential_doubled)
 		return refuse(id, P_INVALID_CREDENTIALS, "credential_doubled");
-	if (!parse_bearer(req->authorization, token, len))
+	if (!bearer_parse(req->authorization, token, len))
 		return refuse(id, P_INVALID_CREDENTIALS, "not_a_bearer_token");
 	return P_NONE;
 }
@@ -370,7 +371,7 @@ encoding_suspected(const struct token_parts *t, const struct secret *key)
 	secret_new(&raw, key->len / 2);
 	if (hex_decode(key->data, key->len, (unsigned char *)raw.data, raw.len))
 		yes = token_mac_ok(t, &raw);
-	if (!yes && parse_base64url(key->data, key->len, &b64)) {
+	if (!yes && base64url_decode(key->data, key->len, &b64)) {
 		secret_set(&raw, b64.data, b64.len);
 		yes = token_mac_ok(t, &raw);
 	}

@@ -9,9 +9,9 @@
  */
 #include "auth/token.h"
 
+#include "base/base64url.h"
 #include "base/json.h"
 #include "base/metrics.h"
-#include "base/parse.h"
 
 #include <errno.h>
 #include <jwt.h>
@@ -49,7 +49,7 @@ hash_by_length(size_t len, enum crypto_hash *hash)
 static bool
 part_ok(const char *p, size_t len)
 {
-	return len > 0 && parse_base64url_to(p, len, NULL);
+	return len > 0 && base64url_decode_to(p, len, NULL);
 }
 
 bool
@@ -67,12 +67,12 @@ token_split(const char *text, size_t len, struct token_parts *t)
 	if (dot2 == NULL)
 		return false;
 	mac_len = (size_t)(end - dot2) - 1;
-	t->mac_len = PARSE_BASE64URL_LEN(mac_len);
+	t->mac_len = BASE64URL_BYTES(mac_len);
 	/* A third dot is no base64url, so five parts (JWE) end here too. */
 	if (!part_ok(text, (size_t)(dot1 - text)) ||
 	    !part_ok(dot1 + 1, (size_t)(dot2 - dot1) - 1) ||
 	    !hash_by_length(t->mac_len, &t->hash) ||
-	    !parse_base64url_to(dot2 + 1, mac_len, t->mac))
+	    !base64url_decode_to(dot2 + 1, mac_len, t->mac))
 		return false;
 	t->text = text;
 	t->len = len;
@@ -110,7 +110,7 @@ judge_header(
 	enum problem p = P_TOKEN_MALFORMED;
 	size_t len;
 
-	if (parse_base64url(t->text, t->header_len, &text))
+	if (base64url_decode(t->text, t->header_len, &text))
 		j = json_parse(buf_str(&text), text.len);
 	if (j == NULL)
 		goto out;
@@ -139,7 +139,7 @@ out:
 bool
 token_decode_payload(const struct token_parts *t, struct buf *payload)
 {
-	return parse_base64url(t->text + t->header_len + 1,
+	return base64url_decode(t->text + t->header_len + 1,
 	    t->signed_len - t->header_len - 1, payload);
 }
 

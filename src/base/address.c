@@ -4,8 +4,8 @@
  */
 #include "base/address.h"
 
+#include "base/decimal.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -59,7 +59,7 @@ address_parse(const char *s, size_t len, struct address *out)
 	}
 	if (host < len &&
 	    (s[host] != ':' ||
-		!parse_u64(s + host + 1, len - host - 1, 0, 65535, &port)))
+		!decimal_parse(s + host + 1, len - host - 1, 0, 65535, &port)))
 		return false;
 	if (host > 0 && s[0] == '[')
 		return parse_bare(s + 1, host - 2, out);
@@ -97,7 +97,7 @@ parse_net(const char *s, size_t len, struct address_range *out)
 	before = memchr(s, ':', n) == NULL ? 8 * sizeof v4_prefix : 0;
 	bits = 128 - before;
 	if (slash != NULL &&
-	    !parse_u64(slash + 1, len - n - 1, 0, 128 - before, &bits))
+	    !decimal_parse(slash + 1, len - n - 1, 0, 128 - before, &bits))
 		return false;
 	*out = range_of(&address, before + (unsigned)bits);
 	return true;

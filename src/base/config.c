@@ -8,8 +8,8 @@
 
 #include "base/config_source.h"
 #include "base/config_table.h"
+#include "base/decimal.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +44,7 @@ set_int(struct config *c, const struct setting *s, const char *text)
 		*out = -1;
 		return true;
 	}
-	if (!parse_u64(
+	if (!decimal_parse(
 		text, strlen(text), (uint64_t)s->min, (uint64_t)s->max, &n))
 		return false;
 	*out = (int64_t)n * (s->type == SETTING_MS ? 1000 : 1);
@@ -156,9 +156,10 @@ set_rate(struct config *c, const struct setting *s, const char *text)
 		return true;
 	}
 	if (slash == NULL ||
-	    !parse_u64(text, (size_t)(slash - text), 1, THROTTLE_N_MAX, &n) ||
-	    !parse_u64(slash + 1, strlen(slash + 1), 1, THROTTLE_SECONDS_MAX,
-		&seconds))
+	    !decimal_parse(
+		text, (size_t)(slash - text), 1, THROTTLE_N_MAX, &n) ||
+	    !decimal_parse(slash + 1, strlen(slash + 1), 1,
+		THROTTLE_SECONDS_MAX, &seconds))
 		return false;
 	*(struct throttle_rate *)field(c, s) =
 	    (struct throttle_rate){ (int64_t)n, (int64_t)seconds };

@@ -2,9 +2,11 @@
 
 #include "base/config_table.h"
 
+#include "base/bearer.h"
 #include "base/config.h"
 #include "base/conninfo.h"
-#include "base/parse.h"
+#include "base/decimal.h"
+#include "base/utf8.h"
 
 #include <string.h>
 #include <sys/un.h>
@@ -48,7 +50,7 @@ is_port(const char *s, size_t len)
 {
 	uint64_t n;
 
-	return parse_u64(s, len, 1, 65535, &n);
+	return decimal_parse(s, len, 1, 65535, &n);
 }
 
 /* HOST, HOST:PORT, [V6] or [V6]:PORT. */
@@ -133,7 +135,7 @@ config_check_listen(const char *s, size_t len, const char **why)
 	if (strcmp(s, "fd:0") == 0)
 		return true;
 	if (strncmp(s, "unix:", 5) == 0)
-		return len > 5 && !parse_has_control(s, len) &&
+		return len > 5 && !utf8_has_control(s, len) &&
 		       len - 5 < sizeof(((struct sockaddr_un *)0)->sun_path);
 	return strncmp(s, "fd:", 3) != 0 && is_authority(s, len, true);
 }
@@ -155,8 +157,8 @@ bool
 config_check_text(const char *s, size_t len, const char **why)
 {
 	*why = "needs up to 1024 bytes of UTF-8 without control characters";
-	return len <= TEXT_MAX && parse_utf8_valid(s, len) &&
-	       !parse_has_control(s, len);
+	return len <= TEXT_MAX && utf8_valid(s, len) &&
+	       !utf8_has_control(s, len);
 }
 
 bool
@@ -164,5 +166,5 @@ config_check_token(const char *s, size_t len, const char **why)
 {
 	*why = "needs at least 32 of letters, digits and - . _ ~ + /, as a "
 	       "bearer token is written; make one with: openssl rand -hex 32";
-	return len >= TOKEN_MIN && parse_is_b64token(s, len);
+	return len >= TOKEN_MIN && bearer_is_b64token(s, len);
 }

@@ -8,7 +8,7 @@
 
 #include "base/config_source.h"
 
-#include "base/parse.h"
+#include "base/decimal.h"
 
 #include <arpa/inet.h>
 #include <string.h>
@@ -25,7 +25,7 @@ is_port(const char *s)
 {
 	uint64_t n;
 
-	return parse_u64(s, strlen(s), 1, 65535, &n);
+	return decimal_parse(s, strlen(s), 1, 65535, &n);
 }
 
 static bool

@@ -5,8 +5,9 @@
 
 #include "base/conninfo.h"
 
+#include "base/ascii.h"
+#include "base/decimal.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <string.h>
 
@@ -120,26 +121,6 @@ kind_of(const char *key, size_t len)
 	return o != NULL ? o->kind : NAME;
 }
 
-static bool
-is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-	       (c >= '0' && c <= '9');
-}
-
-/* All bytes are letters, digits or in more. */
-static bool
-all_of(const char *s, size_t len, const char *more)
-{
-	size_t i;
-
-	for (i = 0; i < len; i++)
-		if (!is_alnum(s[i]) &&
-		    (s[i] == '\0' || strchr(more, s[i]) == NULL))
-			return false;
-	return true;
-}
-
 /* None is a control character or in fewer. */
 static bool
 none_of(const char *s, size_t len, const char *fewer)
@@ -170,13 +151,13 @@ is_host(const char *s, size_t len)
 	if (colon != NULL &&
 	    memchr(colon + 1, ':', len - (size_t)(colon + 1 - s)) == NULL)
 		return false; /* no IPv6, but a port */
-	return all_of(s, len, colon != NULL ? ":.%-_" : ".-_");
+	return ascii_all_alnum_or(s, len, colon != NULL ? ":.%-_" : ".-_");
 }
 
 static bool
 is_address(const char *s, size_t len)
 {
-	return all_of(s, len, ":.%-_");
+	return ascii_all_alnum_or(s, len, ":.%-_");
 }
 
 static bool
@@ -184,7 +165,7 @@ is_port(const char *s, size_t len)
 {
 	uint64_t n;
 
-	return len == 0 || parse_u64(s, len, 1, 65535, &n);
+	return len == 0 || decimal_parse(s, len, 1, 65535, &n);
 }
 
 /* Each member of a comma-separated list. */
@@ -216,7 +197,7 @@ value_fault(enum kind kind, const char *s, size_t len)
 	case PORT:
 		return each_of(s, len, is_port) ? NULL : why_port;
 	case WORD:
-		return all_of(s, len, "._,!+-") ? NULL : why_word;
+		return ascii_all_alnum_or(s, len, "._,!+-") ? NULL : why_word;
 	case PATH:
 		return is_path(s, len) ? NULL : why_path;
 	case OPTIONS:
@@ -371,7 +352,7 @@ hosts_fault(const char *s, size_t len)
 			for (stop = s;
 			     stop < end && *stop != ':' && *stop != ','; stop++)
 				;
-			if (!all_of(s, (size_t)(stop - s), "%.-_"))
+			if (!ascii_all_alnum_or(s, (size_t)(stop - s), "%.-_"))
 				return why_host;
 			s = stop;
 		}

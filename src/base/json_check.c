@@ -5,7 +5,7 @@
 #include "base/json_check.h"
 
 #include "base/mem.h"
-#include "base/parse.h"
+#include "base/utf8.h"
 
 #include <float.h>
 #include <math.h>
@@ -459,7 +459,7 @@ json_check_noting(const char *text, size_t len, struct json_facts *facts,
 		.notes = notes };
 	bool is_object;
 
-	if (!parse_utf8_valid(text, len)) {
+	if (!utf8_valid(text, len)) {
 		fault(&c, JSON_ENCODING);
 	} else if (value(&c)) {
 		is_object = text[strspn(text, " \t\r\n")] == '{';

@@ -7,7 +7,7 @@
 #include "base/log.h"
 
 #include "base/buf.h"
-#include "base/parse.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -117,7 +117,7 @@ printable_len(const char *s)
 	if (c < 0x80)
 		return c >= 0x20 && c != 0x7f;
 	n = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-	if (strnlen(s, n) != n || !parse_utf8_valid(s, n))
+	if (strnlen(s, n) != n || !utf8_valid(s, n))
 		return 0;
 	if (c == 0xc2 && (unsigned char)s[1] < 0xa0)
 		return 0;

@@ -3,8 +3,9 @@
  * the login name of who made it.
  */
 #include "auth/app_keys.h"
+#include "base/decimal.h"
 #include "base/hex.h"
-#include "base/parse.h"
+#include "base/name.h"
 #include "cli/app.h"
 #include "data/app_store.h"
 #include "data/schema.h"
@@ -259,7 +260,7 @@ take_number(const char *s, uint64_t min, uint64_t max, int64_t *out)
 {
 	uint64_t n;
 
-	if (!parse_u64(s, strlen(s), min, max, &n))
+	if (!decimal_parse(s, strlen(s), min, max, &n))
 		return false;
 	*out = (int64_t)n;
 	return true;
@@ -282,7 +283,7 @@ take_option(struct app_call *k, int c)
 	else if (c == 'l' && !take_number(optarg, 1, INT64_MAX, &k->limit))
 		return cli_usage(
 		    k->self, "--limit is a number from 1, not '%s'", optarg);
-	else if (c == 's' && !parse_is_label(optarg, strlen(optarg)) &&
+	else if (c == 's' && !name_is_label(optarg, strlen(optarg)) &&
 		 !hex_is_public_key(optarg, strlen(optarg)))
 		return cli_usage(k->self,
 		    "--search is part of a name, or a public key or its "
@@ -309,8 +310,8 @@ take_operand(struct app_call *k, enum operand kind, int argc, char **argv)
 	if (k->operand == NULL)
 		return rc;
 	if (kind == OPERAND_NAME &&
-	    !parse_app_name(k->operand, strlen(k->operand), &k->name))
-		return cli_usage(k->self, "a name is " CLI_NAME_RULE);
+	    !name_take_app(k->operand, strlen(k->operand), &k->name))
+		return cli_usage(k->self, "a name is " NAME_APP_RULE);
 	if (kind != OPERAND_NAME &&
 	    !hex_is_public_key(k->operand, strlen(k->operand)))
 		return cli_usage(k->self,

@@ -2,8 +2,8 @@
  * postern audit: the audit trail is kept for as long as the settings say. The
  * server can't take away from it; the owner of the tables can, here.
  */
+#include "base/decimal.h"
 #include "base/json.h"
-#include "base/parse.h"
 #include "cli/cli.h"
 #include "data/event_store.h"
 #include "data/schema.h"
@@ -94,8 +94,8 @@ run_prune(const struct command *self, int argc, char **argv,
 			return rc;
 		w.json |= c == 'j';
 		w.given |= c == 'd';
-		if (c == 'd' &&
-		    !parse_u64(optarg, strlen(optarg), 0, DAYS_MAX, &w.days))
+		if (c == 'd' && !decimal_parse(optarg, strlen(optarg), 0,
+				    DAYS_MAX, &w.days))
 			return cli_usage(self, "--days is 0 to %d, not '%s'",
 			    DAYS_MAX, optarg);
 	}

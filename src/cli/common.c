@@ -3,7 +3,8 @@
  */
 #include "base/clock.h"
 #include "base/date.h"
-#include "base/parse.h"
+#include "base/decimal.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 #include "cli/identity.h"
 
@@ -72,7 +73,7 @@ cli_add_text(struct buf *out, const char *s)
 	size_t n;
 
 	while (*s != '\0') {
-		n = parse_hidden_len(s);
+		n = utf8_hidden_len(s);
 		if (n == 0)
 			buf_addc(out, *s++);
 		for (; n > 0; n--)
@@ -213,7 +214,7 @@ span(const char *s)
 	size_t i, len = strlen(s);
 	uint64_t n;
 
-	if (len < 2 || !parse_u64(s, len - 1, 1, 1000000, &n))
+	if (len < 2 || !decimal_parse(s, len - 1, 1, 1000000, &n))
 		return 0;
 	for (i = 0; i < sizeof units / sizeof units[0]; i++)
 		if (s[len - 1] == units[i].unit)

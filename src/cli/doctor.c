@@ -5,8 +5,8 @@
 #include "cli/doctor.h"
 
 #include "base/crypto.h"
+#include "base/decimal.h"
 #include "base/hex.h"
-#include "base/parse.h"
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -48,7 +48,8 @@ take_option(const struct command *self, struct doctor *d, int c)
 			    "apache-proxy, apache-htaccess, nginx or caddy");
 	}
 	if (c == 't') {
-		if (!parse_u64(optarg, strlen(optarg), 1, TIMEOUT_MAX_S, &n))
+		if (!decimal_parse(
+			optarg, strlen(optarg), 1, TIMEOUT_MAX_S, &n))
 			return cli_usage(self, "--timeout is 1 to %d seconds",
 			    TIMEOUT_MAX_S);
 		d->timeout_s = (int)n;

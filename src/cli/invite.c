@@ -2,7 +2,8 @@
  * postern invite: registration tokens with limits. A token is printed when it
  * is made and never again: the database has only its hash.
  */
-#include "base/parse.h"
+#include "base/decimal.h"
+#include "base/name.h"
 #include "cli/cli.h"
 #include "data/invite_store.h"
 #include "data/schema.h"
@@ -211,13 +212,11 @@ take_option(struct wish *w, int c)
 	else if (c == 'e' && !cli_expiry(optarg, &w->expires))
 		return cli_usage(w->self, CLI_EXPIRY_FAULT, optarg);
 	else if (c == 'u' &&
-		 !parse_u64(optarg, strlen(optarg), 1, USES_MAX, &w->uses))
+		 !decimal_parse(optarg, strlen(optarg), 1, USES_MAX, &w->uses))
 		return cli_usage(
 		    w->self, "--uses is 1 to %d, not '%s'", USES_MAX, optarg);
-	else if (c == 'l' && !parse_is_label(optarg, strlen(optarg)))
-		return cli_usage(w->self,
-		    "a label is 1 to 100 characters of "
-		    "UTF-8 without control characters, not only white space");
+	else if (c == 'l' && !name_is_label(optarg, strlen(optarg)))
+		return cli_usage(w->self, "a label is " NAME_LABEL_RULE);
 	else if (c == 'l')
 		w->label = optarg;
 	return CLI_OK;
@@ -267,7 +266,7 @@ run_revoke(const struct command *self, int argc, char **argv,
 	id = cli_operand(self, argc, argv, "ID", &rc);
 	if (id == NULL)
 		return rc;
-	if (!parse_u64(id, strlen(id), 1, INT64_MAX, &w.id))
+	if (!decimal_parse(id, strlen(id), 1, INT64_MAX, &w.id))
 		return cli_usage(
 		    self, "an id is a number from 1, not '%s'", id);
 	rc = open_wish(&w, env) ? revoke(&w) : CLI_FAILURE;

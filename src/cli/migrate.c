@@ -1,8 +1,8 @@
 /*
  * postern migrate: brings the database's schema up to what this binary needs.
  */
+#include "base/decimal.h"
 #include "base/json.h"
-#include "base/parse.h"
 #include "cli/cli.h"
 #include "data/facts.h"
 #include "data/schema.h"
@@ -146,7 +146,8 @@ run_command(const struct command *self, int argc, char **argv,
 			report.json = true;
 		else if (c == 'g')
 			order.role = optarg;
-		else if (!parse_u64(optarg, strlen(optarg), 0, WAIT_MAX, &n))
+		else if (!decimal_parse(
+			     optarg, strlen(optarg), 0, WAIT_MAX, &n))
 			return cli_usage(self,
 			    "--wait is 0 to %d seconds, not '%s'", WAIT_MAX,
 			    optarg);

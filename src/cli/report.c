@@ -4,7 +4,7 @@
 #include "cli/report.h"
 
 #include "base/json.h"
-#include "base/parse.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 
 #include <stdio.h>
@@ -16,7 +16,7 @@ enum { DETAIL_MAX = 1024 };
 static void
 make_utf8(char *s)
 {
-	if (parse_utf8_valid(s, strlen(s)))
+	if (utf8_valid(s, strlen(s)))
 		return;
 	for (; *s != '\0'; s++)
 		if ((unsigned char)*s >= 0x80)

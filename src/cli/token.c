@@ -5,9 +5,11 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/decimal.h"
 #include "base/hex.h"
 #include "base/json.h"
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/utf8.h"
 #include "cli/cli.h"
 
 #include <inttypes.h>
@@ -57,7 +59,7 @@ take_claim(struct wish *w, const char *claim)
 	size_t i;
 
 	if (equals == NULL || equals == claim ||
-	    !parse_utf8_valid(claim, strlen(claim)))
+	    !utf8_valid(claim, strlen(claim)))
 		return cli_usage(w->self, "--claim is NAME=VALUE in UTF-8");
 	for (i = 0; i < sizeof ours / sizeof ours[0]; i++)
 		if (is_named(claim, ours[i]))
@@ -85,13 +87,12 @@ take_option(struct wish *w, int c)
 		w->app = true;
 	if (c == 'u' && w->user != NULL)
 		return cli_usage(w->self, "more than one --user");
-	if (c == 'u' && !parse_is_user_id(optarg, strlen(optarg)))
-		return cli_usage(w->self, "a user is 1 to 255 bytes of UTF-8 "
-					  "without control characters");
+	if (c == 'u' && !name_is_user(optarg, strlen(optarg)))
+		return cli_usage(w->self, "a user is " NAME_USER_RULE);
 	if (c == 'u')
 		w->user = optarg;
 	if (c == 'e' &&
-	    !parse_u64(optarg, strlen(optarg), 1, EXPIRES_MAX, &w->expires))
+	    !decimal_parse(optarg, strlen(optarg), 1, EXPIRES_MAX, &w->expires))
 		return cli_usage(w->self,
 		    "--expires is 1 to %d seconds, not "
 		    "'%s'",

@@ -4,7 +4,8 @@
  */
 #include "cli/url.h"
 
-#include "base/parse.h"
+#include "base/decimal.h"
+#include "base/percent.h"
 
 #include <arpa/inet.h>
 #include <stdint.h>
@@ -90,7 +91,7 @@ take_authority(const char *s, size_t len, struct url *u)
 	if (colon != NULL && (bracket == NULL || colon > bracket)) {
 		host = (size_t)(colon - s);
 		port = len - host - 1;
-		if (!parse_u64(colon + 1, port, 1, PORT_MAX, &n))
+		if (!decimal_parse(colon + 1, port, 1, PORT_MAX, &n))
 			return "its port is not 1 to 65535";
 	}
 	if (!take_host(s, host, u))
@@ -120,7 +121,7 @@ take_path(const char *s, struct url *u)
 	len = strlen(s);
 	while (len > 0 && s[len - 1] == '/')
 		len--;
-	ok = parse_percent_decode(s, len, &decoded);
+	ok = percent_decode(s, len, &decoded);
 	buf_free(&decoded);
 	if (!ok || strspn(s, plain) < len)
 		return "its path has characters that need percent-encoding";

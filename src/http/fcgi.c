@@ -15,8 +15,8 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/decimal.h"
 #include "base/mem.h"
-#include "base/parse.h"
 #include "http/request.h"
 
 #include <errno.h>
@@ -398,7 +398,7 @@ cgi_left(const struct fcgi_conn *c)
 	if (*length == '\0')
 		return *param(c, "HTTP_TRANSFER_ENCODING") != '\0' ? INT64_MAX
 								   : 0;
-	if (!parse_u64(length, strlen(length), 0, INT64_MAX, &n))
+	if (!decimal_parse(length, strlen(length), 0, INT64_MAX, &n))
 		return 0;
 	return (int64_t)n - c->taken;
 }

@@ -3,7 +3,7 @@
  */
 #include "http/media.h"
 
-#include "base/parse.h"
+#include "http/field.h"
 
 #include <stddef.h>
 #include <string.h>
@@ -43,7 +43,7 @@ take_value(const char *p, char out[CHARSET_MAX])
 	char ch;
 
 	if (*p != '"') {
-		n = parse_token_len(p);
+		n = field_token_len(p);
 		memcpy(out, p, n < CHARSET_MAX ? n : CHARSET_MAX - 1);
 		out[n < CHARSET_MAX ? n : CHARSET_MAX - 1] = '\0';
 		return n > 0 ? p + n : NULL;
@@ -67,7 +67,7 @@ static const char *
 parameter(const char *p)
 {
 	static const char charset[] = "charset";
-	size_t n = parse_token_len(p);
+	size_t n = field_token_len(p);
 	const char *name = p;
 	char value[CHARSET_MAX];
 

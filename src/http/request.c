@@ -7,8 +7,10 @@
 
 #include "base/clock.h"
 #include "base/crypto.h"
+#include "base/decimal.h"
 #include "base/hex.h"
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/percent.h"
 
 #include <string.h>
 #include <sys/param.h>
@@ -395,7 +397,7 @@ set_content_length(struct request *req, const char *text)
 	req->content_length = -1;
 	if (*text == '\0' || strcmp(text, "-1") == 0)
 		return;
-	if (parse_u64(text, strlen(text), 0, INT64_MAX, &n))
+	if (decimal_parse(text, strlen(text), 0, INT64_MAX, &n))
 		req->content_length = (int64_t)n;
 	else
 		req->content_length_bad = true;
@@ -426,7 +428,7 @@ make_id(struct request *req)
 static void
 set_id(struct request *req, const char *theirs)
 {
-	if (parse_is_request_id(theirs, strlen(theirs))) {
+	if (name_is_request_id(theirs, strlen(theirs))) {
 		memcpy(req->id, theirs, strlen(theirs) + 1);
 		return;
 	}
@@ -461,7 +463,7 @@ request_add_path(const struct request *req, struct buf *out)
 	buf_add(out, req->mount, req->mount_len);
 	for (i = 0; i < req->npath; i++) {
 		buf_addc(out, '/');
-		parse_uri_encode(out, req->path[i].p, req->path[i].len);
+		percent_encode_segment(out, req->path[i].p, req->path[i].len);
 	}
 }
 

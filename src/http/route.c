@@ -3,7 +3,8 @@
  */
 #include "http/route.h"
 
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/percent.h"
 
 #include <string.h>
 
@@ -37,7 +38,7 @@ literal_at(const struct segment *seg, const char *p)
 	if (memchr(seg->p, '%', len) == NULL)
 		return 0;
 	len = strcspn(p, "/");
-	yes = parse_percent_decode(seg->p, seg->len, &b) && b.len == len &&
+	yes = percent_decode(seg->p, seg->len, &b) && b.len == len &&
 	      memcmp(b.data, p, len) == 0;
 	buf_free(&b);
 	return yes ? len : 0;
@@ -72,8 +73,8 @@ static void
 take_param(struct route_match *m, const struct segment *seg)
 {
 	buf_reset(&m->param);
-	m->param_bad = !parse_percent_decode(seg->p, seg->len, &m->param) ||
-		       !parse_is_user_id(buf_str(&m->param), m->param.len) ||
+	m->param_bad = !percent_decode(seg->p, seg->len, &m->param) ||
+		       !name_is_user(buf_str(&m->param), m->param.len) ||
 		       strcmp(buf_str(&m->param), ".") == 0 ||
 		       strcmp(buf_str(&m->param), "..") == 0;
 }

@@ -5,9 +5,9 @@
  */
 #include "serve/listen.h"
 
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,8 +55,9 @@ from_systemd(void)
 	bool yes;
 
 	yes = pid != NULL && fds != NULL &&
-	      parse_u64(pid, strlen(pid), 1, INT32_MAX, &n) &&
-	      n == (uint64_t)getpid() && parse_u64(fds, strlen(fds), 1, 64, &n);
+	      decimal_parse(pid, strlen(pid), 1, INT32_MAX, &n) &&
+	      n == (uint64_t)getpid() &&
+	      decimal_parse(fds, strlen(fds), 1, 64, &n);
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");

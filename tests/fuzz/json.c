@@ -6,7 +6,7 @@
 #include "fuzz.h"
 
 #include "base/json_check.h"
-#include "base/parse.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -32,8 +32,8 @@ ask_members(const struct json *j)
 
 	for (i = 0; names[i] != NULL; i++) {
 		if (json_member_string(j, names[i], &s, &len))
-			FUZZ_MUST(memchr(s, '\0', len) == NULL &&
-				  parse_utf8_valid(s, len));
+			FUZZ_MUST(
+			    memchr(s, '\0', len) == NULL && utf8_valid(s, len));
 		if (json_member_int(j, names[i], &n))
 			FUZZ_MUST(json_member_number(j, names[i], &d));
 		(void)json_member_has(j, names[i], "b");
@@ -75,7 +75,7 @@ write_and_read(const char *text, size_t len)
 	const char *s;
 	size_t n;
 
-	if (!parse_utf8_valid(text, len) || memchr(text, '\0', len) != NULL)
+	if (!utf8_valid(text, len) || memchr(text, '\0', len) != NULL)
 		return;
 	buf_adds(&b, "{\"x\":0");
 	json_add_member(&b, "a", text);

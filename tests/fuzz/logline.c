@@ -5,7 +5,7 @@
 #include "fuzz.h"
 
 #include "base/log.h"
-#include "base/parse.h"
+#include "base/utf8.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -54,7 +54,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	n = write_line(format, text, alen < size ? text + alen + 1 : "", line);
 	FUZZ_MUST(line[n - 1] == '\n');
-	FUZZ_MUST(!parse_has_control(line, n - 1));
+	FUZZ_MUST(!utf8_has_control(line, n - 1));
 	if (format == LOG_FMT_JSON)
 		FUZZ_MUST(json_check(line, n - 1, NULL) == JSON_OK);
 	free(text);

@@ -4,10 +4,17 @@
  */
 #include "fuzz.h"
 
+#include "base/base64url.h"
+#include "base/bearer.h"
 #include "base/date.h"
+#include "base/decimal.h"
 #include "base/hex.h"
 #include "base/mem.h"
-#include "base/parse.h"
+#include "base/name.h"
+#include "base/percent.h"
+#include "base/query.h"
+#include "base/utf8.h"
+#include "http/field.h"
 #include "http/request.h"
 
 #include <stdlib.h>
@@ -28,10 +35,10 @@ try_bearer(const char *s, size_t len)
 	size_t n;
 
 	(void)len;
-	if (!parse_bearer(s, &token, &n))
+	if (!bearer_parse(s, &token, &n))
 		return;
 	FUZZ_MUST(n > 0 && token > s && token[n] == '\0');
-	FUZZ_MUST(parse_is_b64token(token, n) && token[-1] == ' ');
+	FUZZ_MUST(bearer_is_b64token(token, n) && token[-1] == ' ');
 	FUZZ_MUST(strcspn(token, " \t\r\n,\"") == n);
 }
 
@@ -42,17 +49,17 @@ try_base64url(const char *s, size_t len)
 	struct buf bytes = { 0 }, text = { 0 };
 
 	buf_adds(&bytes, "x");
-	if (parse_base64url(s, len, &bytes)) {
-		parse_base64url_add(&text, bytes.data + 1, bytes.len - 1);
+	if (base64url_decode(s, len, &bytes)) {
+		base64url_encode(&text, bytes.data + 1, bytes.len - 1);
 		FUZZ_MUST(
 		    text.len == len && memcmp(buf_str(&text), s, len) == 0);
 	} else {
 		FUZZ_MUST(bytes.len == 1);
 	}
 	buf_reset(&text);
-	parse_base64url_add(&text, s, len);
+	base64url_encode(&text, s, len);
 	buf_reset(&bytes);
-	FUZZ_MUST(parse_base64url(buf_str(&text), text.len, &bytes));
+	FUZZ_MUST(base64url_decode(buf_str(&text), text.len, &bytes));
 	FUZZ_MUST(bytes.len == len && memcmp(buf_str(&bytes), s, len) == 0);
 	buf_free(&bytes);
 	buf_free(&text);
@@ -87,16 +94,16 @@ try_percent(const char *s, size_t len)
 {
 	struct buf bytes = { 0 }, text = { 0 };
 
-	if (parse_percent_decode(s, len, &bytes))
+	if (percent_decode(s, len, &bytes))
 		FUZZ_MUST(bytes.len <= len);
 	else
 		FUZZ_MUST(bytes.len == 0);
-	parse_percent_encode(&text, s, len);
+	percent_encode(&text, s, len);
 	buf_reset(&bytes);
 	FUZZ_MUST(strspn(buf_str(&text),
 		      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 		      "0123456789-._~%") == text.len);
-	FUZZ_MUST(parse_percent_decode(buf_str(&text), text.len, &bytes));
+	FUZZ_MUST(percent_decode(buf_str(&text), text.len, &bytes));
 	FUZZ_MUST(bytes.len == len && memcmp(buf_str(&bytes), s, len) == 0);
 	buf_free(&bytes);
 	buf_free(&text);
@@ -109,7 +116,7 @@ try_query(const char *s, size_t len)
 	bool bad, found;
 
 	(void)len;
-	found = parse_query(s, "after", &v, &bad);
+	found = query_find(s, "after", &v, &bad);
 	FUZZ_MUST(found || (!bad && v.len == 0));
 	FUZZ_MUST(!bad || v.len == 0);
 	FUZZ_MUST(v.len <= strlen(s));
@@ -122,7 +129,7 @@ try_number(const char *s, size_t len)
 	uint64_t n;
 	char *end;
 
-	if (!parse_u64(s, len, 5, UINT64_MAX - 1, &n))
+	if (!decimal_parse(s, len, 5, UINT64_MAX - 1, &n))
 		return;
 	FUZZ_MUST(strlen(s) == len && strtoull(s, &end, 10) == n);
 	FUZZ_MUST(*end == '\0' && n >= 5 && n < UINT64_MAX);
@@ -131,22 +138,24 @@ try_number(const char *s, size_t len)
 static void
 try_texts(const char *s, size_t len)
 {
-	bool utf8 = parse_utf8_valid(s, len);
+	bool utf8 = utf8_valid(s, len);
 	char date[DATE_SIZE], again[DATE_SIZE];
 	struct buf name = { 0 };
 
-	if (parse_is_user_id(s, len))
+	if (name_is_user(s, len))
 		FUZZ_MUST(utf8 && len >= 1 && len <= 255 &&
-			  !parse_has_control(s, len));
-	if (parse_is_label(s, len))
+			  !utf8_has_control(s, len));
+	if (name_is_label(s, len))
 		FUZZ_MUST(utf8 && len >= 1 && len <= 400 &&
-			  strspn(s, " ") < len && !parse_has_control(s, len));
-	if (parse_app_name(s, len, &name))
+			  strspn(s, " ") < len && !utf8_has_control(s, len));
+	if (name_take_app(s, len, &name))
 		FUZZ_MUST(utf8 && name.len >= 1 && name.len <= 400 &&
-			  parse_is_label(buf_str(&name), name.len) &&
+			  name_is_label(buf_str(&name), name.len) &&
 			  memmem(s, len, name.data, name.len) != NULL);
 	buf_free(&name);
-	if (parse_is_request_id(s, len))
+	if (field_is_token_list(s))
+		FUZZ_MUST(field_token_len(s + strspn(s, " \t,")) > 0);
+	if (name_is_request_id(s, len))
 		FUZZ_MUST(len <= 128 && strcspn(s, " \r\n\"\\=") == len);
 	if (date_parse(s, len, date))
 		FUZZ_MUST(len >= 20 && strlen(date) == sizeof date - 1 &&

@@ -6,7 +6,7 @@
 
 #include "api/api.h"
 #include "base/mem.h"
-#include "base/parse.h"
+#include "base/name.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -41,7 +41,7 @@ check(const struct request *req, const char *const *params, bool authorizer)
 {
 	size_t i;
 
-	FUZZ_MUST(parse_is_request_id(req->id, strlen(req->id)));
+	FUZZ_MUST(name_is_request_id(req->id, strlen(req->id)));
 	FUZZ_MUST(!authorizer || req->gate == GATE_AUTHORIZER);
 	FUZZ_MUST(req->npath == SIZE_MAX || req->npath <= REQUEST_MAX_SEGMENTS);
 	for (i = 0; req->npath != SIZE_MAX && i < req->npath; i++) {
@@ -71,9 +71,8 @@ route(const struct request *req)
 	if (m.route != NULL) {
 		FUZZ_MUST((m.allowed & m.route->method) != 0);
 		if (strchr(m.route->pattern, '{') != NULL)
-			FUZZ_MUST(
-			    m.param_bad ||
-			    parse_is_user_id(buf_str(&m.param), m.param.len));
+			FUZZ_MUST(m.param_bad ||
+				  name_is_user(buf_str(&m.param), m.param.len));
 		else
 			FUZZ_MUST(m.param.len == 0 && !m.param_bad);
 	}

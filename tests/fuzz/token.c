@@ -11,8 +11,9 @@
 
 #include "auth/material.h"
 #include "auth/token.h"
+#include "base/base64url.h"
+#include "base/bearer.h"
 #include "base/mem.h"
-#include "base/parse.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -40,13 +41,13 @@ sign(const void *header, size_t hlen, const void *payload, size_t plen,
 {
 	unsigned char mac[CRYPTO_MAC_MAX];
 
-	parse_base64url_add(out, header, hlen);
+	base64url_encode(out, header, hlen);
 	buf_addc(out, '.');
-	parse_base64url_add(out, payload, plen);
+	base64url_encode(out, payload, plen);
 	FUZZ_MUST(crypto_hmac(
 	    hash, key.secret.data, key.secret.len, out->data, out->len, mac));
 	buf_addc(out, '.');
-	parse_base64url_add(out, mac, crypto_mac_len(hash));
+	base64url_encode(out, mac, crypto_mac_len(hash));
 }
 
 int
@@ -114,7 +115,7 @@ passes(const char *value, const struct config *cfg, struct token_parts *t,
 	const char *text;
 	size_t len;
 
-	return parse_bearer(value, &text, &len) && token_split(text, len, t) &&
+	return bearer_parse(value, &text, &len) && token_split(text, len, t) &&
 	       token_mac_ok(t, &key.secret) && judge(t, cfg, claims) == P_NONE;
 }
 
@@ -140,7 +141,7 @@ as_stranger(const char *value)
 static void
 take_part(const char *p, size_t len, struct buf *out)
 {
-	FUZZ_MUST(parse_base64url(p, len, out));
+	FUZZ_MUST(base64url_decode(p, len, out));
 }
 
 static void

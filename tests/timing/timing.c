@@ -15,10 +15,11 @@
  */
 #include "auth/auth.h"
 #include "auth/token.h"
+#include "base/base64url.h"
+#include "base/bearer.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "base/mem.h"
-#include "base/parse.h"
 #include "data/schema.h"
 
 #include <stdio.h>
@@ -69,19 +70,19 @@ spoil(struct key *k, const char *token, int last)
 {
 	const char *dot = strrchr(token, '.') + 1;
 	unsigned char mac[CRYPTO_MAC_MAX];
-	size_t n = PARSE_BASE64URL_LEN(strlen(dot));
+	size_t n = BASE64URL_BYTES(strlen(dot));
 	struct buf text = { 0 };
 	const char *from;
 	size_t len;
 
-	if (!parse_base64url_to(dot, strlen(dot), mac))
+	if (!base64url_decode_to(dot, strlen(dot), mac))
 		abort();
 	mac[last ? n - 1 : 0] ^= 0x10;
 	buf_adds(&text, "Bearer ");
 	buf_add(&text, token, (size_t)(dot - token));
-	parse_base64url_add(&text, mac, n);
+	base64url_encode(&text, mac, n);
 	k->authorization[last] = text.data;
-	if (!parse_bearer(text.data, &from, &len) ||
+	if (!bearer_parse(text.data, &from, &len) ||
 	    !token_split(from, len, &k->parts[last]))
 		abort();
 }

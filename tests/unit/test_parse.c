@@ -1,6 +1,12 @@
-/* base/parse.h: lists of good and bad texts for each parser. */
+/* The small parsers of base/: lists of good and bad texts for each. */
 
-#include "base/parse.h"
+#include "base/base64url.h"
+#include "base/bearer.h"
+#include "base/decimal.h"
+#include "base/name.h"
+#include "base/percent.h"
+#include "base/query.h"
+#include "base/utf8.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -54,14 +60,14 @@ test_u64(void **state)
 	(void)state;
 	for (i = 0; i < N(bad); i++)
 		assert_false(
-		    parse_u64(bad[i], strlen(bad[i]), 0, UINT64_MAX, &v));
-	assert_false(parse_u64("1\0", 2, 0, 9, &v));
-	assert_false(parse_u64("1", 1, 2, 9, &v));
-	assert_false(parse_u64("10", 2, 2, 9, &v));
+		    decimal_parse(bad[i], strlen(bad[i]), 0, UINT64_MAX, &v));
+	assert_false(decimal_parse("1\0", 2, 0, 9, &v));
+	assert_false(decimal_parse("1", 1, 2, 9, &v));
+	assert_false(decimal_parse("10", 2, 2, 9, &v));
 	assert_int_equal(v, 5);
 	for (i = 0; i < N(good); i++) {
-		assert_true(parse_u64(good[i].s, strlen(good[i].s), good[i].min,
-		    good[i].max, &v));
+		assert_true(decimal_parse(good[i].s, strlen(good[i].s),
+		    good[i].min, good[i].max, &v));
 		assert_true(v == good[i].value);
 	}
 }
@@ -84,8 +90,8 @@ test_utf8(void **state)
 		T("a\xe1\x80\x62") };
 
 	(void)state;
-	all(parse_utf8_valid, true, good, N(good));
-	all(parse_utf8_valid, false, bad, N(bad));
+	all(utf8_valid, true, good, N(good));
+	all(utf8_valid, false, bad, N(bad));
 }
 
 static void
@@ -95,13 +101,13 @@ test_control(void **state)
 	int i;
 
 	(void)state;
-	assert_false(parse_has_control("", 0));
+	assert_false(utf8_has_control("", 0));
 	for (i = 0; i < 256; i++) {
 		c = (char)i;
 		assert_int_equal(
-		    parse_has_control(&c, 1), i < 0x20 || i == 0x7f);
+		    utf8_has_control(&c, 1), i < 0x20 || i == 0x7f);
 	}
-	assert_true(parse_has_control("ab\x1f", 3));
+	assert_true(utf8_has_control("ab\x1f", 3));
 }
 
 /* RFC 4648 section 10, without padding, and the two characters of 62, 63. */
@@ -135,17 +141,17 @@ test_base64url(void **state)
 	for (i = 0; i < N(good); i++) {
 		buf_reset(&b);
 		assert_true(
-		    parse_base64url(good[i].text, strlen(good[i].text), &b));
+		    base64url_decode(good[i].text, strlen(good[i].text), &b));
 		assert_int_equal(b.len, good[i].raw.len);
 		assert_memory_equal(b.data, good[i].raw.s, b.len);
 		buf_reset(&b);
-		parse_base64url_add(&b, good[i].raw.s, good[i].raw.len);
+		base64url_encode(&b, good[i].raw.s, good[i].raw.len);
 		assert_string_equal(buf_str(&b), good[i].text);
 	}
 	buf_reset(&b);
 	buf_adds(&b, "kept");
 	for (i = 0; i < N(bad); i++) {
-		assert_false(parse_base64url(bad[i].s, bad[i].len, &b));
+		assert_false(base64url_decode(bad[i].s, bad[i].len, &b));
 		assert_string_equal(buf_str(&b), "kept");
 		assert_int_equal(b.len, 4);
 	}
@@ -163,24 +169,24 @@ test_percent(void **state)
 	size_t k;
 
 	(void)state;
-	assert_true(parse_percent_decode("a+b%2fC%2Fd%2520%00", 19, &b));
+	assert_true(percent_decode("a+b%2fC%2Fd%2520%00", 19, &b));
 	assert_int_equal(b.len, 11);
 	assert_memory_equal(b.data, "a+b/C/d%20", 11);
 	buf_reset(&b);
 	buf_adds(&b, "kept");
 	for (k = 0; k < N(bad); k++) {
-		assert_false(parse_percent_decode(bad[k], strlen(bad[k]), &b));
+		assert_false(percent_decode(bad[k], strlen(bad[k]), &b));
 		assert_string_equal(buf_str(&b), "kept");
 	}
 	buf_reset(&b);
-	parse_percent_encode(&b, "aZ09-._~ /%\xc3\xbc\0", 14);
+	percent_encode(&b, "aZ09-._~ /%\xc3\xbc\0", 14);
 	assert_string_equal(buf_str(&b), "aZ09-._~%20%2F%25%C3%BC%00");
 	for (i = 0; i < 256; i++) {
 		c = (char)i;
 		buf_reset(&b);
 		buf_reset(&back);
-		parse_percent_encode(&b, &c, 1);
-		assert_true(parse_percent_decode(b.data, b.len, &back));
+		percent_encode(&b, &c, 1);
+		assert_true(percent_decode(b.data, b.len, &back));
 		assert_int_equal(back.len, 1);
 		assert_int_equal(back.data[0], c);
 	}
@@ -206,19 +212,19 @@ test_bearer(void **state)
 
 	(void)state;
 	for (i = 0; i < N(good); i++) {
-		assert_true(parse_bearer(good[i], &token, &len));
+		assert_true(bearer_parse(good[i], &token, &len));
 		assert_int_equal(len, 10);
 		assert_string_equal(token, "a.b-c_~+/9");
 	}
 	for (i = 0; i < N(bad); i++) {
 		token = was;
 		len = 7;
-		if (parse_bearer(bad[i], &token, &len))
+		if (bearer_parse(bad[i], &token, &len))
 			fail_msg("taken: '%s'", bad[i]);
 		assert_ptr_equal(token, was);
 		assert_int_equal(len, 7);
 	}
-	assert_true(parse_bearer("Bearer a==", &token, &len));
+	assert_true(bearer_parse("Bearer a==", &token, &len));
 	assert_int_equal(len, 3);
 }
 
@@ -241,10 +247,10 @@ test_words(void **state)
 		  "01234567890123456789012345678") };
 
 	(void)state;
-	all(parse_is_b64token, true, b64_good, N(b64_good));
-	all(parse_is_b64token, false, b64_bad, N(b64_bad));
-	all(parse_is_request_id, true, id_good, N(id_good));
-	all(parse_is_request_id, false, id_bad, N(id_bad));
+	all(bearer_is_b64token, true, b64_good, N(b64_good));
+	all(bearer_is_b64token, false, b64_bad, N(b64_bad));
+	all(name_is_request_id, true, id_good, N(id_good));
+	all(name_is_request_id, false, id_bad, N(id_bad));
 }
 
 static void
@@ -257,13 +263,13 @@ test_user_id(void **state)
 	char s[256];
 
 	(void)state;
-	all(parse_is_user_id, true, good, N(good));
-	all(parse_is_user_id, false, bad, N(bad));
+	all(name_is_user, true, good, N(good));
+	all(name_is_user, false, bad, N(bad));
 	memset(s, 'a', sizeof s);
-	assert_true(parse_is_user_id(s, 255));
-	assert_false(parse_is_user_id(s, 256));
+	assert_true(name_is_user(s, 255));
+	assert_false(name_is_user(s, 256));
 	memcpy(s + 253, "\xe2\x82\xac", 3);
-	assert_false(parse_is_user_id(s, 255)); /* cut within a character */
+	assert_false(name_is_user(s, 255)); /* cut within a character */
 }
 
 static void
@@ -283,13 +289,13 @@ test_label(void **state)
 	int i;
 
 	(void)state;
-	all(parse_is_label, true, good, N(good));
-	all(parse_is_label, false, bad, N(bad));
+	all(name_is_label, true, good, N(good));
+	all(name_is_label, false, bad, N(bad));
 	for (i = 0; i < 100; i++)
 		buf_adds(&b, "\xf0\x9f\x98\x80");
-	assert_true(parse_is_label(b.data, b.len));
+	assert_true(name_is_label(b.data, b.len));
 	buf_addc(&b, 'a');
-	assert_false(parse_is_label(b.data, b.len));
+	assert_false(name_is_label(b.data, b.len));
 	buf_free(&b);
 }
 
@@ -323,7 +329,7 @@ named(const char *left, uint32_t cp, const char *right, struct buf *name)
 	add_utf8(&b, cp);
 	buf_adds(&b, right);
 	buf_reset(name);
-	ok = parse_app_name(b.data, b.len, name);
+	ok = name_take_app(b.data, b.len, name);
 	if (!ok)
 		assert_int_equal(name->len, 0);
 	buf_free(&b);
@@ -423,7 +429,7 @@ test_app_name(void **state)
 	(void)state;
 	for (i = 0; i < N(rows); i++) {
 		buf_reset(&name);
-		if (parse_app_name(rows[i].sent.s, rows[i].sent.len, &name) !=
+		if (name_take_app(rows[i].sent.s, rows[i].sent.len, &name) !=
 		    (rows[i].kept != NULL))
 			fail_msg("row %zu", i);
 		assert_string_equal(
@@ -435,10 +441,10 @@ test_app_name(void **state)
 		buf_adds(&b, "\xf0\x9f\x98\x80");
 	buf_adds(&b, "     ");
 	buf_reset(&name);
-	assert_true(parse_app_name(b.data, b.len, &name));
+	assert_true(name_take_app(b.data, b.len, &name));
 	assert_int_equal(name.len, 400);
 	buf_addc(&b, 'a');
-	assert_false(parse_app_name(b.data, b.len, &name));
+	assert_false(name_take_app(b.data, b.len, &name));
 	buf_free(&b);
 	buf_free(&name);
 }
@@ -483,7 +489,7 @@ test_query(void **state)
 	for (i = 0; i < N(cases); i++) {
 		buf_reset(&b);
 		bad = !cases[i].bad;
-		found = parse_query(cases[i].query, "a", &b, &bad);
+		found = query_find(cases[i].query, "a", &b, &bad);
 		if (bad != cases[i].bad ||
 		    found != (cases[i].value != NULL || cases[i].bad))
 			fail_msg("'%s': found %d, bad %d", cases[i].query,

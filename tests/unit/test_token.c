@@ -1,9 +1,9 @@
 /* token: the shape of the raw bytes, what a good MAC does not excuse, and an
  * allocator that fails: never a yes for a forged token. */
 #include "auth/token.h"
+#include "base/base64url.h"
 #include "base/buf.h"
 #include "base/crypto.h"
-#include "base/parse.h"
 #include "base/secret.h"
 
 #include <setjmp.h>
@@ -43,13 +43,13 @@ sign(const char *header, const char *payload, enum crypto_hash hash,
 	unsigned char mac[CRYPTO_MAC_MAX];
 
 	buf_reset(out);
-	parse_base64url_add(out, header, strlen(header));
+	base64url_encode(out, header, strlen(header));
 	buf_addc(out, '.');
-	parse_base64url_add(out, payload, strlen(payload));
+	base64url_encode(out, payload, strlen(payload));
 	assert_true(
 	    crypto_hmac(hash, key.data, key.len, out->data, out->len, mac));
 	buf_addc(out, '.');
-	parse_base64url_add(out, mac, crypto_mac_len(hash));
+	base64url_encode(out, mac, crypto_mac_len(hash));
 }
 
 static enum problem

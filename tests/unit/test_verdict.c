@@ -2,8 +2,8 @@
  * it gives, for as long as its owner is asked for; bounds, order, wiping. */
 #include "auth/key_cache.h"
 #include "auth/material.h"
+#include "base/base64url.h"
 #include "base/crypto.h"
-#include "base/parse.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -41,13 +41,13 @@ sign_as(struct fixture *f, const char *header, enum crypto_hash hash,
 	struct buf *b = &f->text;
 
 	buf_reset(b);
-	parse_base64url_add(b, header, strlen(header));
+	base64url_encode(b, header, strlen(header));
 	buf_addc(b, '.');
-	parse_base64url_add(b, payload, strlen(payload));
+	base64url_encode(b, payload, strlen(payload));
 	assert_true(crypto_hmac(
 	    hash, f->m.secret.data, f->m.secret.len, b->data, b->len, mac));
 	buf_addc(b, '.');
-	parse_base64url_add(b, mac, crypto_mac_len(hash));
+	base64url_encode(b, mac, crypto_mac_len(hash));
 	assert_true(token_split(b->data, b->len, &f->t));
 	assert_true(token_mac_ok(&f->t, &f->m.secret));
 }
