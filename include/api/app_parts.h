@@ -1,7 +1,7 @@
 #ifndef POSTERN_API_APP_PARTS_H
 #define POSTERN_API_APP_PARTS_H
 
-#include "api/api.h"
+#include "api/call.h"
 #include "base/json.h"
 #include "base/secret.h"
 #include "data/app_store.h"
@@ -19,7 +19,7 @@ enum problem api_app_name(struct call *c, struct buf *name) MUST_CHECK;
 enum problem api_grace(struct call *c, struct app_grace *grace) MUST_CHECK;
 
 /* 200 with the app. */
-enum problem api_app_answer(struct call *c, const struct app *a);
+void api_app_answer(struct call *c, const struct app *a);
 
 /* The app with its new secret, never to be stored by what is in between. */
 void api_app_secret(struct call *c, int status, const struct app *a,

@@ -73,10 +73,11 @@ void metrics_request(size_t route, int status, int64_t us);
 void metrics_refusal(size_t route, size_t reason);
 
 /* How routes and reasons are called; NULL behind the last. The route's text is
- * its labels, such as route="/v1/app",method="GET". */
+ * its labels, such as route="/v1/app",method="GET"; it is told arg. */
 struct metrics_names {
-	const char *(*route)(size_t i);
+	const char *(*route)(const void *arg, size_t i);
 	const char *(*reason)(size_t i);
+	const void *arg;
 };
 
 /*

@@ -23,7 +23,7 @@ enum need {
 /* What body a route takes. */
 enum body_kind { BODY_NONE, BODY_JSON, BODY_JSON_OPTIONAL, BODY_MERGE_PATCH };
 
-struct call; /* api/api.h */
+struct call; /* api/call.h */
 
 struct route {
 	enum method method;
@@ -46,6 +46,9 @@ struct route_match {
  * m->param. Segments are compared after decoding once. */
 void route_find(const struct route *table, size_t n, const struct request *req,
     struct route_match *m);
+
+/* "GET" for M_GET; "" for M_OTHER. */
+const char *route_method_name(enum method method);
 
 /* Append the value of Allow for these methods: HEAD with GET, and OPTIONS. */
 void route_allow(unsigned methods, struct buf *out);

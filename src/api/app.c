@@ -5,6 +5,7 @@
  * sealed anew in between makes none.
  */
 #include "api/app_parts.h"
+#include "api/handlers.h"
 #include "auth/app_keys.h"
 
 #include <inttypes.h>
@@ -56,7 +57,7 @@ api_app_get(struct call *c)
 
 	p = own_problem(app_store_find(c->api->db, c->who.app->public_key, &a));
 	if (p == P_NONE)
-		p = api_app_answer(c, &a);
+		api_app_answer(c, &a);
 	app_clear(&a);
 	return p;
 }
@@ -91,7 +92,7 @@ api_app_patch(struct call *c)
 		p = own_problem(st);
 	}
 	if (p == P_NONE)
-		p = api_app_answer(c, &a);
+		api_app_answer(c, &a);
 	buf_free(&name);
 	app_clear(&a);
 	return p;

@@ -55,13 +55,12 @@ api_app_secret(struct call *c, int status, const struct app *a,
 	buf_adds(b, "\"}\n");
 }
 
-enum problem
+void
 api_app_answer(struct call *c, const struct app *a)
 {
 	api_json(c, 200);
 	app_json(&c->res->body, a);
 	buf_addc(&c->res->body, '\n');
-	return P_NONE;
 }
 
 enum problem

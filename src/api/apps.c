@@ -2,6 +2,7 @@
  * /v1/apps: registration, and the operator's view of the apps.
  */
 #include "api/app_parts.h"
+#include "api/handlers.h"
 #include "auth/app_keys.h"
 #include "base/date.h"
 #include "base/decimal.h"
@@ -186,7 +187,7 @@ answer_status(struct call *c, enum status st, struct app *a)
 	enum problem p = problem_from_status(st);
 
 	if (p == P_NONE)
-		p = api_app_answer(c, a);
+		api_app_answer(c, a);
 	app_clear(a);
 	return p;
 }

@@ -2,7 +2,7 @@
  * The gate's yes: who it is, for what stands behind it. All four names are
  * always there, so that none of a client's own can take their place.
  */
-#include "api/api.h"
+#include "api/handlers.h"
 #include "base/percent.h"
 
 #include <inttypes.h>

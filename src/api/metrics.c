@@ -2,8 +2,10 @@
  * /metrics: what the processes counted, under names that operators know, and
  * what the database says of the apps.
  */
+#include "api/metrics.h"
+
+#include "api/handlers.h"
 #include "base/metrics.h"
-#include "api/api.h"
 #include "data/app_store.h"
 
 #include <inttypes.h>
@@ -12,10 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Behind the routes' table: requests without a route, and the gates. */
-static const char *const others[] = { "none", "gate", "gate_nginx",
-	"authorizer" };
-enum { OTHERS = sizeof others / sizeof others[0] };
+/* Requests to the gate, behind the routes' table; the first are those that had
+ * neither. */
+static const char *const gates[] = { [GATE_NO] = "",
+	[GATE_PLAIN] = "gate",
+	[GATE_NGINX] = "gate_nginx",
+	[GATE_AUTHORIZER] = "authorizer" };
+enum { GATES = sizeof gates / sizeof gates[0] };
 
 /* Why a request was refused, where the log knows more than the problem. */
 static const char *const reasons[] = { "app_disabled", "app_expired",
@@ -29,21 +34,18 @@ enum { REASONS = sizeof reasons / sizeof reasons[0] };
 _Static_assert((int)P_COUNT + (int)REASONS < (int)METRICS_REASONS,
     "every reason has its place");
 
-static size_t
-count_routes(void)
+const char *
+api_metrics_gate(enum gate gate)
 {
-	static size_t n;
-
-	if (n == 0)
-		while (api_route_at(n) != NULL)
-			n++;
-	return n;
+	return gates[gate];
 }
 
 size_t
-api_metrics_route(size_t route, enum gate gate)
+api_metrics_route(const struct call *c)
 {
-	return route != SIZE_MAX ? route : count_routes() + gate;
+	const struct route *r = c->match.route;
+
+	return r != NULL ? (size_t)(r - c->routes) : c->nroutes + c->req->gate;
 }
 
 size_t
@@ -58,27 +60,24 @@ api_metrics_reason(const char *reason, enum problem p)
 }
 
 static const char *
-method_name(enum method m)
-{
-	return m == M_GET      ? "GET"
-	       : m == M_POST   ? "POST"
-	       : m == M_PUT    ? "PUT"
-	       : m == M_PATCH  ? "PATCH"
-	       : m == M_DELETE ? "DELETE"
-			       : "";
-}
-
-static const char *
-route_labels(size_t i)
+route_labels(const void *arg, size_t i)
 {
 	static char text[128];
-	const struct route *r = api_route_at(i);
+	const struct call *c = arg;
+	const char *route, *method = "";
 
-	if (r == NULL && i - count_routes() >= OTHERS)
+	if (i < c->nroutes) {
+		route = c->routes[i].pattern;
+		method = route_method_name(c->routes[i].method);
+	} else if (i == c->nroutes) {
+		route = "none";
+	} else if (i - c->nroutes < GATES) {
+		route = gates[i - c->nroutes];
+	} else {
 		return NULL;
-	snprintf(text, sizeof text, "route=\"%s\",method=\"%s\"",
-	    r != NULL ? r->pattern : others[i - count_routes()],
-	    r != NULL ? method_name(r->method) : "");
+	}
+	snprintf(
+	    text, sizeof text, "route=\"%s\",method=\"%s\"", route, method);
 	return text;
 }
 
@@ -154,7 +153,7 @@ add_key_uses(
 enum problem
 api_metrics(struct call *c)
 {
-	static const struct metrics_names names = { route_labels, reason_name };
+	const struct metrics_names names = { route_labels, reason_name, c };
 	struct buf *b = &c->res->body;
 	struct app_counts counts;
 	struct key_use *uses = NULL;

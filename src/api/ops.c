@@ -2,7 +2,7 @@
  * /healthz and /readyz, for load balancers and operators, and the description
  * of all of it.
  */
-#include "api/api.h"
+#include "api/handlers.h"
 #include "api/openapi.h"
 
 enum problem

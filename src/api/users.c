@@ -2,7 +2,7 @@
  * /v1/users and /v1/me: the users' information. The document is the body, both
  * ways; it goes to Postgres as the bytes received.
  */
-#include "api/api.h"
+#include "api/handlers.h"
 #include "base/json.h"
 #include "base/name.h"
 #include "base/query.h"

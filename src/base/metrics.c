@@ -229,13 +229,14 @@ render_requests(struct buf *out, const struct metrics_names *names)
 
 	metrics_head(out, "postern_requests_total", "counter",
 	    "Requests answered, by route, method and status.");
-	for (r = 0; r < METRICS_ROUTES && names->route(r) != NULL; r++)
+	for (r = 0; r < METRICS_ROUTES && names->route(names->arg, r) != NULL;
+	     r++)
 		for (s = 0; s < STATUSES; s++) {
 			n = sum(&slots->request[r][s]);
 			if (n == 0)
 				continue;
 			buf_addf(out, "postern_requests_total{%s,status=",
-			    names->route(r));
+			    names->route(names->arg, r));
 			if (statuses[s] != 0)
 				buf_addf(out, "\"%d\"} ", statuses[s]);
 			else
@@ -253,7 +254,8 @@ render_refusals(struct buf *out, const struct metrics_names *names)
 	metrics_head(out, "postern_refusals_total", "counter",
 	    "Requests refused, by route, method and the reason that the log "
 	    "gives.");
-	for (r = 0; r < METRICS_ROUTES && names->route(r) != NULL; r++)
+	for (r = 0; r < METRICS_ROUTES && names->route(names->arg, r) != NULL;
+	     r++)
 		for (why = 0; why < METRICS_REASONS; why++) {
 			if (names->reason(why) == NULL)
 				break;
@@ -262,7 +264,8 @@ render_refusals(struct buf *out, const struct metrics_names *names)
 				buf_addf(out,
 				    "postern_refusals_total{%s,reason=\"%s\"} "
 				    "%" PRIu64 "\n",
-				    names->route(r), names->reason(why), n);
+				    names->route(names->arg, r),
+				    names->reason(why), n);
 		}
 }
 

@@ -102,6 +102,17 @@ route_find(const struct route *table, size_t n, const struct request *req,
 	}
 }
 
+const char *
+route_method_name(enum method method)
+{
+	size_t i;
+
+	for (i = 0; i < sizeof methods / sizeof methods[0]; i++)
+		if (methods[i].method == method)
+			return methods[i].name;
+	return "";
+}
+
 void
 route_allow(unsigned allowed, struct buf *out)
 {

@@ -130,7 +130,7 @@ def test_problem_codes():
 def test_routes():
     """The README's table and the code's are the same."""
     table = {(m, p) for m, p in re.findall(
-        r'\{ M_(\w+), "([^"]+)"', source("src/api/api.c"))}
+        r'\{ M_(\w+), "([^"]+)"', source("src/api/routes.c"))}
     readme = set()
     section = re.search(r"^## The API$(.*?)^## ", (
         REPO / "README.md").read_text(), re.M | re.S).group(1)

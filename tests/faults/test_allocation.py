@@ -402,7 +402,7 @@ def test_document(pg, ends, record):
 def test_all_routes():
     """None of the server's is left out."""
     table = {f"{m} {p}" for m, p in re.findall(
-        r'\{ M_(\w+), "([^"]+)"', (REPO / "src/api/api.c").read_text())}
+        r'\{ M_(\w+), "([^"]+)"', (REPO / "src/api/routes.c").read_text())}
     ours = {r.name for r in [*ROUTES, *SHORT["registration"],
                              *SHORT["document"]]}
     assert len(table) > 25 and table <= ours, table - ours

@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 
-#include "api/api.h"
+#include "api/handlers.h"
 #include "base/mem.h"
 
 #include <stdlib.h>

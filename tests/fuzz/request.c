@@ -4,7 +4,7 @@
  */
 #include "fuzz.h"
 
-#include "api/api.h"
+#include "api/routes.h"
 #include "base/mem.h"
 #include "base/name.h"
 
@@ -63,11 +63,10 @@ route(const struct request *req)
 {
 	struct route_match m;
 	struct buf allow = { 0 };
-	size_t n = 0;
+	size_t n;
+	const struct route *routes = routes_all(&n);
 
-	while (api_route_at(n) != NULL)
-		n++;
-	route_find(api_route_at(0), n, req, &m);
+	route_find(routes, n, req, &m);
 	if (m.route != NULL) {
 		FUZZ_MUST((m.allowed & m.route->method) != 0);
 		if (strchr(m.route->pattern, '{') != NULL)

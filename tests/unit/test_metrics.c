@@ -15,7 +15,15 @@
 enum { SLOTS = 4096, PAGE_LIMIT = 256 };
 
 static const char *
-nothing(size_t i)
+nothing(const void *arg, size_t i)
+{
+	(void)arg;
+	(void)i;
+	return NULL;
+}
+
+static const char *
+none(size_t i)
 {
 	(void)i;
 	return NULL;
@@ -25,7 +33,7 @@ nothing(size_t i)
 static long
 figure(const char *name)
 {
-	static const struct metrics_names names = { nothing, nothing };
+	static const struct metrics_names names = { nothing, none, NULL };
 	struct buf out = { 0 };
 	char line[80];
 	const char *at;
