@@ -20,8 +20,8 @@ struct config_value {
 
 /* The values of X and of X_FILE for each setting. */
 struct config_values {
-	struct config_value value[SETTINGS];
-	struct config_value file[SETTINGS];
+	struct config_value value[SETTINGS_MAX];
+	struct config_value file[SETTINGS_MAX];
 };
 
 struct config_env {

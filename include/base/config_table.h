@@ -44,9 +44,10 @@ struct setting {
 	const char *help;
 };
 
-enum { SETTINGS = 38 };
+/* Room for as many; the table is held against it. */
+enum { SETTINGS_MAX = 64 };
 
-/* The setting of index i < SETTINGS, in the order of their names. */
+/* The setting of index i, in the order of their names; NULL behind the last. */
 const struct setting *setting_at(size_t i);
 bool setting_is_secret(const struct setting *s);
 

@@ -1,7 +1,6 @@
 /*
- * Settings: gathers what the environment, the settings file and the files of
- * secrets hold, turns texts into values by the table, and checks the whole.
- * config_table.c has the table, config_source.c the reading.
+ * The settings as values: made of the texts by the table, and checked as a
+ * whole. config_table.c has the table, config_source.c the reading.
  */
 
 #include "base/config.h"
@@ -348,11 +347,11 @@ static bool
 apply_all(struct config *c, bool conninfos,
     const struct config_values *sources[2], struct buf *err)
 {
+	const struct setting *s;
 	size_t i;
 
-	for (i = 0; i < SETTINGS; i++)
-		if ((setting_at(i)->check == config_check_database) ==
-			conninfos &&
+	for (i = 0; (s = setting_at(i)) != NULL; i++)
+		if ((s->check == config_check_database) == conninfos &&
 		    !apply_setting(c, i, sources, err))
 			return false;
 	return true;
@@ -420,8 +419,7 @@ config_keep(struct config *running, struct config *fresh, struct buf *names)
 	const struct setting *s;
 	size_t i;
 
-	for (i = 0; i < SETTINGS; i++) {
-		s = setting_at(i);
+	for (i = 0; (s = setting_at(i)) != NULL; i++) {
 		if (!differs(s, field(running, s), field(fresh, s)))
 			continue;
 		swap(field(running, s), field(fresh, s),
@@ -448,8 +446,7 @@ config_free(struct config *c)
 	char **text;
 	size_t i;
 
-	for (i = 0; i < SETTINGS; i++) {
-		s = setting_at(i);
+	for (i = 0; (s = setting_at(i)) != NULL; i++) {
 		if (s->type == SETTING_STRING) {
 			text = field(c, s);
 			free(*text);

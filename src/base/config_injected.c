@@ -1,6 +1,6 @@
 /*
- * What Kubernetes puts into the environment of each container beside a Service,
- * by the Service's name: one called postern makes POSTERN_SERVICE_HOST,
+ * What Kubernetes puts into the environment of each container beside a Service.
+ * It goes by the Service's name: one called postern makes POSTERN_SERVICE_HOST,
  * POSTERN_PORT and more, one called postern-db makes POSTERN_DB_SERVICE_HOST.
  * ("Discovering services" in its documentation; the names with PORT_80_TCP in
  * them are those of Docker's links.)

@@ -47,7 +47,7 @@ config_values_clear(struct config_values *values)
 {
 	size_t i;
 
-	for (i = 0; i < SETTINGS; i++) {
+	for (i = 0; i < SETTINGS_MAX; i++) {
 		value_clear(&values->value[i]);
 		value_clear(&values->file[i]);
 	}
@@ -462,7 +462,7 @@ put_before(struct config_values *values, struct config_values *own)
 {
 	size_t i;
 
-	for (i = 0; i < SETTINGS; i++) {
+	for (i = 0; i < SETTINGS_MAX; i++) {
 		if (own->value[i].origin == NULL && own->file[i].origin == NULL)
 			continue;
 		value_clear(&values->value[i]);

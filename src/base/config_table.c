@@ -6,6 +6,8 @@
 #include "base/config_table.h"
 
 #include "base/config.h"
+#include "base/edit_distance.h"
+#include "base/gate_names.h"
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -14,7 +16,7 @@
 #define WHEN(field, when) offsetof(struct config, field), (when)
 #define AT(field) WHEN(field, AT_RELOAD)
 
-static const struct setting settings[SETTINGS] = {
+static const struct setting settings[] = {
 	{ "POSTERN_ADMIN_TOKEN", SETTING_SECRET, AT(admin_token), "", 0, 0,
 	    NULL, config_check_token,
 	    "Bearer token of the operator's routes; without one they answer "
@@ -140,15 +142,19 @@ static const struct setting settings[SETTINGS] = {
 	    "socket." },
 };
 
-/* Names of the clients, and of what the gate tells the application. */
-static const char *const ignored[] = { "POSTERN_APP_ID", "POSTERN_APP_NAME",
-	"POSTERN_APP_PUBLIC_KEY", "POSTERN_GATE", "POSTERN_PUBLIC_KEY",
-	"POSTERN_SECRET_KEY", "POSTERN_SUBJECT", "POSTERN_URL" };
+enum { SETTINGS = sizeof settings / sizeof settings[0] };
+
+_Static_assert((int)SETTINGS <= (int)SETTINGS_MAX, "there is room for all");
+
+/* Names of the clients, and the gate's own parameter; what the gate tells the
+ * application is ignored too (base/gate_names.h). */
+static const char *const ignored[] = { "POSTERN_GATE", "POSTERN_PUBLIC_KEY",
+	"POSTERN_SECRET_KEY", "POSTERN_URL" };
 
 const struct setting *
 setting_at(size_t i)
 {
-	return &settings[i];
+	return i < SETTINGS ? &settings[i] : NULL;
 }
 
 bool
@@ -183,35 +189,10 @@ setting_find(const char *name, size_t len, size_t *index)
 		if (same(ignored[i], name, len))
 			return NAME_IGNORED;
 	}
-	return NAME_UNKNOWN;
+	return gate_name_is_variable(name, len) ? NAME_IGNORED : NAME_UNKNOWN;
 }
 
-enum { NAME_LEN_MAX = 48, DISTANCE_MAX = 3 };
-
-/* Levenshtein distance; both are at most NAME_LEN_MAX bytes. */
-static size_t
-distance(const char *a, size_t alen, const char *b, size_t blen)
-{
-	size_t row[NAME_LEN_MAX + 1], i, j, diagonal, up, best;
-
-	for (j = 0; j <= blen; j++)
-		row[j] = j;
-	for (i = 1; i <= alen; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (j = 1; j <= blen; j++) {
-			up = row[j];
-			best = diagonal + (a[i - 1] != b[j - 1]);
-			if (up + 1 < best)
-				best = up + 1;
-			if (row[j - 1] + 1 < best)
-				best = row[j - 1] + 1;
-			row[j] = best;
-			diagonal = up;
-		}
-	}
-	return row[blen];
-}
+enum { DISTANCE_MAX = 3 };
 
 void
 setting_unknown(
@@ -220,10 +201,10 @@ setting_unknown(
 	size_t i, d, best = DISTANCE_MAX + 1;
 	const char *meant = NULL;
 
-	if (len > NAME_LEN_MAX)
-		len = NAME_LEN_MAX;
+	if (len > EDIT_DISTANCE_MAX)
+		len = EDIT_DISTANCE_MAX;
 	for (i = 0; i < SETTINGS; i++) {
-		d = distance(
+		d = edit_distance(
 		    name, len, settings[i].name, strlen(settings[i].name));
 		if (d < best) {
 			best = d;

@@ -210,9 +210,9 @@ value_fault(enum kind kind, const char *s, size_t len)
 			   ? NULL
 			   : why_name;
 	case SECRET:
-	default:
-		return NULL;
+		break;
 	}
+	return NULL;
 }
 
 bool

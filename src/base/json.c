@@ -152,9 +152,9 @@ kind_of(struct json_object *v)
 	case json_type_object:
 		return JSON_OBJECT;
 	case json_type_null:
-	default:
-		return JSON_NULL;
+		break;
 	}
+	return JSON_NULL;
 }
 
 /* A member's kind, and json-c's value. */

@@ -1,7 +1,8 @@
 /*
- * Log lines. A line is built whole in a buffer on the stack and leaves in one
- * write of at most PIPE_BUF bytes, so lines of several processes don't mix.
- * A value that is too long is cut, a field that does not fit is left out.
+ * Log lines, as logfmt or JSON. A line is built whole in a buffer on the stack
+ * and leaves in one write of at most PIPE_BUF bytes, so lines of several
+ * processes don't mix. A value that is too long is cut, a field that does not
+ * fit is left out.
  */
 
 #include "base/log.h"

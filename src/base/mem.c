@@ -1,5 +1,5 @@
 /*
- * Allocation that never returns NULL: a process that can't get memory aborts
+ * Allocation that never returns NULL. A process that can't get memory aborts
  * at once, so that no caller has to have an error branch for it.
  */
 

@@ -1,6 +1,6 @@
 /*
- * The arena of secrets: one reserved mapping with a guard page at each end, of
- * which a first part is usable and locked, more of it as it is needed. It is
+ * The arena of secrets: one reserved mapping with a guard page at each end. A
+ * first part of it is usable and locked, more of it as it is needed. It is
  * handed out in runs of 16-byte blocks, the lowest that fits first: keys that
  * stay lie close together, though shorter ones come and go between them. The
  * map of the blocks lies outside it, so that an overrun inside the arena can't

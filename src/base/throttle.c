@@ -1,8 +1,9 @@
 /*
  * Token buckets, each one number: the moment when the bucket will be full
- * again (the "theoretical arrival time" of the generic cell rate algorithm,
- * ITU-T I.371). A moment in the past is a full bucket, whoever's it is, so a
- * slot is free by itself once its time is over: nothing has to be cleaned up.
+ * again. It is the "theoretical arrival time" of the generic cell rate
+ * algorithm (ITU-T I.371). A moment in the past is a full bucket, whoever's it
+ * is, so a slot is free by itself once its time is over: nothing has to be
+ * cleaned up.
  *
  * A slot is found by the keyed hash of its subject, in a set of few. Both words
  * change by compare-and-swap alone. Where a slot changes hands while another

@@ -5,6 +5,8 @@
  */
 #include "cli/cli.h"
 
+#include "base/edit_distance.h"
+
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -179,38 +181,11 @@ add_commands(struct buf *out, const struct command *const *table,
 	    prefix);
 }
 
-/* Levenshtein's distance of two short words; WORD_MAX if one is long. */
-static size_t
-distance(const char *a, const char *b)
-{
-	size_t row[WORD_MAX + 1], i, j, diagonal, above;
-	size_t la = strlen(a), lb = strlen(b);
-
-	if (la > WORD_MAX || lb > WORD_MAX)
-		return WORD_MAX;
-	for (j = 0; j <= lb; j++)
-		row[j] = j;
-	for (i = 1; i <= la; i++) {
-		diagonal = row[0];
-		row[0] = i;
-		for (j = 1; j <= lb; j++) {
-			above = row[j];
-			row[j] = diagonal + (a[i - 1] != b[j - 1]);
-			if (above + 1 < row[j])
-				row[j] = above + 1;
-			if (row[j - 1] + 1 < row[j])
-				row[j] = row[j - 1] + 1;
-			diagonal = above;
-		}
-	}
-	return row[lb];
-}
-
 /* Is name closer to word than *least, which then is its distance? */
 static bool
 nearer(const char *word, const char *name, size_t *least)
 {
-	size_t d = distance(word, name);
+	size_t d = edit_distance(word, strlen(word), name, strlen(name));
 
 	if (d >= *least || d >= strlen(name))
 		return false;
