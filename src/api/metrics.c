@@ -27,8 +27,9 @@ static const char *const reasons[] = { "app_disabled", "app_expired",
 	"app_token", "credential_doubled", "invite_not_good", "key_unknown",
 	"master_key_missing", "no_authorization", "no_credentials",
 	"no_public_key", "not_a_bearer_token", "operator_token_bad",
-	"param_doubled", "public_key_malformed", "sealed_key_refused",
-	"secret_encoding_suspected", "signature_bad", "user_token" };
+	"param_doubled", "policy_unknown", "public_key_malformed",
+	"sealed_key_refused", "secret_encoding_suspected", "signature_bad",
+	"user_token" };
 enum { REASONS = sizeof reasons / sizeof reasons[0] };
 
 _Static_assert((int)P_COUNT + (int)REASONS < (int)METRICS_REASONS,
@@ -56,7 +57,10 @@ api_metrics_reason(const char *reason, enum problem p)
 	for (i = 0; i < REASONS; i++)
 		if (strcmp(reasons[i], reason) == 0)
 			return P_COUNT + i;
-	return p;
+	for (i = P_NONE + 1; i < P_COUNT; i++)
+		if (strcmp(problem_code((enum problem)i), reason) == 0)
+			return i;
+	return p; /* the database's state */
 }
 
 static const char *

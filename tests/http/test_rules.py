@@ -63,7 +63,7 @@ def test_what_they_name_is_there(site, app):
              for n in re.findall(r"\bpostern_\w+", exprs)}
     assert named and named <= exported, named - exported
     code = "".join((REPO / name).read_text() for name in (
-        "src/api/metrics.c", "src/http/problem.c", "src/api/api.c"))
+        "src/api/metrics.c", "src/http/problem.c", "src/api/routes.c"))
     for label, values in re.findall(r'(\w+)!?=~?"([^"]+)"', exprs):
         for value in values.split("|"):
             assert label in ("job", "status") or f'"{value}"' in code, value
