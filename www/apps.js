@@ -2,9 +2,10 @@
 
 import { asAdmin, now, session } from "./client.js";
 import { announce, button, card, confirm, copyButton, el, empty, facts, field,
-	form, named, note, refusal, select, span, submit, table, text, time, toTop,
-	trouble, wordOf } from "./ui.js";
+	form, NAME_MAX, named, note, refusal, select, span, submit, table, text,
+	time, toTop, trouble, wordOf } from "./ui.js";
 import { needAdmin, once } from "./keys.js";
+import { pagesOf } from "./pager.js";
 import { GRACES, overlapCard, rotate, statePill } from "./myapp.js";
 
 const PAGE = 20;
@@ -29,8 +30,8 @@ function rowOf(app) {
 }
 
 function list(root, signal) {
-	const cursors = [0];
 	const body = el("div", { "aria-live": "off" });
+	const pages = pagesOf("apps", body, load);
 	const search = field("Search", text({ type: "search" }),
 		"Part of a name, or the beginning of a public key.");
 	let timer;
@@ -40,8 +41,8 @@ function list(root, signal) {
 		const mine = ++asked;
 		const query = new URLSearchParams({ limit: PAGE });
 
-		if (cursors.at(-1))
-			query.set("after", cursors.at(-1));
+		if (pages.after !== null)
+			query.set("after", pages.after);
 		if (search.input.value.trim())
 			query.set("search", search.input.value.trim());
 		const answer = await asAdmin("GET", `/v1/apps?${query}`, { signal });
@@ -54,8 +55,8 @@ function list(root, signal) {
 
 		body.replaceChildren(apps.length === 0 ? nothing() : card("Apps",
 			table("Apps", ["Name", "Public key", "State", "Last used",
-				"Registered"], apps.map(rowOf)), pager(next)));
-		announce(`${apps.length} app${apps.length === 1 ? "" : "s"} on page ${cursors.length}`);
+				"Registered"], apps.map(rowOf)), pages.nav(next)));
+		announce(`${apps.length} app${apps.length === 1 ? "" : "s"} on page ${pages.number}`);
 	}
 
 	function nothing() {
@@ -64,37 +65,15 @@ function list(root, signal) {
 				button("Clear the search", () => {
 					search.input.value = "";
 					search.input.focus();
-					return first();
+					return pages.first();
 				}))
 			: empty("No apps yet", "Give a developer the registration token, or an invite: postern invite --uses 1",
 				el("a", { class: "button main", href: "#/keys" }, "Register one"));
 	}
 
-	function pager(next) {
-		return el("nav", { class: "row", "aria-label": "Pages of apps" },
-			cursors.length > 1 ? button("Previous page", () => {
-				cursors.pop();
-				return page();
-			}) : "", next !== null ? button("Next page", () => {
-				cursors.push(next);
-				return page();
-			}) : "", el("span", { class: "soft" }, `Page ${cursors.length}`));
-	}
-
-	// The same, for one who pressed a button that is gone with the old page.
-	async function page() {
-		await load();
-		body.querySelector("h2")?.focus();
-	}
-
-	function first() {
-		cursors.length = 1;
-		return load();
-	}
-
 	search.input.addEventListener("input", () => {
 		clearTimeout(timer);
-		timer = setTimeout(() => first().catch((error) => {
+		timer = setTimeout(() => pages.first().catch((error) => {
 			if (error.name !== "AbortError")
 				body.replaceChildren(trouble(error));
 		}), TYPING);
@@ -102,7 +81,7 @@ function list(root, signal) {
 	signal.addEventListener("abort", () => clearTimeout(timer));
 	root.append(el("p", { class: "lead" },
 		"Every app that registered here. Open one for its keys, its trail, and what you can do about it."),
-	el("search", {}, form(first, search)), body);
+	el("search", {}, form(pages.first, search)), body);
 	return load();
 }
 
@@ -194,7 +173,7 @@ function expiryCard(app, changed) {
 }
 
 function renameCard(app, changed) {
-	const name = field("Name", text({ value: app.name, maxlength: "100",
+	const name = field("Name", text({ value: app.name, maxlength: NAME_MAX,
 		dir: "auto" }));
 
 	return card("Rename", form((place) => changed(asAdmin("PATCH",

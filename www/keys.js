@@ -3,7 +3,8 @@
 import { UNSAFE, asApp, call, canSign, leaveNote, session, takeNote, useAdmin,
 	useKeys } from "./client.js";
 import { announce, button, card, copyButton, el, empty, facts, field, form,
-	named, note, refusal, saveFile, secretField, submit, text, toTop } from "./ui.js";
+	NAME_MAX, named, note, refusal, saveFile, secretField, submit, text,
+	toTop } from "./ui.js";
 
 const PUBLIC = /^(?:[0-9a-f]{2}){16,64}$/;
 
@@ -75,13 +76,13 @@ function goOn() {
 }
 
 function registerCard(root) {
-	const name = field("App's name", text({ maxlength: "100", dir: "auto" }));
+	const name = field("App's name", text({ maxlength: NAME_MAX, dir: "auto" }));
 	const token = secretField("Registration token",
 		"From the operator: the registration token, or an invite.");
 
 	return card("Register a new app", form(async (place) => {
 		if (name.input.value.trim() === "")
-			return name.say("Give the app a name, of 1 to 100 characters.");
+			return name.say(`Give the app a name, of 1 to ${NAME_MAX} characters.`);
 		const answer = await call("POST", "/v1/apps", {
 			token: token.input.value.trim(),
 			body: JSON.stringify({ name: name.input.value }) });

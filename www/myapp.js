@@ -3,8 +3,9 @@
 
 import { asApp, call, now, renameKeys, rotated, session, sign, standardClaims,
 	useKeys } from "./client.js";
-import { announce, button, card, clock, confirm, el, facts, field, form, named,
-	note, refusal, select, submit, text, time, toTop, when, wordOf } from "./ui.js";
+import { announce, button, card, clock, confirm, el, facts, field, form,
+	NAME_MAX, named, note, refusal, select, submit, text, time, toTop, when,
+	wordOf } from "./ui.js";
 import { needKeys, once } from "./keys.js";
 
 export const GRACES = [["0", "Not at all: it ends at once"], ["300", "5 minutes"],
@@ -134,7 +135,7 @@ function rotateCard(root, reload) {
 }
 
 function renameCard(app, reload) {
-	const name = field("Name", text({ value: app.name, maxlength: "100",
+	const name = field("Name", text({ value: app.name, maxlength: NAME_MAX,
 		dir: "auto" }));
 
 	return card("Rename", form(async (place) => {

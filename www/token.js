@@ -3,7 +3,8 @@
 
 import { call, leaveNote, session, sign, standardClaims } from "./client.js";
 import { announce, button, card, choice, code, copyButton, el, field, form,
-	note, objectFault, refusal, reveal, select, submit, text, waiting } from "./ui.js";
+	note, objectFault, refusal, reveal, select, submit, text, USER_MAX,
+	waiting } from "./ui.js";
 import { needKeys, signingNote } from "./keys.js";
 
 const UNITS = [["1", "seconds"], ["60", "minutes"], ["3600", "hours"],
@@ -14,8 +15,8 @@ const CONTROL = /[\u0000-\u001f\u007f]/u;
 function userFault(user) {
 	if (user.trim() === "")
 		return "A user token needs a user: without one it would speak for the whole app.";
-	if (new TextEncoder().encode(user).length > 255 || CONTROL.test(user))
-		return "A user is 1 to 255 bytes without control characters.";
+	if (new TextEncoder().encode(user).length > USER_MAX || CONTROL.test(user))
+		return `A user is 1 to ${USER_MAX} bytes without control characters.`;
 	return "";
 }
 

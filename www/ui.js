@@ -3,6 +3,11 @@
 
 import { explain, now } from "./client.js";
 
+// The bounds of names, as the server has them: of a user's in bytes, of an app's
+// in characters.
+export const USER_MAX = 255;
+export const NAME_MAX = 100;
+
 let serial = 0;
 
 // el("p", { class: "lead", onclick: f, hidden: true }, "text", child, …)

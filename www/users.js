@@ -3,8 +3,10 @@
 
 import { asApp, session } from "./client.js";
 import { announce, button, card, confirm, el, empty, field, form, named,
-	note, objectFault, pretty, refusal, submit, table, text, time } from "./ui.js";
+	note, objectFault, pretty, refusal, submit, table, text, time,
+	USER_MAX } from "./ui.js";
 import { needKeys } from "./keys.js";
+import { pagesOf } from "./pager.js";
 
 const PAGE = 20;
 
@@ -92,57 +94,41 @@ function editor(user, doc, back) {
 export default async function view(root, { signal }) {
 	if (!session.keys)
 		return needKeys(root);
-	const cursors = [""]; // of the pages up to this one
 	const body = el("div", {});
+	const pages = pagesOf("users", body, list);
 
 	async function open(user) {
 		const doc = await read(user);
 
 		if (!doc.answer.ok && doc.answer.status !== 404)
 			return body.replaceChildren(refusal(doc.answer));
-		body.replaceChildren(editor(user, doc, page));
+		body.replaceChildren(editor(user, doc, pages.again));
 		body.querySelector("textarea").focus();
 	}
 
-	function pager(next) {
-		return el("nav", { class: "row", "aria-label": "Pages of users" },
-			cursors.length > 1 ? button("Previous page", () => {
-				cursors.pop();
-				return page();
-			}) : "", next !== null ? button("Next page", () => {
-				cursors.push(next);
-				return page();
-			}) : "", el("span", { class: "soft" }, `Page ${cursors.length}`));
-	}
-
 	async function list() {
-		const after = cursors.at(-1);
-		const answer = await asApp("GET", `/v1/users?limit=${PAGE}${after === ""
-			? "" : `&after=${encodeURIComponent(after)}`}`, { signal });
+		const after = pages.after === null ? ""
+			: `&after=${encodeURIComponent(pages.after)}`;
+		const answer = await asApp("GET", `/v1/users?limit=${PAGE}${after}`,
+			{ signal });
 
 		if (!answer.ok)
 			return body.replaceChildren(refusal(answer));
 		const { users, next } = answer.json;
 
-		body.replaceChildren(users.length === 0 && cursors.length === 1
+		body.replaceChildren(users.length === 0 && pages.number === 1
 			? empty("No users yet", "A user is there as soon as it has a document. Write the first one below.")
 			: card("Users", table("Users", ["User", "Changed", "Made", "Document"],
 				users.map((u) => [el("strong", {}, named(u.user)),
 					time(u.updated_at), time(u.created_at),
 					button("Open", () => open(u.user), "small",
-						`Open ${u.user}`)])), pager(next)),
+						`Open ${u.user}`)])), pages.nav(next)),
 		opener());
-		announce(`Page ${cursors.length}: ${users.length} users`);
-	}
-
-	// The same, for one who pressed a button that is gone with the old page.
-	async function page() {
-		await list();
-		body.querySelector("h2").focus();
+		announce(`Page ${pages.number}: ${users.length} users`);
 	}
 
 	function opener() {
-		const user = field("User", text({ maxlength: "255" }),
+		const user = field("User", text({ maxlength: USER_MAX }),
 			"Opens its document, or begins one.");
 
 		return card("A user by name", form(() => {
