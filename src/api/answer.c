@@ -1,6 +1,6 @@
 /*
- * What every answer gets, whatever made it: the refusal's rendering, the
- * headers of all, those of CORS, the log's line and the count.
+ * What every answer gets, whoever made it: the headers of all, those of CORS,
+ * a refusal's form, the log's line and the count.
  */
 #include "api/answer.h"
 

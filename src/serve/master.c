@@ -1,8 +1,9 @@
 /*
- * The master. It owns the listening socket, so no connection is refused while
- * workers come and go, and it holds the settings for the workers it starts; it
- * never opens the database. What to do next is derived from the list of
- * children alone, in balance(): a reload only raises the generation.
+ * The master: starts workers and replaces them. It owns the listening socket,
+ * so no connection is refused while workers come and go, and it holds the
+ * settings for the workers it starts; it never opens the database. What to do
+ * next is derived from the list of children alone, in balance(): a reload only
+ * raises the generation.
  */
 #include "serve/master.h"
 

@@ -1,6 +1,7 @@
 /*
- * Least power. The raw system calls: libseccomp would be one more library to
- * trust, and Debian 12's headers know only Landlock's second version.
+ * Least power: what a serving process gives up, by Landlock and seccomp. The
+ * raw system calls: libseccomp would be one more library to trust, and
+ * Debian 12's headers know only Landlock's second version.
  */
 #include "serve/sandbox.h"
 

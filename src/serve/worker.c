@@ -1,8 +1,8 @@
 /*
- * A worker: waits in one epoll set for the listening socket (exclusively, so
- * that one connection wakes one worker), its database, its signals and its
- * parked connections (serve/park.h); then serves one request at a time, when
- * all of it is there.
+ * A worker serves one request at a time, when all of it is there. It waits in
+ * one epoll set for the listening socket (exclusively, so that one connection
+ * wakes one worker), its database, its signals and its parked connections
+ * (serve/park.h).
  *
  * libfcgi writes without time-outs, so a watchdog tick looks once a second
  * whether the request at hand is over its deadline, and shuts its socket down:
