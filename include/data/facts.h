@@ -2,7 +2,6 @@
 #define POSTERN_DATA_FACTS_H
 
 #include "base/buf.h"
-#include "base/status.h"
 #include "data/db.h"
 
 /*
@@ -56,11 +55,5 @@ void facts_add(struct buf *out, const struct fact *f, const char *what);
  * unless postern.role names another.
  */
 extern const struct db_stmt facts_setup, facts_numbers;
-
-/* Ask them, the second one if the first finds nothing; each is told of every
- * fault. role may be NULL. */
-enum status facts_look(struct db *db, const char *role,
-    void (*each)(void *arg, const struct fact *f, const char *what),
-    void *arg) MUST_CHECK;
 
 #endif

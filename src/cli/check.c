@@ -7,7 +7,7 @@
 #include "cli/report.h"
 #include "data/app_store.h"
 #include "data/event_store.h"
-#include "data/facts.h"
+#include "data/facts_look.h"
 #include "data/rights.h"
 #include "data/schema.h"
 

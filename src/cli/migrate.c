@@ -4,7 +4,7 @@
 #include "base/decimal.h"
 #include "base/json.h"
 #include "cli/cli.h"
-#include "data/facts.h"
+#include "data/facts_look.h"
 #include "data/schema.h"
 
 #include <string.h>

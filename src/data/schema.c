@@ -5,7 +5,7 @@
 #include "data/schema.h"
 
 #include "base/clock.h"
-#include "data/facts.h"
+#include "data/facts_look.h"
 #include "data/profile.h"
 #include "data/rights.h"
 
