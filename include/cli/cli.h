@@ -56,7 +56,9 @@ extern const struct command cli_migrate;
 extern const struct command cli_reseal;
 extern const struct command cli_settings;
 extern const struct command cli_token;
-extern const struct command *const cli_commands[];
+
+/* The table that the tool began with, of all commands. */
+const struct command *const *cli_commands(void);
 
 /*
  * Run the command of a table (ends with NULL) that argv[1] names; help, which
@@ -117,10 +119,6 @@ bool cli_load(struct config *cfg, const struct config_env *env, unsigned need,
  */
 struct db *cli_open(struct config *cfg, const struct config_env *env,
     unsigned need, int min_schema);
-
-/* Wait for the connection: at most some seconds, and no longer than until the
- * first answer. */
-bool cli_connect(struct db *db);
 
 /*
  * When something ends, as RFC 3339, appended to out; nothing for "never". s is

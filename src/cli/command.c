@@ -15,6 +15,8 @@
 
 enum { WORD_MAX = 24, NEAR = 3, WIDTH = 79, OPTS_MAX = 8, INDENT_MAX = 32 };
 
+static const struct command *const *top;
+
 static const struct cli_opt help_opt = { "help", NULL, NULL, CLI_OPT_HELP,
 	"print this" };
 
@@ -216,6 +218,12 @@ unknown(
 	return CLI_USAGE;
 }
 
+const struct command *const *
+cli_commands(void)
+{
+	return top;
+}
+
 int
 cli_dispatch(const struct command *const *table, const char *prefix,
     const char *about, int argc, char **argv, const struct config_env *env)
@@ -223,6 +231,8 @@ cli_dispatch(const struct command *const *table, const char *prefix,
 	struct buf out = { 0 };
 	size_t i;
 
+	if (top == NULL)
+		top = table;
 	add_commands(&out, table, prefix, about);
 	if (argc < 2) {
 		fputs(buf_str(&out), stderr);

@@ -16,8 +16,6 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { CONNECT_TIMEOUT_MS = 10000, CONNECT_SLICE_MS = 50 };
-
 static void
 say(const char *prefix, const char *fmt, va_list ap)
 {
@@ -79,18 +77,6 @@ cli_add_text(struct buf *out, const char *s)
 		for (; n > 0; n--)
 			buf_addf(out, "\\x%02x", (unsigned)(unsigned char)*s++);
 	}
-}
-
-bool
-cli_connect(struct db *db)
-{
-	int64_t end = clock_mono_us() + CONNECT_TIMEOUT_MS * INT64_C(1000);
-
-	/* A server keeps trying; a tool's user wants to know what is wrong. */
-	while (!db_wait(db, CONNECT_SLICE_MS))
-		if (db_in_vain(db) || clock_mono_us() >= end)
-			return false;
-	return true;
 }
 
 void

@@ -42,12 +42,13 @@ add_names(struct buf *out, const struct command *const *table)
 static void
 add_parents(struct buf *out)
 {
+	const struct command *const *table = cli_commands();
 	const char *sep = "";
 	size_t i;
 
-	for (i = 0; cli_commands[i] != NULL; i++)
-		if (cli_commands[i]->commands != NULL) {
-			buf_addf(out, "%s%s", sep, cli_commands[i]->name);
+	for (i = 0; table[i] != NULL; i++)
+		if (table[i]->commands != NULL) {
+			buf_addf(out, "%s%s", sep, table[i]->name);
 			sep = "|";
 		}
 }
@@ -115,9 +116,9 @@ add_bash(struct buf *out)
 		      "\t\tcommand+=\" ${COMP_WORDS[2]}\"\n\tfi\n"
 		      "\tcase $command in\n"
 		      "\t'') words='");
-	add_names(out, cli_commands);
+	add_names(out, cli_commands());
 	buf_adds(out, "--help --version' ;;\n");
-	each(out, cli_commands, "", bash_command);
+	each(out, cli_commands(), "", bash_command);
 	buf_adds(out,
 	    "\tesac\n"
 	    "\tmapfile -t COMPREPLY < <(compgen -W \"$words\" -- \"$cur\")\n"
@@ -206,7 +207,7 @@ add_zsh(struct buf *out)
 	    "\tlocal -a names\n"
 	    "\tinteger own=0\n\n"
 	    "\tif ((CURRENT == 2)); then\n");
-	zsh_names(out, cli_commands, "\t\t");
+	zsh_names(out, cli_commands(), "\t\t");
 	buf_adds(out,
 	    "\t\t_arguments '--help[print this]' '--version[print the "
 	    "version]'\n"
@@ -228,7 +229,7 @@ add_zsh(struct buf *out)
 		      "\t\tfi\n"
 		      "\tfi\n"
 		      "\tcase $command in\n");
-	each(out, cli_commands, "", zsh_command);
+	each(out, cli_commands(), "", zsh_command);
 	buf_adds(out, "\tesac\n}\n\n"
 		      "if [[ $funcstack[1] == _postern ]]; then\n"
 		      "\t_postern \"$@\"\n"

@@ -4,6 +4,7 @@
  */
 #include "cli/identity.h"
 
+#include "base/clock.h"
 #include "cli/cli.h"
 #include "data/dsn.h"
 
@@ -11,6 +12,8 @@
 #include <pwd.h>
 #include <string.h>
 #include <unistd.h>
+
+enum { CONNECT_TIMEOUT_MS = 10000, CONNECT_SLICE_MS = 50 };
 
 static uid_t caller;
 static bool left_root;
@@ -66,6 +69,19 @@ stay(const struct passwd *pw)
 	left_root = true;
 }
 
+/* At most some seconds, and no longer than until the first answer. */
+static bool
+wait_for(struct db *db)
+{
+	int64_t end = clock_mono_us() + CONNECT_TIMEOUT_MS * INT64_C(1000);
+
+	/* A server keeps trying; a tool's user wants to know what is wrong. */
+	while (!db_wait(db, CONNECT_SLICE_MS))
+		if (db_in_vain(db) || clock_mono_us() >= end)
+			return false;
+	return true;
+}
+
 struct db *
 identity_connect(const struct config *cfg, int min_schema)
 {
@@ -75,18 +91,18 @@ identity_connect(const struct config *cfg, int min_schema)
 
 	if (pw == NULL || !become(pw)) {
 		db = db_new(url, cfg->query_timeout_ms, min_schema);
-		(void)cli_connect(db);
+		(void)wait_for(db);
 		return db;
 	}
 	db = db_new(url, cfg->query_timeout_ms, min_schema);
-	if (cli_connect(db)) {
+	if (wait_for(db)) {
 		stay(pw);
 		return db;
 	}
 	/* By a password that only root can read, perhaps. */
 	return_to_root();
 	as_root = db_new(url, cfg->query_timeout_ms, min_schema);
-	if (cli_connect(as_root)) {
+	if (wait_for(as_root)) {
 		db_free(db);
 		return as_root;
 	}

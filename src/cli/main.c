@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-const struct command *const cli_commands[] = {
+static const struct command *const commands[] = {
 	&cli_app,
 	&cli_audit,
 	&cli_check,
@@ -76,7 +76,7 @@ main(int argc, char **argv)
 	if (argc == 2 && strcmp(argv[1], "--version") == 0)
 		rc = version();
 	else
-		rc = cli_dispatch(cli_commands, "", about, argc, argv, env);
+		rc = cli_dispatch(commands, "", about, argc, argv, env);
 	config_env_free(env);
 	return rc;
 }
