@@ -9,7 +9,7 @@
 /*
  * A connection that is kept: made without blocking, set up, judged, listened
  * to, noticed when it is lost and made again. What has to be so before it
- * counts as up is its profile. For src/data/{link,db}.c.
+ * counts as up is its profile. For src/data/{link,phases,db}.c.
  */
 
 /* In this order, less what a profile does without. */
@@ -37,8 +37,29 @@ enum link_phase {
 	LINK_PHASES
 };
 
-/* Written by link.c; db.c reads it. */
+struct link;
+
+/* What a phase is; all of it may be NULL. */
+struct phase {
+	const char *name; /* of its question, for the log */
+	/* Does this link go through it? */
+	bool (*wanted)(const struct setup *s);
+	/* It begins: what is done, and what is asked; then each result of it */
+	void (*enter)(struct link *l);
+	void (*ask)(struct setup *s, struct buf *sql);
+	struct verdict (*judge)(struct setup *s, const struct pg_result *res);
+	/* There is something to read, or to write while connecting. */
+	void (*ready)(struct link *l);
+	/* due_us is over: what is done, or how it ends and why. */
+	void (*over)(struct link *l);
+	enum retry_end end;
+	struct verdict late;
+	enum link_phase next;
+};
+
+/* Written by link.c and phases.c; db.c reads it. */
 struct link {
+	const struct phase *phases; /* LINK_PHASES of them */
 	struct profile profile;
 	struct setup setup;
 	struct hosts *hosts;
@@ -59,8 +80,9 @@ struct link {
 	int64_t answered_us; /* of db_answered_us */
 };
 
-/* Starts connecting; profile is copied. The caller frees. */
-struct link *link_new(const struct profile *profile);
+/* Starts connecting; profile is copied, phases stay. The caller frees. */
+struct link *link_new(
+    const struct profile *profile, const struct phase *phases);
 void link_free(struct link *l);
 
 /* As the functions of db.h that are called so. */
@@ -110,5 +132,46 @@ void link_set_error(struct link *l, const char *text);
  * the last error. sqlstate may be NULL. */
 void link_log(const struct link *l, enum log_level level, const char *event,
     const char *sqlstate);
+
+/*
+ * What the phases do it with.
+ */
+
+/* How long one caller may be kept waiting for an attempt. */
+enum { LINK_PATIENCE_MS = 500 };
+
+/* On to the next phase that this link goes through. */
+void link_advance(struct link *l);
+
+/* The attempt, or the link, has come to its end. error may be libpq's own. */
+void link_go_down(
+    struct link *l, enum retry_end why, const char *state, const char *error);
+
+/* The phase is over, or something to be done, in so many ms. */
+void link_due_in(struct link *l, int64_t ms);
+
+/* The one of its connections that is waited for; its socket, which libpq
+ * changes while it tries several hosts, is the link's from now on. */
+struct wire *link_current(const struct link *l);
+void link_note_socket(struct link *l);
+
+/* Is there something to read from it? */
+bool link_can_read(const struct link *l);
+
+/* Judge the results that have come, and hand on the notifications that libpq
+ * has read. */
+void link_take_results(struct link *l);
+void link_take_notes(struct link *l);
+
+/*
+ * The answer to what was asked last is whole. What was told before the question
+ * came ahead of it, but not while there is a transaction; and on the way up
+ * nobody listens yet.
+ */
+void link_note_answer(struct link *l);
+
+/* Up, and answered now. The next question is due in a while whatever is told
+ * meanwhile: how far news has come is known by questions alone. */
+void link_rest(struct link *l);
 
 #endif

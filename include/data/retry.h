@@ -6,7 +6,7 @@
 
 /*
  * When a connection that has come to its end is tried anew. { 0 } is one that
- * has not been tried. For src/data/{retry,link}.c.
+ * has not been tried. For src/data/{retry,link,phases,db}.c.
  */
 struct retry {
 	unsigned failures; /* attempts in a row that came to nothing */

@@ -5,7 +5,7 @@
 #include "data/profile.h"
 
 /* What a line of the log says of a link beside which server it is; each may be
- * NULL or empty. For src/data/{trouble,link}.c. */
+ * NULL or empty. For src/data/{trouble,link,phases}.c. */
 struct trouble {
 	const char *state;
 	const char *statement;

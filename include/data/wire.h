@@ -8,7 +8,8 @@
 
 /*
  * libpq alone: one connection of it, what is sent and what comes back. It
- * decides nothing; link.c does. For src/data/{wire,dsn,hosts,link,db}.c.
+ * decides nothing; link.c does. For those of src/data/ that are about a
+ * connection (tools/check-includes).
  */
 struct wire;
 

@@ -12,32 +12,23 @@
 #include "base/metrics.h"
 #include "data/fate.h"
 #include "data/link.h"
+#include "data/phases.h"
+#include "data/refusals.h"
 
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { PREPARED_MAX = 64, LOCKED_MAX = 16 };
-enum {
-	REFUSED_MS = 1000,
-	WARY_MS = 5000,
-	CANCEL_PATIENCE_MS = 500,
-	CLASH_PAUSE_MS = 20
-};
+enum { PREPARED_MAX = 64 };
+enum { CANCEL_PATIENCE_MS = 500, CLASH_PAUSE_MS = 20 };
 
 struct db {
 	struct link *link;
 	int64_t query_timeout_ms;
-	/* Commits hang: until then nobody else is held up by another. */
-	int64_t no_commit_until_us;
 	enum fate fate;                /* of the last question */
 	bool denied;                   /* it was no right of the role's */
 	const struct db_stmt *suspect; /* that waited in vain for a lock */
-	struct {
-		const struct db_stmt *stmt;
-		int64_t until_us;
-	} locked[LOCKED_MAX];  /* a table that it needs */
-	int64_t wary_until_us; /* one was: look before others wait for it */
+	struct refusals refusals;
 	const struct db_stmt *prepared[PREPARED_MAX];
 	size_t nprepared;
 	bool stale;       /* they are to be forgotten, by the server too */
@@ -59,7 +50,7 @@ db_new(const char *conninfo, int64_t query_timeout_ms, int min_schema)
 	struct db *db = mem_alloc(sizeof *db);
 
 	db->query_timeout_ms = query_timeout_ms;
-	db->link = link_new(&profile);
+	db->link = link_new(&profile, phases_table);
 	return db;
 }
 
@@ -182,26 +173,6 @@ db_error(const struct db *db)
 
 static const char committing[] = "commit", attempted[] = "attempt";
 
-/* Does it write, or lock rows, so that it ends in a commit? */
-static bool
-writes(const struct db_stmt *stmt)
-{
-	static const char *const words[] = { "INSERT", "UPDATE", "DELETE",
-		"SHARE" };
-	size_t i;
-
-	for (i = 0; i < sizeof words / sizeof words[0]; i++)
-		if (strstr(stmt->sql, words[i]) != NULL)
-			return true;
-	return false;
-}
-
-static void
-refuse_commits(struct db *db)
-{
-	db->no_commit_until_us = clock_mono_us() + REFUSED_MS * 1000;
-}
-
 /* Ended for the sake of a lock: a wait, a time-out or a deadlock. */
 static bool
 is_locked(enum fate fate)
@@ -216,7 +187,7 @@ judge(struct db *db, const struct pg_result *res)
 	enum status st;
 
 	if (link_unreplicated(db->link)) {
-		refuse_commits(db);
+		refusals_add_commits(&db->refusals);
 		return ST_UNAVAILABLE;
 	}
 	if (wire_is_rows(res) || wire_is_command(res))
@@ -247,7 +218,7 @@ give_up(struct db *db, bool commits)
 		link_end(db->link, END_STALLED, "a query timed out");
 		return;
 	}
-	refuse_commits(db);
+	refusals_add_commits(&db->refusals);
 	link_cancel(db->link);
 	(void)link_wait(db->link, CANCEL_PATIENCE_MS);
 }
@@ -388,25 +359,16 @@ static const struct db_stmt table_locks = { "table_locks",
 static bool
 is_table_locked(struct db *db, const struct db_stmt *stmt)
 {
-	int64_t now = clock_mono_us();
 	struct pg_result *res = NULL;
 	enum status st;
-	size_t i;
 	int rows;
 
 	st = query_once(db, &table_locks, &stmt->sql, &res);
 	rows = st == ST_OK ? wire_rows(res) : 0;
 	wire_clear(res);
-	if (rows == 0)
-		return false;
-	for (i = 0; i + 1 < LOCKED_MAX && db->locked[i].stmt != stmt &&
-		    now < db->locked[i].until_us;
-	     i++)
-		;
-	db->locked[i].stmt = stmt;
-	db->locked[i].until_us = now + REFUSED_MS * 1000;
-	db->wary_until_us = now + WARY_MS * 1000;
-	return true;
+	if (rows > 0)
+		refusals_add(&db->refusals, stmt);
+	return rows > 0;
 }
 
 /* What waited in vain: was it for one row, or for all? Not within a
@@ -427,17 +389,15 @@ examine(struct db *db)
 static bool
 refused(struct db *db, const struct db_stmt *stmt)
 {
-	int64_t now = clock_mono_us();
-	size_t i;
+	const struct refusals *r = &db->refusals;
 
-	for (i = 0; i < LOCKED_MAX; i++)
-		if (db->locked[i].stmt == stmt && now < db->locked[i].until_us)
-			return true;
-	if (now < db->wary_until_us && stmt != &table_locks &&
+	if (refusals_has(r, stmt))
+		return true;
+	if (refusals_are_wary(r) && stmt != &table_locks &&
 	    is_table_locked(db, stmt))
 		return true;
-	return now < db->no_commit_until_us && wire_idle(db->link->wire) &&
-	       writes(stmt);
+	return refusals_has_commits(r) && wire_idle(db->link->wire) &&
+	       refusals_is_write(stmt);
 }
 
 /* Was it another's doing, and is there time for another try? After a pause, for
@@ -517,7 +477,7 @@ db_begin(struct db *db, const char *actor)
 	enum status st;
 
 	db->fate = FATE_ALONE;
-	if (clock_mono_us() < db->no_commit_until_us || !askable(db))
+	if (refusals_has_commits(&db->refusals) || !askable(db))
 		return ST_UNAVAILABLE;
 	st = script(db, "BEGIN", db->query_timeout_ms, "begin");
 	if (st != ST_OK)
@@ -548,7 +508,7 @@ db_commit(struct db *db)
 	if (st == ST_OK)
 		retry_settle(&db->link->retry);
 	else if (db->fate == FATE_LOCKED)
-		refuse_commits(db); /* another one's hangs */
+		refusals_add_commits(&db->refusals); /* another one's hangs */
 	wire_clear(res);
 	return st;
 }
