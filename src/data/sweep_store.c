@@ -22,15 +22,17 @@ sweep_store_find(struct db *db, int64_t skip, int64_t *app_id)
 	return sql_query_id(db, &find, params, app_id);
 }
 
-/* The row, when there are no documents any more. Who inserts one by hand holds
- * the row, and isn't waited for. */
+/* The row, when there are no documents any more: in their order, or the plan is
+ * to read everybody's until one is found. Who inserts one by hand holds the
+ * row, and isn't waited for. */
 static enum status
 take_row(struct db *db, const char *app_id, enum sweep_left *left)
 {
 	static const struct db_stmt take = { "sweep_app",
 		"DELETE FROM apps WHERE id = (SELECT id FROM apps AS a"
 		" WHERE a.id = $1::bigint AND a.deleted_at IS NOT NULL"
-		" AND NOT EXISTS (SELECT FROM users WHERE app_id = $1::bigint)"
+		" AND (SELECT user_id FROM users WHERE app_id = $1::bigint"
+		" ORDER BY user_id LIMIT 1) IS NULL"
 		" FOR UPDATE SKIP LOCKED) RETURNING 1",
 		1 };
 	struct db_result *res = NULL;
