@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 enum { DATE_SIZE = sizeof "2030-01-31T00:00:00.000000Z" };
 
@@ -15,5 +16,22 @@ enum { DATE_SIZE = sizeof "2030-01-31T00:00:00.000000Z" };
  * to 9999.
  */
 bool date_parse(const char *s, size_t len, char out[DATE_SIZE]);
+
+/* What RFC 3339 can say: from the year 1 to the end of 9999, in microseconds
+ * since the epoch. */
+#define DATE_MIN_US INT64_C(-62135596800000000)
+#define DATE_MAX_US INT64_C(253402300799999999)
+
+/* A time within these, or none: { 0 }. */
+struct date {
+	bool there;
+	int64_t us;
+};
+
+/* As RFC 3339 in UTC, with microseconds, into out; NULL if there is none. */
+const char *date_text(const struct date *d, char out[DATE_SIZE]);
+
+/* As seconds since the epoch, with a fraction; none if there is none. */
+double date_seconds(const struct date *d, double none);
 
 #endif

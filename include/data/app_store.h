@@ -1,37 +1,31 @@
 #ifndef POSTERN_DATA_APP_STORE_H
 #define POSTERN_DATA_APP_STORE_H
 
-#include "base/buf.h"
+#include "base/date.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-/*
- * The table apps. Times are RFC 3339 UTC texts with microseconds, NULL when
- * null; *_epoch are the same as seconds since the epoch, and what is decided
- * by: texts are for people. All strings are the struct's own.
- */
+/* The table apps. A time that isn't there is null, or of an end: never. All
+ * strings are the struct's own. */
 struct app {
 	int64_t id;
 	char *name;
 	char *public_key;
-	char *created_at;
-	char *updated_at;
-	char *disabled_at;
-	bool disabled;
-	char *expires_at;
-	double expires_epoch; /* INFINITY = never */
-	char *previous_valid_until;
-	double previous_epoch; /* 0 = there is no overlap */
-	int64_t rotated_us;    /* which secrets these are */
-	char *sealed;          /* encrypted_secret_key */
-	char *key_id;          /* master_key_id, NULL = goliauth's format */
-	char *previous_sealed; /* NULL = none */
+	struct date created_at;
+	struct date updated_at;
+	struct date disabled_at;
+	struct date expires_at;
+	struct date previous_valid_until;
+	struct date rotated_at; /* which secrets these are */
+	char *sealed;           /* encrypted_secret_key */
+	char *key_id;           /* master_key_id, NULL = goliauth's format */
+	char *previous_sealed;  /* NULL = none */
 	char *previous_key_id;
-	char *last_used_at;          /* of the secret that is there now */
-	char *previous_last_used_at; /* of the one before, since it is that */
+	struct date last_used_at;          /* of the secret that is there now */
+	struct date previous_last_used_at; /* of the one before, since then */
 };
 void app_clear(struct app *a);
 
@@ -106,36 +100,11 @@ struct app_page {
 enum status app_store_list(struct db *db, const struct app_page *page,
     struct app **list, size_t *n) MUST_CHECK;
 
-/* Write down uses of secrets at once, each for the secret that it was by now;
- * apps that are gone are left out. */
-struct app_use {
-	int64_t app_id;
-	bool previous;      /* which secret, */
-	int64_t rotated_us; /* by the row as it was known */
-	int64_t at_us;      /* monotonic */
-};
-enum status app_store_note_uses(
-    struct db *db, const struct app_use *uses, size_t n) MUST_CHECK;
-
-/* How many rows hang on each master key (key_id NULL = goliauth's format),
- * previous secrets included. The caller frees each key_id and the array. */
-struct key_use {
-	char *key_id;
-	int64_t rows;
-};
-enum status app_store_key_uses(
-    struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
-
 /* Apps by what they may do: all of them are one of the three. */
 struct app_counts {
 	int64_t active, disabled, expired;
 };
 enum status app_store_counts(
     struct db *db, struct app_counts *counts) MUST_CHECK;
-
-/* Append the app object of the API (no secret). app_json_members
- * appends its members without the braces, so that a caller can add more. */
-void app_json(struct buf *b, const struct app *a);
-void app_json_members(struct buf *b, const struct app *a);
 
 #endif

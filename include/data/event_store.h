@@ -1,7 +1,7 @@
 #ifndef POSTERN_DATA_EVENT_STORE_H
 #define POSTERN_DATA_EVENT_STORE_H
 
-#include "base/buf.h"
+#include "base/date.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <stdbool.h>
@@ -19,7 +19,7 @@ struct app_event {
 	char *public_key;
 	char *event;
 	char *actor;
-	char *at; /* RFC 3339 */
+	struct date at;
 	int64_t invite_id;
 	char *login; /* the database's, which no setting can change */
 	char *request_id;
@@ -56,18 +56,14 @@ enum status event_store_note_opened(
  * down. There is an end to it, whatever is written meanwhile.
  */
 struct event_prune {
-	char *before; /* RFC 3339: what is older goes */
+	struct date before; /* what is older goes; not begun: none */
 	int64_t after, last;
 	int64_t gone;
 	bool more;
 };
-void event_prune_clear(struct event_prune *p);
 enum status event_prune_begin(
     struct db *db, int64_t days, struct event_prune *p) MUST_CHECK;
 enum status event_prune_piece(
     struct db *db, const char *actor, struct event_prune *p) MUST_CHECK;
-
-/* Append an event as a JSON object. */
-void event_json(struct buf *b, const struct app_event *e);
 
 #endif

@@ -28,11 +28,6 @@ const struct fact *facts_find(const char *state);
 /* Append what is not so, and what mends it; what is the server's word of it. */
 void facts_add(struct buf *out, const struct fact *f, const char *what);
 
-/* The functions that the server's statements call. */
-#define FACTS_FUNCTIONS                                                        \
-	"('postern_merge_patch(jsonb,jsonb)'),"                                \
-	" ('postern_merge_patches(jsonb[],jsonb[])')"
-
 /* Where its changes are told and written down, and what keeps that so. */
 #define FACTS_TRIGGERS                                                         \
 	"('apps', 'postern_apps_notify'),"                                     \

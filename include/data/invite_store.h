@@ -1,7 +1,7 @@
 #ifndef POSTERN_DATA_INVITE_STORE_H
 #define POSTERN_DATA_INVITE_STORE_H
 
-#include "base/buf.h"
+#include "base/date.h"
 #include "base/secret.h"
 #include "base/status.h"
 #include "data/db.h"
@@ -17,9 +17,9 @@ struct invite {
 	int64_t id;
 	char *label;
 	int64_t uses, uses_max;
-	char *created_at; /* RFC 3339; the next two NULL when null */
-	char *expires_at;
-	char *revoked_at;
+	struct date created_at;
+	struct date expires_at;
+	struct date revoked_at;
 	char *state; /* good (it may register now), used_up, expired, revoked */
 };
 void invite_clear(struct invite *i);
@@ -55,8 +55,5 @@ enum status invite_store_revoke(
 /* All in order of id; the caller clears each and frees the array. */
 enum status invite_store_list(
     struct db *db, struct invite **list, size_t *n) MUST_CHECK;
-
-/* Append an invite's members of a JSON object, without the braces. */
-void invite_json_members(struct buf *b, const struct invite *i);
 
 #endif

@@ -52,4 +52,13 @@ enum status reseal_store_write(struct db *db, const char *actor,
 /* The greatest id of apps, 0 if there are none: how far there is to go. */
 enum status reseal_store_last_id(struct db *db, int64_t *id) MUST_CHECK;
 
+/* How many secrets hang on each master key (key_id NULL = goliauth's format),
+ * previous ones included. The caller frees each key_id and the array. */
+struct key_use {
+	char *key_id;
+	int64_t rows;
+};
+enum status reseal_store_key_uses(
+    struct db *db, struct key_use **uses, size_t *n) MUST_CHECK;
+
 #endif

@@ -31,6 +31,18 @@
 	" ('app_events', 'SELECT', NULL),"                                     \
 	" ('postern_migrations', 'SELECT', NULL)"
 
+/*
+ * The functions that are called by name, as rows: signature, and whether by
+ * requests (or else by the tool alone). What isn't here is called by triggers
+ * alone, and by nobody else.
+ */
+#define RIGHTS_FUNCTIONS                                                       \
+	"('postern_merge_patch(jsonb,jsonb)', true),"                          \
+	" ('postern_merge_patches(jsonb[],jsonb[])', true),"                   \
+	" ('postern_note_uses(bigint[],boolean[],double "                      \
+	"precision[],bigint[])',"                                              \
+	" true), ('postern_note_opened(text)', false)"
+
 /* FROM and WHERE: the sequences q that table rel draws from where a row is
  * added that has not all columns. */
 #define RIGHTS_DRAWN                                                           \

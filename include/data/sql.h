@@ -1,38 +1,35 @@
 #ifndef POSTERN_DATA_SQL_H
 #define POSTERN_DATA_SQL_H
 
+#include "base/buf.h"
+#include "base/date.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <stdint.h>
 
 /* What the stores' statements share. */
 
-/* What RFC 3339 can't say (±infinity, before the year 1, beyond 9999) comes as
- * the nearest that it can: a time that is there is never null. */
-#define SQL_BOUNDED(column)                                                    \
-	"CASE WHEN " column " IS NOT NULL THEN least(greatest(" column ", "    \
-	"timestamptz '0001-01-01 00:00:00+00'), "                              \
-	"timestamptz '9999-12-31 23:59:59.999999+00') END"
-
-/* clang-format off */
-/* A timestamptz as RFC 3339 in UTC, with microseconds; null stays null. */
-#define SQL_TIME(column)                                                       \
-	"to_char((" SQL_BOUNDED(column) ") AT TIME ZONE 'UTC', "               \
-	"'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-/* clang-format on */
-
-/* Seconds since the epoch, ±Infinity too. */
-#define SQL_EPOCH(column) "extract(epoch FROM " column ")::float8"
-
-/* Microseconds since the epoch, a bigint; bounded as above. */
-#define SQL_EPOCH_US(column)                                                   \
-	"(extract(epoch FROM " SQL_BOUNDED(column) ") * 1000000)::bigint"
-
-/* A time until which something holds: 'infinity' is no end, as null is. */
-#define SQL_NO_END(column) "nullif(" column ", 'infinity')"
-
 /* A copy of a field, which the caller frees; NULL if it is null. */
 char *sql_take(const struct db_result *res, int row, int col);
+
+/* A field that is an integer; 0 if it is null. */
+int64_t sql_number(const struct db_result *res, int row, int col);
+
+/* A field that is extract(epoch FROM a timestamptz). What RFC 3339 can't say
+ * (±infinity, before the year 1, beyond 9999) is the nearest that it can: a
+ * time that is there stays there. */
+struct date sql_time(const struct db_result *res, int row, int col);
+
+/* The same of a time until which something holds: 'infinity' is no end, as
+ * null is. */
+struct date sql_end(const struct db_result *res, int row, int col);
+
+/* An array as Postgres reads it, element by element (NULL is null), whatever
+ * their type. sql_array_end gives the whole, which is array's; { 0 } is the
+ * beginning of one. */
+void sql_array_add(struct buf *array, const char *text);
+void sql_array_add_number(struct buf *array, int64_t n);
+const char *sql_array_end(struct buf *array);
 
 /* db_query of what is about a row; none if it yields none. The caller frees
  * *res in any case. */

@@ -2,6 +2,7 @@
 #define POSTERN_DATA_USER_STORE_H
 
 #include "base/buf.h"
+#include "base/date.h"
 #include "base/status.h"
 #include "data/db.h"
 #include <stdbool.h>
@@ -59,12 +60,24 @@ enum status user_store_patch(struct db *db, const struct user_key *k,
 enum status user_store_delete(
     struct db *db, const struct user_key *k) MUST_CHECK;
 
-/*
- * A keyset page in byte order of the user's id: at most limit after `after`
- * ("" = from the start). Appends {"users":[{"user","etag","created_at",
- * "updated_at"}...],"next":...} to out; next is the last user's id or null.
- */
-enum status user_store_list(struct db *db, int64_t app_id, const char *after,
-    int limit, struct buf *out) MUST_CHECK;
+/* Who has a document. */
+struct user {
+	char *user;
+	char etag[64]; /* the document's */
+	struct date created_at;
+	struct date updated_at;
+};
+void user_clear(struct user *u);
+
+/* A keyset page in byte order of the user's id: at most limit behind after (""
+ * = from the start). */
+struct user_page {
+	int64_t app_id;
+	const char *after;
+	int limit;
+};
+/* *list is an array of *n users; the caller clears each and frees the array. */
+enum status user_store_list(struct db *db, const struct user_page *page,
+    struct user **list, size_t *n) MUST_CHECK;
 
 #endif

@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/name.h"
+#include "http/objects.h"
 
 #include <string.h>
 
@@ -49,7 +50,7 @@ api_app_secret(struct call *c, int status, const struct app *a,
 	/* Room for all of it first: growing would leave copies to wipe. */
 	buf_reserve(b, 2048);
 	buf_addc(b, '{');
-	app_json_members(b, a);
+	objects_add_app_members(b, a);
 	buf_adds(b, ",\"secret_key\":\"");
 	buf_add(b, secret->data, secret->len);
 	buf_adds(b, "\"}\n");
@@ -59,7 +60,7 @@ void
 api_app_answer(struct call *c, const struct app *a)
 {
 	api_json(c, 200);
-	app_json(&c->res->body, a);
+	objects_add_app(&c->res->body, a);
 	buf_addc(&c->res->body, '\n');
 }
 

@@ -10,6 +10,7 @@
 #include "base/name.h"
 #include "base/query.h"
 #include "data/event_store.h"
+#include "http/objects.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -88,7 +89,7 @@ answer_page(struct call *c, struct app *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		app_json(b, &list[i]);
+		objects_add_app(b, &list[i]);
 	}
 	end_page(b, more ? &list[n - 1].id : NULL);
 }
@@ -338,7 +339,7 @@ answer_events(struct call *c, struct app_event *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		event_json(b, &list[i]);
+		objects_add_event(b, &list[i]);
 	}
 	end_page(b, more ? &list[n - 1].id : NULL);
 }

@@ -7,6 +7,7 @@
 #include "api/handlers.h"
 #include "base/metrics.h"
 #include "data/app_store.h"
+#include "data/reseal_store.h"
 
 #include <inttypes.h>
 #include <stdint.h>
@@ -168,7 +169,7 @@ api_metrics(struct call *c)
 	metrics_render(b, &names);
 	if (app_store_counts(c->api->db, &counts) == ST_OK)
 		add_counts(b, &counts);
-	if (app_store_key_uses(c->api->db, &uses, &n) == ST_OK)
+	if (reseal_store_key_uses(c->api->db, &uses, &n) == ST_OK)
 		add_key_uses(b, c->api->cfg, uses, n);
 	return P_NONE;
 }

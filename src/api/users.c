@@ -7,8 +7,11 @@
 #include "base/name.h"
 #include "base/query.h"
 #include "data/user_store.h"
+#include "http/objects.h"
 
+#include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 /*
  * jsonb prints a space behind each comma and colon and writes exponents out,
@@ -157,27 +160,60 @@ api_users_delete(struct call *c)
 	return problem_from_status(user_store_delete(c->api->db, &k));
 }
 
+/* {"users":[…],"next":…}: where there is more, next is the last one's id. */
+static void
+answer_users(struct call *c, const struct user *list, size_t n, bool more)
+{
+	struct buf *b = &c->res->body;
+	size_t i;
+
+	api_json(c, 200);
+	buf_adds(b, "{\"users\":[");
+	for (i = 0; i < n; i++) {
+		if (i > 0)
+			buf_addc(b, ',');
+		objects_add_user(b, &list[i]);
+	}
+	buf_addc(b, ']');
+	json_add_member(b, "next", more ? list[n - 1].user : NULL);
+	buf_adds(b, "}\n");
+}
+
+static enum problem
+take_after(struct call *c, struct buf *after)
+{
+	bool bad = false, there;
+
+	there = query_find(c->req->query, "after", after, &bad);
+	if (bad || (there && !name_is_user(buf_str(after), after->len)))
+		return api_refuse(c, P_VALUE_INVALID,
+		    "after must be the next of the page before.");
+	return P_NONE;
+}
+
 enum problem
 api_users_list(struct call *c)
 {
+	struct user_page page = { .app_id = c->who.app->id };
 	struct buf after = { 0 };
-	bool bad = false, there;
-	int limit;
+	struct user *list = NULL;
+	size_t i, limit, n = 0;
 	enum problem p;
 
-	p = api_limit(c, &limit);
-	if (p != P_NONE)
-		goto out;
-	there = query_find(c->req->query, "after", &after, &bad);
-	if (bad || (there && !name_is_user(buf_str(&after), after.len))) {
-		p = api_refuse(c, P_VALUE_INVALID,
-		    "after must be the next of the page before.");
-		goto out;
-	}
-	api_json(c, 200);
-	p = problem_from_status(user_store_list(
-	    c->api->db, c->who.app->id, buf_str(&after), limit, &c->res->body));
-out:
+	p = api_limit(c, &page.limit);
+	limit = (size_t)page.limit;
+	page.limit++; /* one more tells whether there is another page */
+	if (p == P_NONE)
+		p = take_after(c, &after);
+	page.after = buf_str(&after);
+	if (p == P_NONE)
+		p = problem_from_status(
+		    user_store_list(c->api->db, &page, &list, &n));
+	if (p == P_NONE)
+		answer_users(c, list, MIN(n, limit), n > limit);
+	for (i = 0; i < n; i++)
+		user_clear(&list[i]);
+	free(list);
 	buf_free(&after);
 	return p;
 }

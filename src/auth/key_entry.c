@@ -6,6 +6,7 @@
 
 #include "base/mem.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,23 +32,25 @@ struct key_entry *
 key_entry_new(const struct app *row, bool sealed)
 {
 	const char *kept = sealed ? row->sealed : NULL;
-	struct key_entry *e =
-	    mem_alloc(sizeof *e + size_of(row->name) +
-		      size_of(row->public_key) + size_of(row->created_at) +
-		      size_of(row->updated_at) + size_of(kept));
+	char created[DATE_SIZE], updated[DATE_SIZE];
+	const char *created_at = date_text(&row->created_at, created);
+	const char *updated_at = date_text(&row->updated_at, updated);
+	struct key_entry *e = mem_alloc(
+	    sizeof *e + size_of(row->name) + size_of(row->public_key) +
+	    size_of(created_at) + size_of(updated_at) + size_of(kept));
 	char *at = e->text;
 
 	e->refs = 1;
 	e->app.id = row->id;
 	e->app.public_key = pack(&at, row->public_key);
 	e->app.name = pack(&at, row->name);
-	e->app.created_at = pack(&at, row->created_at);
-	e->app.updated_at = pack(&at, row->updated_at);
+	e->app.created_at = pack(&at, created_at);
+	e->app.updated_at = pack(&at, updated_at);
 	e->app.sealed = pack(&at, kept);
-	e->expires = row->expires_epoch;
-	e->previous_until = row->previous_epoch;
-	e->rotated_us = row->rotated_us;
-	e->disabled = row->disabled;
+	e->expires = date_seconds(&row->expires_at, INFINITY);
+	e->previous_until = date_seconds(&row->previous_valid_until, 0);
+	e->rotated_us = row->rotated_at.us;
+	e->disabled = row->disabled_at.there;
 	return e;
 }
 

@@ -12,7 +12,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
-#include "data/app_store.h"
+#include "data/use_store.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -94,7 +94,7 @@ write_piece(struct uses *u)
 	size_t n = MIN(ended, PIECE_MAX);
 
 	if (n == 0 || !db_is_up(u->db) ||
-	    app_store_note_uses(u->db, u->noted, n) != ST_OK)
+	    use_store_note(u->db, u->noted, n) != ST_OK)
 		return false;
 	if (u->ended == 0)
 		u->round = u->round + 1 != 0 ? u->round + 1 : 1;

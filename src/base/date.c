@@ -1,17 +1,17 @@
 /*
- * Times of strangers, in RFC 3339's profile of ISO 8601. What Postgres would
- * make of the same text (24:00, leap seconds in any minute, roundings) is not
- * asked: it gets what was understood here.
+ * Times in RFC 3339's profile of ISO 8601: those of strangers, read, and our
+ * own, written. What Postgres would make of a stranger's text (24:00, leap
+ * seconds in any minute, roundings) is not asked: it gets what was understood
+ * here.
  */
 #include "base/date.h"
 
 #include <ctype.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
 enum { TEXT_MAX = 64, MICROS = 6 };
+enum { MARCH_TO_JANUARY = 306 }; /* of the year 1 */
 
 /* What the text says, before it is known to be one. */
 struct fields {
@@ -135,18 +135,90 @@ in_utc(const struct fields *f, struct tm *utc)
 	return utc->tm_year + 1900 >= 1 && utc->tm_year + 1900 <= 9999;
 }
 
+/* n digits and what is behind them; where to go on. */
+static char *
+put(char *at, int value, int n, char behind)
+{
+	int i;
+
+	for (i = n; i-- > 0; value /= 10)
+		at[i] = (char)('0' + value % 10);
+	at[n] = behind;
+	return at + n + 1;
+}
+
+static void
+put_utc(const struct fields *f, char out[DATE_SIZE])
+{
+	char *at = out;
+
+	at = put(at, f->year, 4, '-');
+	at = put(at, f->month, 2, '-');
+	at = put(at, f->day, 2, 'T');
+	at = put(at, f->hour, 2, ':');
+	at = put(at, f->minute, 2, ':');
+	at = put(at, f->second, 2, '.');
+	at = put(at, f->micros, MICROS, 'Z');
+	*at = '\0';
+}
+
 bool
 date_parse(const char *s, size_t len, char out[DATE_SIZE])
 {
 	struct fields f = { 0 };
 	struct tm utc;
-	int n;
 
 	if (len > TEXT_MAX || strlen(s) != len || !take_text(s, &f) ||
 	    !in_bounds(&f) || !in_utc(&f, &utc))
 		return false;
-	n = snprintf(out, DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d.%06dZ",
-	    utc.tm_year + 1900, utc.tm_mon + 1, utc.tm_mday, utc.tm_hour,
-	    utc.tm_min, utc.tm_sec, f.micros);
-	return n == DATE_SIZE - 1;
+	put_utc(&(struct fields){ .year = utc.tm_year + 1900,
+		    .month = utc.tm_mon + 1,
+		    .day = utc.tm_mday,
+		    .hour = utc.tm_hour,
+		    .minute = utc.tm_min,
+		    .second = utc.tm_sec,
+		    .micros = f.micros },
+	    out);
+	return true;
+}
+
+/* The day of the Gregorian calendar, counted from the first of March of the
+ * year 0, so that a leap day is a year's last. */
+static void
+take_day(int days, struct fields *f)
+{
+	int cycle = days / 146097, of_cycle = days % 146097;
+	int year = (of_cycle - of_cycle / 1460 + of_cycle / 36524 -
+		       of_cycle / 146096) /
+		   365;
+	int of_year = of_cycle - (365 * year + year / 4 - year / 100);
+	int month = (5 * of_year + 2) / 153;
+
+	f->day = of_year - (153 * month + 2) / 5 + 1;
+	f->month = month < 10 ? month + 3 : month - 9;
+	f->year = 400 * cycle + year + (f->month <= 2);
+}
+
+const char *
+date_text(const struct date *d, char out[DATE_SIZE])
+{
+	/* From the year 1 on nothing is negative. */
+	int64_t us = d->us - DATE_MIN_US, seconds = us / 1000000;
+	int of_day = (int)(seconds % 86400);
+	struct fields f = { .hour = of_day / 3600,
+		.minute = of_day / 60 % 60,
+		.second = of_day % 60,
+		.micros = (int)(us % 1000000) };
+
+	if (!d->there)
+		return NULL;
+	take_day((int)(seconds / 86400) + MARCH_TO_JANUARY, &f);
+	put_utc(&f, out);
+	return out;
+}
+
+double
+date_seconds(const struct date *d, double none)
+{
+	return d->there ? (double)d->us / 1e6 : none;
 }

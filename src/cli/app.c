@@ -10,6 +10,7 @@
 #include "data/app_store.h"
 #include "data/schema.h"
 #include "data/sweep_store.h"
+#include "http/objects.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -37,42 +38,48 @@ close_call(struct app_call *k)
 	config_free(&k->cfg);
 }
 
+static void
+add_row(struct buf *out, const char *name, const char *value)
+{
+	if (value == NULL)
+		return;
+	buf_addf(out, "%s:%*s ", name, (int)(21 - strlen(name)), "");
+	cli_add_text(out, value);
+	buf_addc(out, '\n');
+}
+
 /* The rows of an app as people read them, in the order of the API. */
 static void
 add_app_text(struct buf *out, const struct app *a, const struct secret *key)
 {
 	const struct {
-		const char *name, *value;
+		const char *name;
+		const struct date *at;
 	} rows[] = {
-		{ "name", a->name },
-		{ "public_key", a->public_key },
-		{ "secret_key", key != NULL ? key->data : NULL },
-		{ "created_at", a->created_at },
-		{ "updated_at", a->updated_at },
-		{ "disabled_at", a->disabled_at },
-		{ "expires_at", a->expires_at },
-		{ "previous_valid_until", a->previous_valid_until },
-		{ "last_used_at", a->last_used_at },
-		{ "previous_last_used_at", a->previous_last_used_at },
+		{ "created_at", &a->created_at },
+		{ "updated_at", &a->updated_at },
+		{ "disabled_at", &a->disabled_at },
+		{ "expires_at", &a->expires_at },
+		{ "previous_valid_until", &a->previous_valid_until },
+		{ "last_used_at", &a->last_used_at },
+		{ "previous_last_used_at", &a->previous_last_used_at },
 	};
+	char text[DATE_SIZE];
 	size_t i;
 
 	buf_addf(out, "%-22s %" PRId64 "\n", "id:", a->id);
-	for (i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		if (rows[i].value == NULL)
-			continue;
-		buf_addf(out, "%s:%*s ", rows[i].name,
-		    (int)(21 - strlen(rows[i].name)), "");
-		cli_add_text(out, rows[i].value);
-		buf_addc(out, '\n');
-	}
+	add_row(out, "name", a->name);
+	add_row(out, "public_key", a->public_key);
+	add_row(out, "secret_key", key != NULL ? key->data : NULL);
+	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		add_row(out, rows[i].name, date_text(rows[i].at, text));
 }
 
 static void
 add_app_json(struct buf *out, const struct app *a, const struct secret *key)
 {
 	buf_addc(out, '{');
-	app_json_members(out, a);
+	objects_add_app_members(out, a);
 	if (key != NULL) {
 		buf_adds(out, ",\"secret_key\":\"");
 		buf_add(out, key->data, key->len);

@@ -10,6 +10,7 @@
 #include "data/event_store.h"
 #include "data/schema.h"
 
+#include <math.h>
 #include <signal.h>
 #include <termios.h>
 #include <unistd.h>
@@ -39,17 +40,19 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
     struct secret *key)
 {
 	struct app a = { 0 };
+	char expired[DATE_SIZE];
 	enum status st;
 	int rc = CLI_OK;
 
 	st = app_store_find(db, public_key, &a);
-	if (st == ST_OK && a.disabled)
+	if (st == ST_OK && a.disabled_at.there)
 		rc = cli_fail("the app is disabled, its tokens are refused: "
 			      "postern app enable %s",
 		    public_key);
-	else if (st == ST_OK && a.expires_epoch <= clock_wall())
+	else if (st == ST_OK &&
+		 date_seconds(&a.expires_at, INFINITY) <= clock_wall())
 		rc = cli_fail("the app expired at %s, its tokens are refused",
-		    a.expires_at);
+		    date_text(&a.expires_at, expired));
 	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)
 		rc = cli_fail("the app's secret is in goliauth's format: "
 			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");

@@ -4,8 +4,10 @@
 #include "base/clock.h"
 #include "cli/app.h"
 #include "data/event_store.h"
+#include "http/objects.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/param.h>
@@ -15,9 +17,9 @@ enum { PAGE = 100, EVENTS_DEFAULT = 1000 };
 static const char *
 app_state(const struct app *a)
 {
-	if (a->disabled)
+	if (a->disabled_at.there)
 		return "disabled";
-	if (a->expires_epoch <= clock_wall())
+	if (date_seconds(&a->expires_at, INFINITY) <= clock_wall())
 		return "expired";
 	return "active";
 }
@@ -26,8 +28,10 @@ app_state(const struct app *a)
 static void
 add_line(struct buf *out, const struct app *a)
 {
+	char created[DATE_SIZE];
+
 	buf_addf(out, "%8" PRId64 "  %-8s  %.19sZ  %-64s  ", a->id,
-	    app_state(a), a->created_at, a->public_key);
+	    app_state(a), date_text(&a->created_at, created), a->public_key);
 	cli_add_text(out, a->name);
 	buf_addc(out, '\n');
 }
@@ -47,7 +51,7 @@ add_page(const struct app_call *k, struct buf *out, int limit, int64_t *after,
 		return st;
 	for (i = 0; i < *n; i++) {
 		if (k->json)
-			app_json(out, &list[i]);
+			objects_add_app(out, &list[i]);
 		else
 			add_line(out, &list[i]);
 		if (k->json && i + 1 < *n)
@@ -125,7 +129,10 @@ app_list(struct app_call *k, struct app *a)
 static void
 add_event_line(struct buf *out, const struct app_event *e, bool of_all)
 {
-	buf_addf(out, "%8" PRId64 "  %.19sZ  %-14s  ", e->id, e->at, e->event);
+	char at[DATE_SIZE];
+
+	buf_addf(out, "%8" PRId64 "  %.19sZ  %-14s  ", e->id,
+	    date_text(&e->at, at), e->event);
 	if (of_all && e->public_key == NULL && e->invite_id != 0)
 		buf_addf(out, "invite %-57" PRId64 "  ", e->invite_id);
 	else if (of_all)
@@ -150,7 +157,7 @@ add_events(const struct app_call *k, struct buf *out,
 		    of_all ? "  " : "");
 	for (i = n; i-- > 0;) {
 		if (k->json)
-			event_json(out, &list[i]);
+			objects_add_event(out, &list[i]);
 		else
 			add_event_line(out, &list[i], of_all);
 		if (k->json && i > 0)

@@ -3,10 +3,10 @@
  * server can't take away from it; the owner of the tables can, here.
  */
 #include "base/decimal.h"
-#include "base/json.h"
 #include "cli/cli.h"
 #include "data/event_store.h"
 #include "data/schema.h"
+#include "http/objects.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -25,18 +25,19 @@ static int
 print(const struct wish *w, const struct event_prune *p)
 {
 	struct buf out = { 0 };
+	char before[DATE_SIZE];
 
 	if (w->json) {
 		buf_addf(&out, "{\"days\":%" PRIu64 ",\"pruned\":%" PRId64,
 		    w->days, p->gone);
-		json_add_member(&out, "before", p->before);
+		objects_add_time(&out, "before", &p->before);
 		buf_adds(&out, "}\n");
-	} else if (p->before == NULL) {
+	} else if (!p->before.there) {
 		buf_adds(&out, "nothing to do: the audit trail is kept for "
 			       "ever\n");
 	} else {
 		buf_addf(&out, "pruned %" PRId64 " events from before %s\n",
-		    p->gone, p->before);
+		    p->gone, date_text(&p->before, before));
 	}
 	return cli_write(&out);
 }
@@ -76,7 +77,6 @@ run(struct wish *w, const struct config_env *env)
 		cli_note("The audit trail is pruned by the role that owns the "
 			 "tables, as 'postern migrate' does.");
 out:
-	event_prune_clear(&p);
 	db_free(db);
 	config_free(&cfg);
 	return rc;

@@ -5,9 +5,9 @@
 #include "cli/cli.h"
 #include "cli/identity.h"
 #include "cli/report.h"
-#include "data/app_store.h"
 #include "data/event_store.h"
 #include "data/facts_look.h"
+#include "data/reseal_store.h"
 #include "data/rights.h"
 #include "data/schema.h"
 
@@ -211,7 +211,7 @@ check_rows(struct report *r, const struct config *cfg, struct db *db, bool told)
 	struct key_use *uses = NULL;
 	size_t i, n = 0;
 
-	if (app_store_key_uses(db, &uses, &n) != ST_OK) {
+	if (reseal_store_key_uses(db, &uses, &n) != ST_OK) {
 		if (!told)
 			answer(r, false, "rows", "can't be read: %s",
 			    db_error(db));

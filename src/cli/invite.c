@@ -7,6 +7,7 @@
 #include "cli/cli.h"
 #include "data/invite_store.h"
 #include "data/schema.h"
+#include "http/objects.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -64,7 +65,7 @@ add_json(struct buf *out, const struct invite *i, const struct secret *token)
 	/* Room for all of it first: growing would leave copies to wipe. */
 	buf_reserve(out, 2048);
 	buf_addc(out, '{');
-	invite_json_members(out, i);
+	objects_add_invite_members(out, i);
 	if (token != NULL) {
 		buf_adds(out, ",\"token\":\"");
 		buf_add(out, token->data, token->len);
@@ -79,6 +80,7 @@ print_token(
     const struct wish *w, const struct invite *i, const struct secret *token)
 {
 	struct buf out = { 0 };
+	char until[DATE_SIZE];
 
 	if (w->json) {
 		add_json(&out, i, token);
@@ -95,8 +97,8 @@ print_token(
 	cli_note("Invite %" PRId64 " registers %" PRId64 " app%s%s%s. Keep its "
 		 "token now: it is not shown again.",
 	    i->id, i->uses_max, i->uses_max == 1 ? "" : "s",
-	    i->expires_at != NULL ? " until " : "",
-	    i->expires_at != NULL ? i->expires_at : "");
+	    i->expires_at.there ? " until " : "",
+	    i->expires_at.there ? date_text(&i->expires_at, until) : "");
 	return CLI_OK;
 }
 
@@ -130,14 +132,15 @@ add_head(struct buf *out)
 static void
 add_line(struct buf *out, const struct invite *i)
 {
-	char uses[40], expires[24] = "never";
+	char uses[40], expires[24] = "never", at[DATE_SIZE];
 
 	snprintf(
 	    uses, sizeof uses, "%" PRId64 "/%" PRId64, i->uses, i->uses_max);
-	if (i->expires_at != NULL)
-		snprintf(expires, sizeof expires, "%.19sZ", i->expires_at);
+	if (i->expires_at.there)
+		snprintf(expires, sizeof expires, "%.19sZ",
+		    date_text(&i->expires_at, at));
 	buf_addf(out, "%8" PRId64 "  %-8s  %15s  %.19sZ  %-20s  ", i->id,
-	    i->state, uses, i->created_at, expires);
+	    i->state, uses, date_text(&i->created_at, at), expires);
 	cli_add_text(out, i->label);
 	buf_addc(out, '\n');
 }
@@ -160,7 +163,7 @@ list(struct wish *w)
 	for (i = 0; i < n; i++) {
 		if (w->json) {
 			buf_adds(&out, i > 0 ? ",{" : "{");
-			invite_json_members(&out, &all[i]);
+			objects_add_invite_members(&out, &all[i]);
 			buf_addc(&out, '}');
 		} else {
 			add_line(&out, &all[i]);

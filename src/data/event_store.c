@@ -3,11 +3,9 @@
  */
 #include "data/event_store.h"
 
-#include "base/json.h"
 #include "base/mem.h"
 #include "data/sql.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,7 +15,6 @@ app_event_clear(struct app_event *e)
 	free(e->public_key);
 	free(e->event);
 	free(e->actor);
-	free(e->at);
 	free(e->login);
 	free(e->request_id);
 	free(e->remote);
@@ -29,13 +26,13 @@ app_event_clear(struct app_event *e)
 static void
 take_event(const struct db_result *res, int row, struct app_event *e)
 {
-	e->id = strtoll(db_text(res, row, 0), NULL, 10);
-	e->app_id = strtoll(db_text(res, row, 1), NULL, 10);
+	e->id = sql_number(res, row, 0);
+	e->app_id = sql_number(res, row, 1);
 	e->public_key = sql_take(res, row, 2);
 	e->event = mem_strdup(db_text(res, row, 3));
 	e->actor = mem_strdup(db_text(res, row, 4));
-	e->at = mem_strdup(db_text(res, row, 5));
-	e->invite_id = strtoll(db_text(res, row, 6), NULL, 10);
+	e->at = sql_time(res, row, 5);
+	e->invite_id = sql_number(res, row, 6);
 	e->login = sql_take(res, row, 7);
 	e->request_id = sql_take(res, row, 8);
 	e->remote = sql_take(res, row, 9);
@@ -60,23 +57,25 @@ ever_was(struct db *db, const char *public_key)
 	return st;
 }
 
-/* clang-format off */
-#define EVENTS(which)                                                          \
-	"SELECT id, app_id, public_key, event, actor, " SQL_TIME("at")         \
-	", invite_id, login, request_id, remote, old_values, new_values"       \
-	" FROM app_events WHERE id < $1::bigint" which                         \
-	" ORDER BY id DESC LIMIT $2::bigint"
-/* clang-format on */
+/* The columns that take_event reads, in its order. */
+#define COLUMNS                                                                \
+	"id, app_id, public_key, event, actor, extract(epoch FROM at),"        \
+	" invite_id, login, request_id, remote, old_values, new_values"
 
 static enum status
 query_page(struct db *db, const struct event_page *page, struct db_result **res)
 {
-	static const struct db_stmt all = { "event_list", EVENTS(""), 2 };
+	static const struct db_stmt all = { "event_list",
+		"SELECT " COLUMNS " FROM app_events WHERE id < $1::bigint"
+		" ORDER BY id DESC LIMIT $2::bigint",
+		2 };
 	/* By the app's id: a key that was changed has its events, too. */
 	static const struct db_stmt one = { "event_list_app",
-		EVENTS(" AND app_id = ANY (ARRAY(SELECT app_id FROM app_events"
-		       " WHERE public_key = $3 UNION"
-		       " SELECT id FROM apps WHERE public_key = $3))"),
+		"SELECT " COLUMNS " FROM app_events WHERE id < $1::bigint"
+		" AND app_id = ANY (ARRAY(SELECT app_id FROM app_events"
+		" WHERE public_key = $3 UNION"
+		" SELECT id FROM apps WHERE public_key = $3))"
+		" ORDER BY id DESC LIMIT $2::bigint",
 		3 };
 	char before[BUF_DECIMAL], limit[BUF_DECIMAL];
 	const char *params[] = { buf_decimal(page->before, before),
@@ -132,22 +131,14 @@ event_store_note_opened(
 	return st;
 }
 
-void
-event_prune_clear(struct event_prune *p)
-{
-	free(p->before);
-	memset(p, 0, sizeof *p);
-}
-
 enum status
 event_prune_begin(struct db *db, int64_t days, struct event_prune *p)
 {
-	/* clang-format off */
 	static const struct db_stmt begin = { "event_prune_begin",
-		"SELECT " SQL_TIME("now() - make_interval(days => $1::int)")
-		", coalesce(max(id), 0) FROM app_events",
+		"SELECT extract(epoch FROM now()"
+		" - make_interval(days => $1::int)), coalesce(max(id), 0)"
+		" FROM app_events",
 		1 };
-	/* clang-format on */
 	char text[BUF_DECIMAL];
 	const char *params[] = { buf_decimal(days, text) };
 	struct db_result *res = NULL;
@@ -155,9 +146,8 @@ event_prune_begin(struct db *db, int64_t days, struct event_prune *p)
 
 	st = db_query(db, &begin, params, &res);
 	if (st == ST_OK) {
-		event_prune_clear(p);
-		p->before = mem_strdup(db_text(res, 0, 0));
-		p->last = strtoll(db_text(res, 0, 1), NULL, 10);
+		*p = (struct event_prune){ .before = sql_time(res, 0, 0),
+			.last = sql_number(res, 0, 1) };
 		p->more = p->last > 0;
 	}
 	db_result_free(res);
@@ -178,9 +168,9 @@ take_piece(struct db *db, const struct event_prune *p, struct db_result **res)
 		" SELECT coalesce((SELECT max(id) FROM page), $2::bigint),"
 		" (SELECT count(*) FROM gone)",
 		3 };
-	char after[BUF_DECIMAL], last[BUF_DECIMAL];
+	char after[BUF_DECIMAL], last[BUF_DECIMAL], before[DATE_SIZE];
 	const char *params[] = { buf_decimal(p->after, after),
-		buf_decimal(p->last, last), p->before };
+		buf_decimal(p->last, last), date_text(&p->before, before) };
 
 	return db_query(db, &take, params, res);
 }
@@ -194,10 +184,12 @@ note_pruned(struct db *db, const struct event_prune *p)
 		" NULL, '{pruned}', NULL,"
 		" jsonb_build_object('before', $1::text))",
 		1 };
+	char before[DATE_SIZE];
+	const char *params[] = { date_text(&p->before, before) };
 	struct db_result *res = NULL;
 	enum status st;
 
-	st = db_query(db, &note, (const char *const *)&p->before, &res);
+	st = db_query(db, &note, params, &res);
 	db_result_free(res);
 	return st;
 }
@@ -218,8 +210,8 @@ prune_piece(struct db *db, void *arg)
 		st = take_piece(db, piece->p, &res);
 	if (st != ST_OK)
 		return st;
-	piece->after = strtoll(db_text(res, 0, 0), NULL, 10);
-	piece->gone = strtoll(db_text(res, 0, 1), NULL, 10);
+	piece->after = sql_number(res, 0, 0);
+	piece->gone = sql_number(res, 0, 1);
 	db_result_free(res);
 	if (piece->gone > 0 && piece->p->gone == 0)
 		st = note_pruned(db, piece->p);
@@ -238,31 +230,4 @@ event_prune_piece(struct db *db, const char *actor, struct event_prune *p)
 	p->gone += piece.gone;
 	p->more = p->after < p->last;
 	return ST_OK;
-}
-
-/* Null where there is none. */
-static void
-add_id(struct buf *b, const char *name, int64_t id)
-{
-	if (id != 0)
-		buf_addf(b, ",\"%s\":%" PRId64, name, id);
-	else
-		buf_addf(b, ",\"%s\":null", name);
-}
-
-void
-event_json(struct buf *b, const struct app_event *e)
-{
-	buf_addf(b, "{\"id\":%" PRId64, e->id);
-	add_id(b, "app_id", e->app_id);
-	json_add_member(b, "public_key", e->public_key);
-	json_add_member(b, "event", e->event);
-	json_add_member(b, "actor", e->actor);
-	json_add_member(b, "at", e->at);
-	add_id(b, "invite_id", e->invite_id);
-	json_add_member(b, "login", e->login);
-	json_add_member(b, "request_id", e->request_id);
-	json_add_member(b, "remote", e->remote);
-	buf_addf(b, ",\"old\":%s", e->old_values ? e->old_values : "null");
-	buf_addf(b, ",\"new\":%s}", e->new_values ? e->new_values : "null");
 }

@@ -78,7 +78,8 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" AS n (name, privilege, columns) LEFT JOIN (home JOIN pg_class AS c" \
 	" ON c.relnamespace = ns) ON c.oid = to_regclass(name))," \
 	" functions AS (SELECT signature, to_regprocedure(signature) AS proc" \
-	" FROM (VALUES " FACTS_FUNCTIONS ") AS f (signature))"
+	" FROM (VALUES " RIGHTS_FUNCTIONS ") AS f (signature, requests)" \
+	" WHERE requests)"
 
 /* A setting that a role or a database carries: what takes it away. */
 #define RESET(setting) \

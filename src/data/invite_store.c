@@ -5,39 +5,31 @@
 
 #include "base/crypto.h"
 #include "base/hex.h"
-#include "base/json.h"
 #include "base/mem.h"
 #include "data/sql.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { RANDOM_BYTES = 32, ID_LEN = 24 };
+enum { RANDOM_BYTES = 32 };
 
 static const char PREFIX[] = "postern-invite-";
 
 #define GOOD                                                                   \
 	"revoked_at IS NULL AND uses < uses_max"                               \
 	" AND (expires_at IS NULL OR expires_at > now())"
-/* clang-format off */
+/* The columns that take_invite reads, in its order. */
 #define COLUMNS                                                                \
-	"id, label, uses, uses_max, " SQL_TIME("created_at") ", "              \
-	SQL_TIME(SQL_NO_END("expires_at")) ", " SQL_TIME("revoked_at")         \
-	", CASE"                                                               \
-	" WHEN revoked_at IS NOT NULL THEN 'revoked'"                          \
+	"id, label, uses, uses_max, extract(epoch FROM created_at),"           \
+	" extract(epoch FROM expires_at), extract(epoch FROM revoked_at),"     \
+	" CASE WHEN revoked_at IS NOT NULL THEN 'revoked'"                     \
 	" WHEN uses >= uses_max THEN 'used_up'"                                \
 	" WHEN expires_at <= now() THEN 'expired' ELSE 'good' END"
-/* clang-format on */
 
 void
 invite_clear(struct invite *i)
 {
 	free(i->label);
-	free(i->created_at);
-	free(i->expires_at);
-	free(i->revoked_at);
 	free(i->state);
 	memset(i, 0, sizeof *i);
 }
@@ -46,13 +38,13 @@ static void
 take_invite(const struct db_result *res, int row, struct invite *i)
 {
 	invite_clear(i);
-	i->id = strtoll(db_text(res, row, 0), NULL, 10);
+	i->id = sql_number(res, row, 0);
 	i->label = mem_strdup(db_text(res, row, 1));
-	i->uses = strtoll(db_text(res, row, 2), NULL, 10);
-	i->uses_max = strtoll(db_text(res, row, 3), NULL, 10);
-	i->created_at = mem_strdup(db_text(res, row, 4));
-	i->expires_at = sql_take(res, row, 5);
-	i->revoked_at = sql_take(res, row, 6);
+	i->uses = sql_number(res, row, 2);
+	i->uses_max = sql_number(res, row, 3);
+	i->created_at = sql_time(res, row, 4);
+	i->expires_at = sql_end(res, row, 5);
+	i->revoked_at = sql_time(res, row, 6);
 	i->state = mem_strdup(db_text(res, row, 7));
 }
 
@@ -111,14 +103,14 @@ invite_store_create(struct db *db, const char *actor,
 		" VALUES ($1, $2, $3::bigint, $4::timestamptz)"
 		" RETURNING " COLUMNS,
 		4 };
-	char hash[2 * CRYPTO_SHA256_LEN + 1], max[ID_LEN];
-	const char *params[] = { new->label, hash, max, new->expires_at };
+	char hash[2 * CRYPTO_SHA256_LEN + 1], max[BUF_DECIMAL];
+	const char *params[] = { new->label, hash, buf_decimal(new->uses, max),
+		new->expires_at };
 	struct secret made = { 0 };
 	enum status st;
 
 	draw_token(&made);
 	hash_token(made.data, made.len, hash);
-	snprintf(max, sizeof max, "%" PRId64, new->uses);
 	st = change(db, actor, &create, params, i);
 	if (st == ST_OK)
 		secret_move(token, &made);
@@ -146,12 +138,11 @@ invite_store_use(struct db *db, int64_t id)
 		"UPDATE invites SET uses = uses + 1 WHERE id = $1::bigint"
 		" AND " GOOD " RETURNING id",
 		1 };
-	char text[ID_LEN];
-	const char *params[] = { text };
+	char text[BUF_DECIMAL];
+	const char *params[] = { buf_decimal(id, text) };
 	struct db_result *res = NULL;
 	enum status st;
 
-	snprintf(text, sizeof text, "%" PRId64, id);
 	st = sql_query_row(db, &use, params, ST_PRECONDITION, &res);
 	db_result_free(res);
 	return st;
@@ -165,10 +156,9 @@ invite_store_revoke(
 		"UPDATE invites SET revoked_at = coalesce(revoked_at, now())"
 		" WHERE id = $1::bigint RETURNING " COLUMNS,
 		1 };
-	char text[ID_LEN];
-	const char *params[] = { text };
+	char text[BUF_DECIMAL];
+	const char *params[] = { buf_decimal(id, text) };
 
-	snprintf(text, sizeof text, "%" PRId64, id);
 	return change(db, actor, &revoke, params, i);
 }
 
@@ -190,17 +180,4 @@ invite_store_list(struct db *db, struct invite **list, size_t *n)
 		take_invite(res, (int)i, &(*list)[i]);
 	db_result_free(res);
 	return ST_OK;
-}
-
-void
-invite_json_members(struct buf *b, const struct invite *i)
-{
-	buf_addf(b, "\"id\":%" PRId64, i->id);
-	json_add_member(b, "label", i->label);
-	json_add_member(b, "state", i->state);
-	buf_addf(b, ",\"uses\":%" PRId64 ",\"uses_max\":%" PRId64, i->uses,
-	    i->uses_max);
-	json_add_member(b, "created_at", i->created_at);
-	json_add_member(b, "expires_at", i->expires_at);
-	json_add_member(b, "revoked_at", i->revoked_at);
 }

@@ -8,8 +8,6 @@
 #include "base/mem.h"
 #include "data/sql.h"
 
-#include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,7 +40,7 @@ take_rows(const struct db_result *res, struct sealed_row **rows, size_t *n)
 	*rows = mem_alloc(*n * sizeof **rows);
 	for (i = 0; i < db_rows(res); i++) {
 		row = &(*rows)[i];
-		row->id = strtoll(db_text(res, i, 0), NULL, 10);
+		row->id = sql_number(res, i, 0);
 		row->public_key = mem_strdup(db_text(res, i, 1));
 		for (slot = 0; slot < SLOTS; slot++) {
 			row->slot[slot].sealed = sql_take(res, i, 2 + 2 * slot);
@@ -60,49 +58,17 @@ reseal_store_page(struct db *db, int64_t after, int limit,
 		"SELECT " COLUMNS " FROM apps WHERE id > $1::bigint"
 		" AND deleted_at IS NULL ORDER BY id LIMIT $2::int",
 		2 };
-	char from[24], count[16];
-	const char *params[] = { from, count };
+	char from[BUF_DECIMAL], count[BUF_DECIMAL];
+	const char *params[] = { buf_decimal(after, from),
+		buf_decimal(limit, count) };
 	struct db_result *res = NULL;
 	enum status st;
 
-	snprintf(from, sizeof from, "%" PRId64, after);
-	snprintf(count, sizeof count, "%d", limit);
 	st = db_query(db, &page, params, &res);
 	if (st == ST_OK)
 		take_rows(res, rows, n);
 	db_result_free(res);
 	return st;
-}
-
-/* Append an element of an array, as Postgres reads it. */
-static void
-add_element(struct buf *array, const char *text)
-{
-	buf_addc(array, array->len == 0 ? '{' : ',');
-	if (text == NULL) {
-		buf_adds(array, "NULL");
-		return;
-	}
-	buf_addc(array, '"');
-	for (; *text != '\0'; text++) {
-		if (*text == '"' || *text == '\\')
-			buf_addc(array, '\\');
-		buf_addc(array, *text);
-	}
-	buf_addc(array, '"');
-}
-
-static void
-add_id(struct buf *array, int64_t id)
-{
-	buf_addf(array, "%c%" PRId64, array->len == 0 ? '{' : ',', id);
-}
-
-static const char *
-end_array(struct buf *array)
-{
-	buf_adds(array, array->len == 0 ? "{}" : "}");
-	return buf_str(array);
 }
 
 enum status
@@ -120,8 +86,8 @@ reseal_store_again(struct db *db, const int64_t *ids, size_t count,
 	size_t i;
 
 	for (i = 0; i < count; i++)
-		add_id(&array, ids[i]);
-	params[0] = end_array(&array);
+		sql_array_add_number(&array, ids[i]);
+	params[0] = sql_array_end(&array);
 	st = db_query(db, &again, params, &res);
 	if (st == ST_OK)
 		take_rows(res, rows, n);
@@ -139,11 +105,11 @@ add_row(struct buf arrays[ARRAYS], const struct sealed_row *row)
 {
 	int i;
 
-	add_id(&arrays[ID], row->id);
-	add_element(&arrays[PUBLIC_KEY], row->public_key);
+	sql_array_add_number(&arrays[ID], row->id);
+	sql_array_add(&arrays[PUBLIC_KEY], row->public_key);
 	for (i = 0; i < SLOTS; i++) {
-		add_element(&arrays[WAS + i], row->slot[i].sealed);
-		add_element(&arrays[ANEW + i], row->slot[i].anew);
+		sql_array_add(&arrays[WAS + i], row->slot[i].sealed);
+		sql_array_add(&arrays[ANEW + i], row->slot[i].anew);
 	}
 }
 
@@ -217,7 +183,7 @@ mark(struct sealed_row *rows, size_t n, const struct db_result *written)
 	int i;
 
 	for (i = 0; i < db_rows(written); i++) {
-		key.id = strtoll(db_text(written, i, 0), NULL, 10);
+		key.id = sql_number(written, i, 0);
 		row = bsearch(&key, rows, n, sizeof *rows, compare);
 		if (row != NULL)
 			row->written = true;
@@ -238,7 +204,7 @@ reseal_store_write(struct db *db, const char *actor, const char *key_id,
 		if (to_write(&rows[i]))
 			add_row(arrays, &rows[i]);
 	for (i = 0; i < ARRAYS; i++)
-		params[1 + i] = end_array(&arrays[i]);
+		params[1 + i] = sql_array_end(&arrays[i]);
 	st = db_transact(db, actor, update, &u);
 	if (st == ST_OK)
 		mark(rows, n, u.written);
@@ -255,4 +221,32 @@ reseal_store_last_id(struct db *db, int64_t *id)
 		"SELECT coalesce(max(id), 0) FROM apps", 0 };
 
 	return sql_query_id(db, &last, NULL, id);
+}
+
+enum status
+reseal_store_key_uses(struct db *db, struct key_use **uses, size_t *n)
+{
+	static const struct db_stmt count = { "reseal_key_uses",
+		"SELECT k, count(*) FROM ("
+		"SELECT master_key_id AS k FROM apps WHERE deleted_at IS NULL"
+		" UNION ALL SELECT previous_master_key_id FROM apps"
+		" WHERE previous_encrypted_secret_key IS NOT NULL"
+		" AND deleted_at IS NULL) AS t"
+		" GROUP BY k ORDER BY k NULLS FIRST",
+		0 };
+	struct db_result *res = NULL;
+	enum status st;
+	int i;
+
+	st = db_query(db, &count, NULL, &res);
+	if (st != ST_OK)
+		return st;
+	*n = (size_t)db_rows(res);
+	*uses = mem_alloc(*n * sizeof **uses);
+	for (i = 0; i < db_rows(res); i++) {
+		(*uses)[i].key_id = sql_take(res, i, 0);
+		(*uses)[i].rows = sql_number(res, i, 1);
+	}
+	db_result_free(res);
+	return ST_OK;
 }

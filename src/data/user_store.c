@@ -4,30 +4,27 @@
  */
 #include "data/user_store.h"
 
-#include "base/json.h"
+#include "base/mem.h"
 #include "data/sql.h"
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* clang-format off */
 /* Creation time and version: never the same twice for a user, also not after
- * it was deleted and made again. */
+ * it was deleted and made again. A time that no clock reaches has one as well.
+ */
 #define ETAG                                                                   \
-	"'\"' || to_hex(" SQL_EPOCH_US("u.created_at") ")"                     \
-	" || '-' || u.version || '\"'"
-/* clang-format on */
+	"'\"' || to_hex((extract(epoch FROM greatest(least(u.created_at,"      \
+	" '9999-12-31 23:59:59.999999Z'), '0001-01-01 00:00Z'))"               \
+	" * 1000000)::bigint) || '-' || u.version || '\"'"
 #define RESULT " RETURNING " ETAG ", u.information::text"
 #define KEY " u.app_id = $1::bigint AND u.user_id = $2"
-/* A parameter of tags: null = no condition; '*' = any. */
-#define MATCH(p)                                                               \
-	" AND (" p "::text[] IS NULL OR '*' = ANY(" p ")"                      \
-	" OR " ETAG " = ANY(" p "))"
-#define NONE_MATCH(p)                                                          \
-	" AND (" p "::text[] IS NULL OR NOT ('*' = ANY(" p ")"                 \
-	" OR " ETAG " = ANY(" p ")))"
+/* Tags that are asked for, and those that must not be: null = no condition;
+ * '*' = any. */
+#define CONDITIONS                                                             \
+	" AND ($3::text[] IS NULL OR $3 && ARRAY['*', " ETAG "])"              \
+	" AND ($4::text[] IS NULL OR NOT $4 && ARRAY['*', " ETAG "])"
 
 void
 user_doc_clear(struct user_doc *d)
@@ -36,28 +33,22 @@ user_doc_clear(struct user_doc *d)
 	memset(d, 0, sizeof *d);
 }
 
-/* The tags as a text[] literal. */
-static void
+/* The tags as a text[]; NULL where there is no condition. */
+static const char *
 add_tags(struct buf *out, const struct user_tags *tags)
 {
-	const char *p = tags->text, *end = p + tags->len;
+	const char *p, *end = tags->text + tags->len;
 
-	buf_addc(out, '{');
-	for (; p < end; p++) {
-		buf_adds(out, out->len > 1 ? ",\"" : "\"");
-		for (; *p != '\0'; p++) {
-			if (*p == '"' || *p == '\\')
-				buf_addc(out, '\\');
-			buf_addc(out, *p);
-		}
-		buf_addc(out, '"');
-	}
-	buf_addc(out, '}');
+	if (tags->text == NULL)
+		return NULL;
+	for (p = tags->text; p < end; p += strlen(p) + 1)
+		sql_array_add(out, p);
+	return sql_array_end(out);
 }
 
 /* The four parameters that every statement begins with. */
 struct key_params {
-	char app_id[24];
+	char app_id[BUF_DECIMAL];
 	struct buf match;
 	struct buf none_match;
 	const char *p[6];
@@ -67,17 +58,10 @@ static void
 key_params(struct key_params *kp, const struct user_key *k)
 {
 	memset(kp, 0, sizeof *kp);
-	snprintf(kp->app_id, sizeof kp->app_id, "%" PRId64, k->app_id);
-	kp->p[0] = kp->app_id;
+	kp->p[0] = buf_decimal(k->app_id, kp->app_id);
 	kp->p[1] = k->user;
-	if (k->match.text != NULL) {
-		add_tags(&kp->match, &k->match);
-		kp->p[2] = buf_str(&kp->match);
-	}
-	if (k->none_match.text != NULL) {
-		add_tags(&kp->none_match, &k->none_match);
-		kp->p[3] = buf_str(&kp->none_match);
-	}
+	kp->p[2] = add_tags(&kp->match, &k->match);
+	kp->p[3] = add_tags(&kp->none_match, &k->none_match);
 }
 
 static void
@@ -132,14 +116,13 @@ user_store_put(struct db *db, const struct user_key *k, const char *json,
 		" ON CONFLICT (app_id, user_id) DO UPDATE SET"
 		" information = excluded.information,"
 		" version = u.version + 1, updated_at = now()"
-		" WHERE true" MATCH("$3") NONE_MATCH("$4") RESULT
-		", (u.version = 1)::int)"
+		" WHERE true" CONDITIONS RESULT ", (u.version = 1)::int)"
 		" SELECT put.* FROM app LEFT JOIN put ON true",
 		5 };
 	static const struct db_stmt update = { "user_replace",
 		"UPDATE users AS u SET information = $5::jsonb,"
 		" version = u.version + 1, updated_at = now()"
-		" WHERE" KEY MATCH("$3") NONE_MATCH("$4") RESULT ", 0",
+		" WHERE" KEY CONDITIONS RESULT ", 0",
 		5 };
 	struct db_result *res = NULL;
 	struct key_params kp;
@@ -187,29 +170,23 @@ user_store_patch(struct db *db, const struct user_key *k, const char *json,
 	static const struct db_stmt patch = { "user_patch",
 		"WITH old AS MATERIALIZED (SELECT app_id, user_id,"
 		" postern_merge_patch(information, $5::jsonb) AS merged"
-		" FROM users AS u WHERE" KEY MATCH("$3") NONE_MATCH(
-		    "$4") " FOR UPDATE), sized AS MATERIALIZED (SELECT *,"
-			  " octet_length(merged::text) <= $6::bigint AS fits "
-			  "FROM old),"
-			  " new AS (UPDATE users AS u SET information = "
-			  "sized.merged,"
-			  " version = u.version + 1, updated_at = now() FROM "
-			  "sized"
-			  " WHERE u.app_id = sized.app_id AND u.user_id = "
-			  "sized.user_id"
-			  " AND sized.fits" RESULT ")"
-			  " SELECT new.*, sized.fits FROM sized LEFT JOIN new "
-			  "ON true",
+		" FROM users AS u WHERE" KEY CONDITIONS " FOR UPDATE),"
+		" sized AS MATERIALIZED (SELECT *,"
+		" octet_length(merged::text) <= $6::bigint AS fits FROM old),"
+		" new AS (UPDATE users AS u SET information = sized.merged,"
+		" version = u.version + 1, updated_at = now() FROM sized"
+		" WHERE u.app_id = sized.app_id AND u.user_id = sized.user_id"
+		" AND sized.fits" RESULT ")"
+		" SELECT new.*, sized.fits FROM sized LEFT JOIN new ON true",
 		6 };
 	struct db_result *res = NULL;
 	struct key_params kp;
-	char bound[24];
+	char bound[BUF_DECIMAL];
 	enum status st;
 
 	key_params(&kp, k);
-	snprintf(bound, sizeof bound, "%zu", max);
 	kp.p[4] = json;
-	kp.p[5] = bound;
+	kp.p[5] = buf_decimal((int64_t)max, bound);
 	st = db_query(db, &patch, kp.p, &res);
 	if (st == ST_OK && db_rows(res) == 0)
 		st = why_not(db, k);
@@ -228,8 +205,7 @@ enum status
 user_store_delete(struct db *db, const struct user_key *k)
 {
 	static const struct db_stmt delete = { "user_delete",
-		"DELETE FROM users AS u WHERE" KEY MATCH("$3")
-		    NONE_MATCH("$4") " RETURNING 1",
+		"DELETE FROM users AS u WHERE" KEY CONDITIONS " RETURNING 1",
 		4 };
 	struct db_result *res = NULL;
 	struct key_params kp;
@@ -244,59 +220,46 @@ user_store_delete(struct db *db, const struct user_key *k)
 	return st;
 }
 
-static void
-add_user(struct buf *out, const struct db_result *res, int row)
+void
+user_clear(struct user *u)
 {
-	static const char *const names[] = { "user", "etag", "created_at",
-		"updated_at" };
-	int col;
-
-	for (col = 0; col < 4; col++) {
-		buf_addf(out, "%s\"%s\":", col ? "," : "{", names[col]);
-		json_add_string(
-		    out, db_text(res, row, col), db_len(res, row, col));
-	}
-	buf_addc(out, '}');
+	free(u->user);
+	memset(u, 0, sizeof *u);
 }
 
-/* One row more than the page tells whether there is a next. */
-enum status
-user_store_list(struct db *db, int64_t app_id, const char *after, int limit,
-    struct buf *out)
+static void
+take_user(const struct db_result *res, int row, struct user *u)
 {
-	static const struct db_stmt page = { "user_list",
-		"SELECT u.user_id, " ETAG ","
-		" " SQL_TIME("u.created_at") ", " SQL_TIME(
-		    "u.updated_at") " FROM users AS u WHERE u.app_id = "
-				    "$1::bigint"
-				    " AND u.user_id > $2 ORDER BY u.user_id "
-				    "LIMIT $3::int",
+	u->user = mem_strdup(db_text(res, row, 0));
+	snprintf(u->etag, sizeof u->etag, "%s", db_text(res, row, 1));
+	u->created_at = sql_time(res, row, 2);
+	u->updated_at = sql_time(res, row, 3);
+}
+
+enum status
+user_store_list(
+    struct db *db, const struct user_page *page, struct user **list, size_t *n)
+{
+	static const struct db_stmt stmt = { "user_list",
+		"SELECT u.user_id, " ETAG ", extract(epoch FROM u.created_at),"
+		" extract(epoch FROM u.updated_at) FROM users AS u"
+		" WHERE u.app_id = $1::bigint AND u.user_id > $2"
+		" ORDER BY u.user_id LIMIT $3::int",
 		3 };
-	char id[24], count[16];
-	const char *params[] = { id, after, count };
+	char id[BUF_DECIMAL], count[BUF_DECIMAL];
+	const char *params[] = { buf_decimal(page->app_id, id), page->after,
+		buf_decimal(page->limit, count) };
 	struct db_result *res = NULL;
 	enum status st;
-	int i, n;
+	int i;
 
-	snprintf(id, sizeof id, "%" PRId64, app_id);
-	snprintf(count, sizeof count, "%d", limit + 1);
-	st = db_query(db, &page, params, &res);
+	st = db_query(db, &stmt, params, &res);
 	if (st != ST_OK)
 		return st;
-	n = db_rows(res) > limit ? limit : db_rows(res);
-	buf_adds(out, "{\"users\":[");
-	for (i = 0; i < n; i++) {
-		if (i > 0)
-			buf_addc(out, ',');
-		add_user(out, res, i);
-	}
-	buf_adds(out, "],\"next\":");
-	if (db_rows(res) > limit)
-		json_add_string(
-		    out, db_text(res, n - 1, 0), db_len(res, n - 1, 0));
-	else
-		buf_adds(out, "null");
-	buf_adds(out, "}\n");
+	*n = (size_t)db_rows(res);
+	*list = mem_alloc(*n * sizeof **list);
+	for (i = 0; i < db_rows(res); i++)
+		take_user(res, i, &(*list)[i]);
 	db_result_free(res);
 	return ST_OK;
 }

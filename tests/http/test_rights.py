@@ -59,6 +59,9 @@ RIGHTS = {
     ("postern_merge_patch(jsonb,jsonb)", "EXECUTE"): ("", "PATCH"),
     ("postern_merge_patches(jsonb[],jsonb[])", "EXECUTE"): (
         "", "what the former calls"),
+    ("postern_note_uses(bigint[],boolean[],double precision[],bigint[])",
+     "EXECUTE"): ("", "which secrets were used, once a minute; it does what"
+                  " its caller may do"),
     ("postern_note_opened(text)", "EXECUTE"): (
         "", "postern token, where the tool is this role's: its row in the"
         " trail"),

@@ -92,6 +92,8 @@ SETUPS = [
      "GRANT SELECT ON postern_migrations TO server"),
     ("no EXECUTE", "REVOKE EXECUTE ON FUNCTION postern_merge_patch FROM"
      " server, PUBLIC", "missing_privileges", "privileges", GRANT),
+    ("no EXECUTE for uses", "REVOKE EXECUTE ON FUNCTION postern_note_uses FROM"
+     " server, PUBLIC", "missing_privileges", "privileges", GRANT),
     ("row-level security", "ALTER TABLE apps ENABLE ROW LEVEL SECURITY",
      "row_security", "row security",
      "ALTER TABLE public.apps DISABLE ROW LEVEL SECURITY"),

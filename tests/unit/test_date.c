@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
@@ -156,12 +157,68 @@ bad(void **state)
 	assert_false(date_parse("2030-01-31T00:00:00Z\0x", 22, out));
 }
 
+static void
+texts(void **state)
+{
+	static const struct {
+		int64_t us;
+		const char *text;
+	} rows[] = {
+		{ 0, "1970-01-01T00:00:00.000000Z" },
+		{ -1, "1969-12-31T23:59:59.999999Z" },
+		{ 1, "1970-01-01T00:00:00.000001Z" },
+		{ DATE_MIN_US, "0001-01-01T00:00:00.000000Z" },
+		{ DATE_MAX_US, "9999-12-31T23:59:59.999999Z" },
+		{ 951782400000000, "2000-02-29T00:00:00.000000Z" },
+		{ 951868799999999, "2000-02-29T23:59:59.999999Z" },
+		{ 951868800000000, "2000-03-01T00:00:00.000000Z" },
+		{ 4107542400000000, "2100-03-01T00:00:00.000000Z" },
+		{ -2203891200000000, "1900-03-01T00:00:00.000000Z" },
+		{ 1764247243123456, "2025-11-27T12:40:43.123456Z" },
+	};
+	const struct date none = { 0 };
+	char out[DATE_SIZE];
+	size_t i;
+
+	(void)state;
+	for (i = 0; i < N(rows); i++) {
+		const struct date d = { true, rows[i].us };
+
+		assert_ptr_equal(date_text(&d, out), out);
+		assert_string_equal(out, rows[i].text);
+		assert_true(date_seconds(&d, 7) == (double)rows[i].us / 1e6);
+	}
+	assert_null(date_text(&none, out));
+	assert_true(date_seconds(&none, 7) == 7);
+}
+
+/* Each day there is, as the C library has it. */
+static void
+days(void **state)
+{
+	char out[DATE_SIZE], want[2 * DATE_SIZE];
+	struct date d = { true, DATE_MIN_US };
+	struct tm tm;
+	time_t at;
+
+	(void)state;
+	for (; d.us < DATE_MAX_US; d.us += 86400 * INT64_C(1000000)) {
+		at = (time_t)(d.us / 1000000);
+		assert_non_null(gmtime_r(&at, &tm));
+		snprintf(want, sizeof want, "%04d-%02d-%02dT00:00:00.000000Z",
+		    tm.tm_year + 1900, tm.tm_mon + 1, tm.tm_mday);
+		assert_string_equal(date_text(&d, out), want);
+	}
+}
+
 int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(good),
 		cmocka_unit_test(bad),
+		cmocka_unit_test(texts),
+		cmocka_unit_test(days),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,32 @@
+#ifndef POSTERN_HTTP_OBJECTS_H
+#define POSTERN_HTTP_OBJECTS_H
+
+#include "base/buf.h"
+#include "data/app_store.h"
+#include "data/event_store.h"
+#include "data/invite_store.h"
+#include "data/user_store.h"
+
+/*
+ * The API's objects as JSON, the same for HTTP and the tool's --json: what is
+ * appended is a row as src/api/openapi.json has it. Members go without the
+ * braces, so that a caller can add more.
+ */
+
+/* An app, without any secret. */
+void objects_add_app(struct buf *b, const struct app *a);
+void objects_add_app_members(struct buf *b, const struct app *a);
+
+/* A row of the audit trail. */
+void objects_add_event(struct buf *b, const struct app_event *e);
+
+/* An invite, without its token. */
+void objects_add_invite_members(struct buf *b, const struct invite *i);
+
+/* A user, as lists have them: without the document. */
+void objects_add_user(struct buf *b, const struct user *u);
+
+/* ,"name":time behind another member; one that isn't there is null. */
+void objects_add_time(struct buf *b, const char *name, const struct date *d);
+
+#endif

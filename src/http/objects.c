@@ -1,0 +1,105 @@
+/*
+ * The API's objects as JSON: an app, an event of the audit trail, an invite, a
+ * user. The one place that says what their members are called.
+ */
+#include "http/objects.h"
+
+#include "base/json.h"
+
+#include <string.h>
+
+void
+objects_add_time(struct buf *b, const char *name, const struct date *d)
+{
+	char text[DATE_SIZE];
+
+	json_add_member(b, name, date_text(d, text));
+}
+
+void
+objects_add_app_members(struct buf *b, const struct app *a)
+{
+	buf_adds(b, "\"id\":");
+	buf_addn(b, a->id);
+	json_add_member(b, "name", a->name);
+	json_add_member(b, "public_key", a->public_key);
+	objects_add_time(b, "created_at", &a->created_at);
+	objects_add_time(b, "updated_at", &a->updated_at);
+	objects_add_time(b, "disabled_at", &a->disabled_at);
+	objects_add_time(b, "expires_at", &a->expires_at);
+	objects_add_time(b, "previous_valid_until", &a->previous_valid_until);
+	objects_add_time(b, "last_used_at", &a->last_used_at);
+	objects_add_time(b, "previous_last_used_at", &a->previous_last_used_at);
+}
+
+void
+objects_add_app(struct buf *b, const struct app *a)
+{
+	buf_addc(b, '{');
+	objects_add_app_members(b, a);
+	buf_addc(b, '}');
+}
+
+/* Null where there is none. */
+static void
+add_id(struct buf *b, const char *name, int64_t id)
+{
+	char text[BUF_DECIMAL];
+
+	buf_addf(
+	    b, ",\"%s\":%s", name, id != 0 ? buf_decimal(id, text) : "null");
+}
+
+/* What Postgres gives as JSON. */
+static void
+add_values(struct buf *b, const char *name, const char *json)
+{
+	buf_addf(b, ",\"%s\":", name);
+	buf_adds(b, json != NULL ? json : "null");
+}
+
+void
+objects_add_event(struct buf *b, const struct app_event *e)
+{
+	buf_adds(b, "{\"id\":");
+	buf_addn(b, e->id);
+	add_id(b, "app_id", e->app_id);
+	json_add_member(b, "public_key", e->public_key);
+	json_add_member(b, "event", e->event);
+	json_add_member(b, "actor", e->actor);
+	objects_add_time(b, "at", &e->at);
+	add_id(b, "invite_id", e->invite_id);
+	json_add_member(b, "login", e->login);
+	json_add_member(b, "request_id", e->request_id);
+	json_add_member(b, "remote", e->remote);
+	add_values(b, "old", e->old_values);
+	add_values(b, "new", e->new_values);
+	buf_addc(b, '}');
+}
+
+void
+objects_add_invite_members(struct buf *b, const struct invite *i)
+{
+	buf_adds(b, "\"id\":");
+	buf_addn(b, i->id);
+	json_add_member(b, "label", i->label);
+	json_add_member(b, "state", i->state);
+	buf_adds(b, ",\"uses\":");
+	buf_addn(b, i->uses);
+	buf_adds(b, ",\"uses_max\":");
+	buf_addn(b, i->uses_max);
+	objects_add_time(b, "created_at", &i->created_at);
+	objects_add_time(b, "expires_at", &i->expires_at);
+	objects_add_time(b, "revoked_at", &i->revoked_at);
+}
+
+void
+objects_add_user(struct buf *b, const struct user *u)
+{
+	buf_adds(b, "{\"user\":");
+	json_add_string(b, u->user, strlen(u->user));
+	json_add_member(b, "etag", u->etag);
+	objects_add_time(b, "created_at", &u->created_at);
+	objects_add_time(b, "updated_at", &u->updated_at);
+	buf_addc(b, '}');
+}
