@@ -14,8 +14,10 @@ import time
 # First: it says where the others are.
 from rig import (HERE, HOUR, PROCESSORS, build_program, http_request,
                  insert_apps, install, new_apps, write_requests)
-from harness import (Http, Stack, can_connect, demoted, free_port, gcm_seal,
-                     raw_token, stop, wait_until)
+from lib.client import Client
+from lib.process import can_connect, demoted, free_port, stop, wait_until
+from lib.stack import Stack
+from lib.tokens import gcm_seal, raw_token
 from psycopg2.extras import execute_values
 from servers import Nginx
 
@@ -101,12 +103,6 @@ class Candidate:
     roots: list      # process ids whose trees serve it, without Postgres
     kind: str = "whoami"
     judges: bool = True  # looks at the token at all
-
-
-class Site(Http):
-    def __init__(self, port):
-        self.port = port
-        self.registered = []
 
 
 class Apps:
@@ -373,14 +369,14 @@ class Candidates:
                 check_refuses(c, self.apps.chosen)
                 check_accepts(c, self.apps.chosen)
             else:
-                r = Site(c.port).get("/v1/whoami")
+                r = Client(c.port).get("/v1/whoami")
                 expect(c, "answer", r.status == 200 and r.json())
 
     def write_documents(self):
         """Each user's document, in both databases."""
         for i, a in enumerate(self.apps.chosen):
             for name in ("postern", "php"):
-                r = Site(self.ports[name]).request(
+                r = Client(self.ports[name]).request(
                     "PUT", f"/v1/users/user-{i:06}", a.auth(), document(i))
                 if r.status not in (200, 201):
                     raise SystemExit(f"{name}: {r}")
@@ -409,7 +405,7 @@ def ask(c, app, token, i=0):
     whoami = c.kind not in ("GET", "PUT")
     path = "/v1/whoami" if whoami else f"/v1/users/user-{i:06}"
     body = document(i) if c.kind == "PUT" else None
-    return Site(c.port).request(
+    return Client(c.port).request(
         "GET" if whoami else c.kind, path, headers, body)
 
 

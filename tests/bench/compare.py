@@ -15,7 +15,8 @@ from rig import (WHOLE, binary, directory, load, machine, median, must_succeed,
                  put_block, quiet_load, table)
 import plot
 from candidates import APPS, ROTATION, Candidates
-from harness import Postgres, Scratch
+from lib.postgres import Postgres
+from lib.process import Scratch
 
 SECONDS = int(os.environ.get("BENCH_S", "10"))
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", "5"))

@@ -18,10 +18,12 @@ import pathlib
 import sys
 import time
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from fleet import Client, Fleet  # noqa: E402
-from harness import BUILD, PATIENCE, Postgres, Scratch  # noqa: E402
+from lib.client import Client  # noqa: E402
+from lib.postgres import Postgres  # noqa: E402
+from lib.process import BUILD, PATIENCE, Scratch  # noqa: E402
+from lib.stack import Fleet  # noqa: E402
 
 WORKERS = 4
 LOAD = 2  # processes, each asking one worker after the other
@@ -29,7 +31,7 @@ KINDS = ("delete", "disable", "rotate")
 
 
 def load(socks, auths, stop):
-    clients = [Client(s) for s in socks]
+    clients = [Client(sock=s) for s in socks]
     n = 0
     while not stop.is_set():
         clients[n % len(clients)].request(
@@ -75,7 +77,7 @@ def one_revocation(fleet, kind, turn):
     here = turn % len(fleet)
     app = fleet.register(here)
     auth = app.auth()
-    others = [c for i, c in enumerate(fleet.clients) if i != here]
+    others = [c for i, c in enumerate(fleet.stacks) if i != here]
     for c in others:
         assert c.request("GET", "/v1/whoami", auth).status == 200
     change(kind, fleet[here], app)
@@ -103,7 +105,7 @@ def one_registration(fleet, turn):
     app = fleet.register(turn % len(fleet))
     auth = app.auth()
     statuses = [c.request("GET", "/v1/whoami", auth).status
-                for c in fleet.clients]
+                for c in fleet.stacks]
     assert statuses == [200] * len(fleet), statuses
 
 

@@ -15,9 +15,12 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve()
-sys.path.insert(0, str(HERE.parents[1] / "http"))
-from harness import (REGISTRATION, App, FastCGI, Postgres,  # noqa: E402
-                     Scratch, Stack, demoted, stop, wait_until)
+sys.path.insert(0, str(HERE.parents[1]))
+from lib.fastcgi import FastCGI  # noqa: E402
+from lib.postgres import Postgres  # noqa: E402
+from lib.process import Scratch, demoted, stop, wait_until  # noqa: E402
+from lib.stack import Stack  # noqa: E402
+from lib.tokens import REGISTRATION, App  # noqa: E402
 
 FEW, MANY = 200, 1200
 USUAL = {"sub": "user-000001", "iat": int(time.time()), "scope": "read write"}

@@ -7,8 +7,9 @@ import subprocess
 import threading
 import time
 
-from fleet import PgBouncer
-from harness import (Http, can_connect, demoted, free_port, stop, wait_until)
+from lib.client import Client
+from lib.postgres import PgBouncer
+from lib.process import can_connect, demoted, free_port, stop, wait_until
 from rig import load, must_succeed, table
 
 TRIES = 100
@@ -37,12 +38,11 @@ backend posterns
 """
 
 
-class Balancer(Http):
+class Balancer(Client):
     """haproxy in front of lighttpds."""
 
     def __init__(self, directory, ports):
-        self.port = free_port()
-        self.registered = []
+        super().__init__(free_port())
         path = directory / "haproxy.cfg"
         path.write_text(HAPROXY.format(port=self.port, servers="\n".join(
             f"\tserver node{i} 127.0.0.1:{p}" for i, p in enumerate(ports))))

@@ -15,11 +15,12 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE.parent / "http"), str(HERE.parent / "fronts")]
+sys.path[:0] = [str(HERE.parent), str(HERE.parent / "fronts")]
 
 from psycopg2.extras import execute_values  # noqa: E402
 
-from harness import BUILD, REPO, App, gcm_seal  # noqa: E402
+from lib.process import BUILD, REPO  # noqa: E402
+from lib.tokens import App, gcm_seal  # noqa: E402
 
 TICK = os.sysconf("SC_CLK_TCK")
 PROCESSORS = os.cpu_count()

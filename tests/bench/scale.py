@@ -16,9 +16,12 @@ import time
 from rig import (HOUR, WHOLE, Used, binary, directory, http_request,
                  insert_apps, load, machine, median, must_succeed, new_apps,
                  private_bytes, put_block, quiet_load, table, write_requests)
-from fleet import Client
-from harness import (REGISTRATION, FastCGI, Postgres, Scratch, Stack, demoted,
-                     stop, wait_until)
+from lib.client import Client
+from lib.fastcgi import FastCGI
+from lib.postgres import Postgres
+from lib.process import Scratch, demoted, stop, wait_until
+from lib.stack import Stack
+from lib.tokens import REGISTRATION
 import nodes
 
 SECONDS = int(os.environ.get("BENCH_S", "5"))
@@ -276,7 +279,8 @@ def memory(world):
     """Of one worker below a master: what it shares with that one, and with
     others that run the same libraries, is not its own."""
     n = min(10000, len(world.apps))
-    with world.stack(workers=1) as s, contextlib.closing(Client(s.sock)) as c:
+    with world.stack(workers=1) as s, \
+            contextlib.closing(Client(sock=s.sock)) as c:
         wait_until("ready", lambda: c.request("GET", "/readyz").status == 200)
         pid, = s.workers()
         start = private_bytes(pid)

@@ -10,7 +10,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from harness import ADMIN, PATIENCE, REGISTRATION, REPO, Stack
+from lib.process import PATIENCE, REPO
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION
 
 HERE = pathlib.Path(__file__).resolve().parent
 # On one site, as many at a time as there are processors.

@@ -6,11 +6,9 @@ import sys
 import pytest
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "faults"),
-                str(HERE.parent / "http")]
+sys.path[:0] = [str(HERE), str(HERE.parent / "faults")]
 
-from fixtures import pytest_configure, scratch  # noqa: E402,F401
-from harness import BUILD  # noqa: E402
+from lib.process import BUILD  # noqa: E402
 from members import Cluster  # noqa: E402
 from ways import Site, here  # noqa: E402
 

@@ -15,9 +15,9 @@ import time
 import psycopg2
 import yaml
 
-from harness import (REPO, can_connect, demoted, free_port, run_tool,
-                     stop, wait_until)
-from standby import ended
+from lib.postgres import ask
+from lib.process import (
+    REPO, can_connect, demoted, ended, free_port, run_tool, stop, wait_until)
 
 CONTRIB = REPO / "contrib" / "patroni"
 # The smallest ttl that Patroni 4 takes; a reset comes safety_margin before.
@@ -262,13 +262,8 @@ class Member:
         return (self.dir / "log").read_text(errors="replace")
 
     def sql(self, text):
-        c = self.cluster.connect_to([self], "postgres", "postgres")
-        try:
-            cur = c.cursor()
-            cur.execute(text)
-            return cur.fetchall() if cur.description else None
-        finally:
-            c.close()
+        return ask(self.cluster.connect_to([self], "postgres", "postgres"),
+                   text)
 
 
 def bin_dir():
@@ -276,7 +271,7 @@ def bin_dir():
 
 
 class Cluster:
-    """For a Stack, what harness.Postgres is: with one database."""
+    """For a Stack, what lib.postgres.Postgres is: with one database."""
 
     def __init__(self, scratch):
         self.scratch = scratch
@@ -377,7 +372,7 @@ class Cluster:
                 m.boot()
         self.whole()
 
-    # -- as harness.Postgres
+    # -- as lib.postgres.Postgres
 
     def conninfo(self, members, name, user):
         return {"host": ",".join("127.0.0.1" for _ in members),

@@ -10,8 +10,7 @@ import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "faults"),
-                str(HERE.parent / "http")]
+sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent / "faults")]
 from rows import check, figures_of, promised, put, seconds  # noqa: E402
 
 WAYS = "direct", "HAProxy", "pgbouncer"

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from harness import wait_until
+from lib.process import wait_until
 from members import LONG, TIMES, send
 from traffic import Course, Mix
 from ways import CACHE_TTL

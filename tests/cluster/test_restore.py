@@ -7,7 +7,7 @@ import time
 import pytest
 import yaml
 
-from harness import demoted, wait_until
+from lib.process import demoted, wait_until
 from members import LONG, PASSWORDS, bin_dir
 
 

@@ -9,7 +9,8 @@ import threading
 import time
 
 from clients import Clients
-from harness import ADMIN, App, at_once, wait_until
+from lib.process import at_once, wait_until
+from lib.tokens import ADMIN, App
 from members import LONG
 from ways import CACHE_TTL
 

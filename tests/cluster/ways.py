@@ -6,7 +6,8 @@ import re
 import secrets
 import signal
 
-from harness import Stack, can_connect, free_port, stop, wait_until
+from lib.process import can_connect, free_port, stop, wait_until
+from lib.stack import Stack
 from members import CONTRIB, DATABASE, LONG, PASSWORDS, started
 
 WAYS = "direct", "HAProxy", "pgbouncer"

@@ -5,7 +5,7 @@ import os
 import pathlib
 import subprocess
 
-from harness import PATIENCE, REPO
+from lib.process import PATIENCE, REPO
 
 HERE = pathlib.Path(__file__).resolve().parent
 SOURCE = REPO / "src/api/openapi.json"

@@ -1,14 +1,7 @@
-import contextlib
-import pathlib
-import sys
-
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
-
-from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
-from host import Host  # noqa: E402
-import texts  # noqa: E402
+from host import Host
+import texts
 
 PRETENDED = set()
 
@@ -22,14 +15,8 @@ def ran():
     return note
 
 
-@pytest.fixture()
-def ends():
-    with contextlib.ExitStack() as stack:
-        yield stack
-
-
 @pytest.fixture(scope="session")
-def make_host(pg):  # noqa: F811
+def make_host(pg):
     hosts = []
 
     def make():

@@ -5,18 +5,19 @@ import re
 import shutil
 import subprocess
 
-from harness import (BUILD, PATIENCE, REPO, SAN_ENV, SANITIZED, Http, USER,
-                     free_port)
+from lib.client import Client
+from lib.process import (
+    BUILD, PATIENCE, REPO, SANITIZED, SAN_ENV, USER, free_port)
 import pretend
 import texts
 
 SCRIPT_PATIENCE = 600 if SANITIZED else 120
 
 
-class Host(Http):
+class Host(Client):
     def __init__(self, pg):
-        self.pg, self.dir, self.port = pg, pg.scratch.dir(), free_port()
-        self.registered = []
+        super().__init__(free_port())
+        self.pg, self.dir = pg, pg.scratch.dir()
         for d in ("run/postern", "etc/lighttpd", "var/log/lighttpd",
                   "var/lib", "root", "shims", "home"):
             (self.dir / d).mkdir(parents=True)

@@ -17,8 +17,11 @@ import time
 import psycopg2
 import pytest
 
-from harness import (ADMIN, PATIENCE, REGISTRATION, REPO, App, Postgres, Stack,
-                     demoted, run_tool, stop, wait_until, USER)
+from lib.postgres import Postgres
+from lib.process import (
+    PATIENCE, REPO, USER, demoted, run_tool, stop, wait_until)
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, App
 import texts
 
 sys.path.insert(0, str(REPO / "tools"))
@@ -90,15 +93,6 @@ class Cluster(Postgres):
         c = psycopg2.connect(self.url(name, user))
         c.autocommit = True
         return c
-
-    def sql(self, text, name="postgres"):
-        c = self.connect(name)
-        try:
-            cur = c.cursor()
-            cur.execute(text)
-            return cur.fetchall() if cur.description else None
-        finally:
-            c.close()
 
     def end(self):
         try:

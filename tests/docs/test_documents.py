@@ -10,8 +10,9 @@ import subprocess
 
 import pytest
 
-from harness import (BUILD, PATIENCE, REPO, SANITIZED, App, free_port, gcm_seal,
-                     stop, wait_until)
+from lib.process import (
+    BUILD, PATIENCE, REPO, SANITIZED, free_port, stop, wait_until)
+from lib.tokens import App, gcm_seal
 import texts
 
 README = REPO / "README.md"

@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, REPO, SAN_ENV
+from lib.process import BUILD, REPO, SAN_ENV
 import texts
 
 # Blocks of these kinds are configurations, which the web servers' tests know.

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness import REPO
+from lib.process import REPO
 
 
 @pytest.mark.parametrize("suite,least", [("faults", 20), ("cluster", 9)])

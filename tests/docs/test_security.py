@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from harness import REPO
+from lib.process import REPO
 
 TOOL = REPO / "tools/security-doc"
 
@@ -22,7 +22,7 @@ def collected(suite):
          "--strict-markers", "-m", "covers", "."], cwd=REPO / "tests" / suite,
         capture_output=True, text=True)
     assert r.returncode == 0, r.stdout + r.stderr
-    return {f"{suite}/{line.partition('[')[0]}"
+    return {line.partition("[")[0]
             for line in r.stdout.splitlines() if "::" in line}
 
 

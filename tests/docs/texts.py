@@ -1,7 +1,7 @@
 """The documents and what stands in them: blocks, links, names."""
 import re
 
-from harness import REPO
+from lib.process import REPO
 
 DOCUMENTS = [*sorted(REPO.glob("*.md")),
              *sorted(REPO.glob("docs/*.md")),

@@ -6,7 +6,7 @@ import select
 import subprocess
 import time
 
-from harness import PATIENCE, demoted, stop
+from lib.process import PATIENCE, demoted, stop
 
 
 class Chromium:

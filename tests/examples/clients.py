@@ -6,7 +6,7 @@ import subprocess
 import types
 
 from chromium import Chromium
-from harness import PATIENCE, REPO
+from lib.process import PATIENCE, REPO
 
 EXAMPLES = REPO / "examples"
 DEBIAN_GO = "/usr/share/gocode/src/github.com/golang-jwt/jwt"

@@ -1,7 +1,7 @@
 """Each of examples/, as its reader would run it, against a live server."""
 import pathlib
 
-from harness import REPO
+from lib.process import REPO
 import clients
 
 EMPTY = "a user token needs a user: the name is empty"

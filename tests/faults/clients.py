@@ -8,8 +8,8 @@ import json
 import threading
 import time
 
-from fleet import made_up
-from harness import REGISTRATION, App, at_once, wait_until
+from lib.process import at_once, wait_until
+from lib.tokens import REGISTRATION, App, made_up
 
 PATIENCE = 10  # seconds of a client; more is hung
 PAUSE = 0.01  # of a client between two requests

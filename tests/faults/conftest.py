@@ -1,26 +1,14 @@
 """Fixtures; and the records of which table.py makes the table."""
-import contextlib
 import json
-import pathlib
-import sys
 
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
-
-from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
-from harness import BUILD, Stack  # noqa: E402
+from lib.process import BUILD
+from lib.stack import Stack
 
 RECORDS = BUILD / "faults.json"
 QUICK = {"POSTERN_CACHE_TTL": "60", "POSTERN_QUERY_TIMEOUT": "1",
          "POSTERN_LOG_LEVEL": "info"}
-
-
-@pytest.fixture()
-def ends():
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture()

@@ -11,9 +11,11 @@ import time
 
 import pytest
 
-from fleet import Client, made_up
-from harness import (ADMIN, BUILD, REGISTRATION, REPO, SANITIZED, App, FastCGI,
-                     Stack, parse_cgi, wait_until)
+from lib.client import Client
+from lib.fastcgi import FastCGI, parse_cgi
+from lib.process import BUILD, REPO, SANITIZED, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, App, made_up
 
 fault = pytest.mark.fault
 RESPONDER, AUTHORIZER = 1, 2
@@ -94,7 +96,7 @@ class World:
             env={"POSTERN_MASTER_KEY": key}))
         self.starved = ends.enter_context(Starved(pg, database, key))
         self.client = ends.enter_context(
-            contextlib.closing(Client(self.sound.sock)))
+            contextlib.closing(Client(sock=self.sound.sock)))
         wait_until("ready", lambda: self.client.request(
             "GET", "/readyz").status == 200)
         self.known = self.app()

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from clients import WEEK, Clients
-from harness import SANITIZED, wait_until
+from lib.process import SANITIZED, wait_until
 
 fault = pytest.mark.fault
 DAY = 86400

@@ -11,9 +11,9 @@ import psycopg2
 import pytest
 
 from clients import Clients
-from fleet import PgProxy
-from harness import wait_until
-from standby import Node
+from lib.postgres import PgProxy
+from lib.process import wait_until
+from lib.standby import Node
 
 fault = pytest.mark.fault
 OUTAGE = 1.5  # seconds, of the short ones

@@ -6,7 +6,7 @@ import threading
 import pytest
 
 from clients import Clients
-from harness import Stack
+from lib.stack import Stack
 
 fault = pytest.mark.fault
 PROMISE = "Nothing but the lines that find no room"

@@ -6,8 +6,10 @@ import shutil
 import jwt
 import pytest
 
-from fleet import Client
-from harness import BUILD, Stack, b64, raw_token, wait_until
+from lib.client import Client
+from lib.process import BUILD, wait_until
+from lib.stack import Stack
+from lib.tokens import b64, raw_token
 
 
 class Planted(Stack):
@@ -21,7 +23,7 @@ class Planted(Stack):
 @pytest.fixture(scope="module")
 def planted(pg):
     with Planted(pg, way="alone", workers=0) as s, \
-            contextlib.closing(Client(s.sock)) as c:
+            contextlib.closing(Client(sock=s.sock)) as c:
         wait_until("ready", lambda: c.request("GET", "/readyz").status == 200)
         yield c
 

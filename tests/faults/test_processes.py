@@ -9,7 +9,7 @@ import time
 import pytest
 
 from clients import BROKEN, Clients
-from harness import demoted, wait_until
+from lib.process import demoted, wait_until
 
 fault = pytest.mark.fault
 KILL_S = 2

@@ -2,7 +2,7 @@
 import pytest
 
 from clients import Clients, total
-from standby import Pair
+from lib.standby import Pair
 
 fault = pytest.mark.fault
 

@@ -9,7 +9,7 @@ import struct
 import subprocess
 import threading
 
-from harness import demoted, stop, wait_until
+from lib.process import demoted, stop, wait_until
 
 PAGE = """<?php
 header('Content-Type: application/json');

@@ -1,22 +1,15 @@
 """Fixtures, and the table of what each server does with each feature."""
-import pathlib
-import sys
-
 import pytest
 
-HERE = pathlib.Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "http")]
-
-from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
-from gates import GATES  # noqa: E402
-from ways import ORIGIN, WAYS, Site  # noqa: E402
+from gates import GATES
+from ways import ORIGIN, WAYS, Site
 
 CELLS = {}  # feature -> way -> text
 GATE_CELLS = {}  # the same, of the gates
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda w: w.name)
-def site(pg, request):  # noqa: F811
+def site(pg, request):
     """Each way in turn, running for all tests that ask for it."""
     with Site(pg, request.param, env={"POSTERN_CORS_ORIGINS": ORIGIN}) as s:
         yield s

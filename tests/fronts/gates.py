@@ -7,8 +7,9 @@ import shutil
 import pytest
 
 from backends import Php, Service
-from harness import (
-    PATIENCE, REPO, Response, Stack, can_connect, free_port, wait_until)
+from lib.fastcgi import Response
+from lib.process import PATIENCE, REPO, can_connect, free_port, wait_until
+from lib.stack import Stack
 from servers import Apache, Caddy, Lighttpd, Nginx
 
 IDENTITY = ("X-App-Id", "X-App-Name", "X-App-Public-Key", "X-Token-Subject")

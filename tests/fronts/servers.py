@@ -14,9 +14,11 @@ import shutil
 import signal
 import subprocess
 
-from harness import (
-    PATIENCE, REPO, SANITIZED, SAN_ENV, Http, can_connect, choose_way, demoted,
-    free_port, reap_log, secret_text_absent, stop, wait_until)
+from lib.client import Client
+from lib.process import (
+    PATIENCE, REPO, SANITIZED, SAN_ENV, can_connect, demoted, free_port,
+    reap_log, stop, wait_until)
+from lib.stack import choose_way, secret_text_absent
 
 CONTRIB = REPO / "contrib"
 OUTSIDE = re.compile(r"/(?:run|etc|usr|var|home|srv|opt)/[\w./-]+|\b8080\b")
@@ -24,13 +26,13 @@ MODULES = """mpm_event authz_core authz_host alias cgid dir env fcgid headers
     mime proxy proxy_fcgi reqtimeout rewrite setenvif""".split()
 
 
-class Front(Http):
+class Front(Client):
     """One web server, started from shipped files.
 
-    stack: the Postern behind it (harness.Stack); files: paths below the
+    stack: the Postern behind it (lib.stack.Stack); files: paths below the
     repository; values: more to replace beside the usual ones; extra: further
     lines at the level of the site files; main: lines for the whole server;
-    way: which of a file's ways to uncomment (harness.choose_way)."""
+    way: which of a file's ways to uncomment (lib.stack.choose_way)."""
 
     name = None
     stop_signal = signal.SIGTERM
@@ -41,8 +43,7 @@ class Front(Http):
         self.stack, self.scratch = stack, stack.scratch
         self.files = [REPO / f for f in files]
         self.dir = self.scratch.dir()
-        self.port = free_port()
-        self.registered = stack.registered
+        super().__init__(free_port(), registered=stack.registered)
         self.extra, self.main, self.way = extra, main, way
         self.process = None
         self.settings = self.dir / "settings.conf"

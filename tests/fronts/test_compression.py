@@ -7,8 +7,10 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, PATIENCE, SAN_ENV, Http, can_connect, demoted, \
-    free_port, stop, wait_until
+from lib.client import Client
+from lib.process import (
+    BUILD, PATIENCE, SAN_ENV, can_connect, demoted, free_port, stop,
+    wait_until)
 from ways import BY_NAME, Site
 
 ON = {
@@ -45,11 +47,11 @@ COMPRESSION = "filter compression\n\tcompression algo gzip\n" \
     "\tcompression type application/json"
 
 
-class Haproxy(Http):
+class Haproxy(Client):
     """Before a site, on a port of its own."""
 
     def __init__(self, site, compression):
-        self.port, self.registered = free_port(), site.registered
+        super().__init__(free_port(), registered=site.registered)
         d = site.stack.scratch.dir()
         (d / "haproxy.cfg").write_text(HAPROXY.format(
             port=self.port, behind=site.port, compression=compression))

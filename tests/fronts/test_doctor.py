@@ -3,7 +3,8 @@ file that is spoilt gets the line that it lacks."""
 import json
 
 import pytest
-from harness import App, run_tool
+from lib.process import run_tool
+from lib.tokens import App
 from ways import WAYS, Site
 
 SERVERS = {"lighttpd": "lighttpd", "Apache proxy": "apache-proxy",

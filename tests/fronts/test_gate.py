@@ -8,7 +8,7 @@ import urllib.parse
 import pytest
 
 from gates import GATES, IDENTITY, VARIABLES, behind, stack  # noqa: F401
-from harness import raw_token
+from lib.tokens import raw_token
 
 NAME = "Zoë/& co"
 SUBJECT = "a b/é=%"

@@ -13,7 +13,9 @@ import pytest
 
 from backends import BROKEN, Fake
 from gates import GATES, AuthnzGate, LighttpdGate, TcpStack, behind, each_gate  # noqa: F401
-from harness import SANITIZED, App, Postgres, demoted, wait_until
+from lib.postgres import Postgres
+from lib.process import SANITIZED, demoted, wait_until
+from lib.tokens import App
 
 FILE, SERVICE = "/private/page.html", "/service/x"
 FAILED = (500, 502, 503, 504)

@@ -2,7 +2,7 @@
 import pytest
 
 from gates import GATES, TcpStack, behind, each_gate  # noqa: F401
-from harness import wait_until
+from lib.process import wait_until
 
 FILE, SERVICE = "/private/page.html", "/service/x"
 

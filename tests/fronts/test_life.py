@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from harness import FastCGI, wait_until
+from lib.fastcgi import FastCGI
+from lib.process import wait_until
 from ways import BY_NAME, WAYS, WORKERS, Site, answer
 
 JSON = {"Content-Type": "application/json"}

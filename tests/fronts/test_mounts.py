@@ -2,7 +2,7 @@
 program's name. Routes and Location come out the same."""
 import pytest
 
-from harness import REGISTRATION
+from lib.tokens import REGISTRATION
 from ways import SCRIPT, WAYS, Site
 
 

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from harness import ADMIN, PATIENCE, REGISTRATION, b64, raw_token
+from lib.process import PATIENCE
+from lib.tokens import ADMIN, REGISTRATION, b64, raw_token
 from ways import MAX_BODY, ORIGIN
 
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}

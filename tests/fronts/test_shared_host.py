@@ -4,7 +4,8 @@ import shutil
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, USER, wait_until
+from lib.process import USER, wait_until
+from lib.tokens import ADMIN, REGISTRATION
 from ways import BY_NAME, Site
 
 

@@ -10,7 +10,10 @@ import socket
 import subprocess
 import typing
 
-from harness import PATIENCE, SANITIZED, Http, Response, Stack, wait_until
+from lib.client import Client
+from lib.fastcgi import Response
+from lib.process import PATIENCE, SANITIZED, wait_until
+from lib.stack import Stack
 from servers import Apache, Caddy, Front, Lighttpd, Nginx
 
 WORKERS = 2  # of a Postern that runs on its own
@@ -161,7 +164,7 @@ WAYS = [
 BY_NAME = {w.name: w for w in WAYS}
 
 
-class Site(Http):
+class Site(Client):
     """One way, running: its own Postern and its own web server. Paths are
     relative to the mount."""
 
@@ -196,8 +199,7 @@ class Site(Http):
         except BaseException:
             self.stop()
             raise
-        self.port = self.front.port
-        self.registered = self.stack.registered
+        super().__init__(self.front.port, registered=self.stack.registered)
         wait_until("ready", lambda: self.get("/readyz").status == 200)
 
     def request(self, method, path, *args, **kw):

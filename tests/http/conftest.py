@@ -3,9 +3,8 @@ import functools
 
 import pytest
 
-from fixtures import pg, pytest_configure, scratch  # noqa: F401
-from fleet import Fleet, PgProxy
-from harness import Postgres, Stack
+from lib.postgres import PgProxy, Postgres
+from lib.stack import Fleet, Stack
 
 
 @pytest.fixture(scope="session", params=["external", "spawned"])
@@ -66,12 +65,6 @@ def own(scratch):
     c.close()
     yield p
     p.stop()
-
-
-@pytest.fixture()
-def ends():
-    with contextlib.ExitStack() as stack:
-        yield stack
 
 
 @pytest.fixture()

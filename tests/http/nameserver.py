@@ -9,7 +9,8 @@ import threading
 
 import pytest
 
-from harness import USER, Stack
+from lib.process import USER
+from lib.stack import Stack
 
 ADDRESS = "127.53.0.1"
 A, NXDOMAIN, SERVFAIL = 1, 3, 2

@@ -5,7 +5,8 @@ import re
 import psycopg2
 import pytest
 
-from harness import ADMIN, REGISTRATION, App, at_once
+from lib.process import at_once
+from lib.tokens import ADMIN, REGISTRATION, App
 
 JSON = {"Content-Type": "application/json"}
 AUTH = {"Authorization": "Bearer " + ADMIN}

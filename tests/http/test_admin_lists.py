@@ -4,7 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from harness import Stack, at_once
+from lib.process import at_once
+from lib.stack import Stack
 from test_admin import AUTH, UNKNOWN, admin, path_of
 
 KEYS = ["0123" * 16, "01ab" * 16, "ff" * 64, "fe" * 16]

@@ -11,8 +11,10 @@ import termios
 
 import pytest
 
-from fleet import made_up, proc_status
-from harness import FastCGI, wait_until
+from lib.fastcgi import FastCGI
+from lib.postgres import ask
+from lib.process import proc_status, wait_until
+from lib.tokens import made_up
 
 DISABLE = "UPDATE apps SET disabled_at = now() WHERE public_key = %s"
 ENABLE = "UPDATE apps SET disabled_at = NULL WHERE public_key = %s"
@@ -21,18 +23,13 @@ DELETE = "DELETE FROM apps WHERE public_key = %s"
 
 def selects(server, fleet):
     """How often rows of apps were asked for by their key."""
-    c = server.connect("postgres")
-    try:
-        cur = c.cursor()
-        cur.execute(
-            "SELECT coalesce(sum(s.calls), 0) FROM pg_stat_statements AS s"
-            " JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = %s"
-            " AND s.query LIKE 'SELECT %%FROM apps WHERE public_key = $1"
-            " AND deleted_at IS NULL UNION ALL %%'",
-            (fleet.database,))
-        return int(cur.fetchone()[0])
-    finally:
-        c.close()
+    (count,), = ask(
+        server.connect("postgres"),
+        "SELECT coalesce(sum(s.calls), 0) FROM pg_stat_statements AS s"
+        " JOIN pg_database AS d ON d.oid = s.dbid WHERE d.datname = %s"
+        " AND s.query LIKE 'SELECT %%FROM apps WHERE public_key = $1"
+        " AND deleted_at IS NULL UNION ALL %%'", (fleet.database,))
+    return int(count)
 
 
 # -- a notification and the row it is about
@@ -172,7 +169,7 @@ def count_warm(own, fleet, apps, requests):
     f.insert(apps)
     f.settle()
     auths = [a.auth() for a in apps]
-    for c in f.clients:
+    for c in f.stacks:
         for a in auths:
             assert c.request("GET", "/v1/whoami", a).status == 200
     before = selects(own, f)
@@ -253,7 +250,7 @@ def test_an_unknown_key_becomes_an_app(fleet):
         app = made_up()
         assert f.statuses(app) == [401] * 3
         f.insert([app])
-        for c in f.clients:
+        for c in f.stacks:
             wait_until("known", lambda c=c: c.status(app) == 200)
 
 
@@ -269,7 +266,7 @@ def test_changes_by_the_api_reach_every_worker(fleet):
         assert f[by].admin("POST", path + "/disable").status == 200
         f.refused_soon(app)
         assert f[by].admin("POST", path + "/enable").status == 200
-        for c in f.clients:
+        for c in f.stacks:
             wait_until("enabled", lambda c=c: c.status(app) == 200)
         r = f[by].request("POST", "/v1/app/rotate", app.auth(),
                           {"grace_seconds": 0})
@@ -281,7 +278,7 @@ def test_changes_by_the_api_reach_every_worker(fleet):
         r = f[by].request("POST", "/v1/app/rotate", app.auth(),
                           {"grace_seconds": 1000})
         old, app.secret = app.secret, r.json()["secret_key"]
-        for c in f.clients:
+        for c in f.stacks:
             wait_until("both", lambda c=c: c.status(app) == 200)
             assert c.status(app, secret=old) == 200
         r = f[by].request("DELETE", "/v1/app/previous-secret", app.auth())
@@ -359,7 +356,7 @@ def test_the_age_of_a_key(fleet):
     # Read again until both have it for longer than this takes.
     for _ in range(20):
         f.sql(ENABLE, app.public)
-        for c in f.clients:
+        for c in f.stacks:
             wait_until("fresh", lambda c=c: c.status(app) == 200)
         f.sql(DISABLE, app.public)
         if f.statuses(app) == [200, 200]:

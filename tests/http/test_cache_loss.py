@@ -6,8 +6,11 @@ import signal
 
 import pytest
 
-from fleet import Client, Fleet, PgBouncer, made_up, proc_status
-from harness import SANITIZED, wait_until
+from lib.client import Client
+from lib.postgres import PgBouncer
+from lib.process import SANITIZED, proc_status, wait_until
+from lib.stack import Fleet
+from lib.tokens import made_up
 
 DISABLE = "UPDATE apps SET disabled_at = now() WHERE public_key = %s"
 
@@ -22,7 +25,7 @@ def test_postgres_stopped(own, fleet):
     assert f.statuses(nobody) == [401, 401]
     own.stop()
     try:
-        for i, c in enumerate(f.clients):
+        for i, c in enumerate(f.stacks):
             wait_until("lost", lambda i=i: f.log_count("database_lost", i))
             assert c.status(warm) == 200
             assert c.status(warm, secret="0" * 64) == 503
@@ -31,7 +34,7 @@ def test_postgres_stopped(own, fleet):
                 assert (r.status, r.code) == (503, "database_unavailable"), r
                 assert r["Retry-After"]
             assert c.request("GET", "/readyz").status == 503
-        for c in f.clients:
+        for c in f.stacks:
             wait_until("aged out", lambda c=c: c.status(warm) == 503)
             assert c.status(nobody) == 503
     finally:
@@ -171,7 +174,7 @@ def test_a_descriptor_that_comes_back(proxied, ends):
     number of its socket: the newcomer's connection is still waited for."""
     proxy, first = proxied.proxy, proxied[0]
     kept, newcomer = [ends.enter_context(contextlib.closing(
-        Client(proxied.stacks[0].sock))) for _ in range(2)]
+        Client(sock=proxied.stacks[0].sock))) for _ in range(2)]
     assert kept.request("GET", "/healthz").status == 200
     app = proxied.register()
     proxy.hold()
@@ -202,7 +205,7 @@ def test_pgbouncer_in_session_mode(pg, ends):
     late = made_up()
     assert f.statuses(late) == [401, 401]
     f.insert([late])
-    for c in f.clients:
+    for c in f.stacks:
         wait_until("known", lambda c=c: c.status(late) == 200)
     # Killed behind the pooler.
     f.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"

@@ -12,7 +12,9 @@ from pathlib import Path
 import jwt
 import pytest
 
-from harness import BUILD, gcm_seal
+from lib.postgres import ask
+from lib.process import BUILD
+from lib.tokens import gcm_seal
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = str(BUILD / "postern")
@@ -32,9 +34,8 @@ class Tool:
 
     def sql(self, text):
         """The first column of the first row, if there is one."""
-        with self.pg.connect(self.name) as c, c.cursor() as cursor:
-            cursor.execute(text)
-            return cursor.fetchone()[0] if cursor.description else None
+        rows = ask(self.pg.connect(self.name), text)
+        return rows[0][0] if rows else None
 
     def create(self, name="an app"):
         got = self("app", "create", name, "--json")

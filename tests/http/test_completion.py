@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from harness import PATIENCE, stop, wait_until
+from lib.process import PATIENCE, stop, wait_until
 
 FREE = {"PATH": os.environ["PATH"]}
 

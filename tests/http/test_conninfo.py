@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from harness import Stack, run_tool, wait_until
+from lib.process import run_tool, wait_until
+from lib.stack import Stack
 from test_start import start
 
 A, B = "qZ7kXwVu", "Jv9mRtGh"

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from harness import ADMIN, REGISTRATION
+from lib.tokens import ADMIN, REGISTRATION
 
 TOKEN = {"Authorization": "Bearer " + ADMIN}
 

@@ -8,8 +8,10 @@ import time
 
 import pytest
 
-from fleet import Fleet, PgProxy, made_up
-from harness import gcm_seal, raw_token, wait_until
+from lib.postgres import PgProxy
+from lib.process import wait_until
+from lib.stack import Fleet
+from lib.tokens import gcm_seal, made_up, raw_token
 
 SET = "UPDATE apps SET {} WHERE public_key = %s"
 DISABLE = SET.format("disabled_at = now()")

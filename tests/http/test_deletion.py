@@ -10,7 +10,8 @@ import time
 import psycopg2
 import pytest
 
-from harness import ADMIN, REPO, wait_until
+from lib.process import REPO, wait_until
+from lib.tokens import ADMIN
 from others import Others
 
 AUTH = {"Authorization": "Bearer " + ADMIN}

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from broken_proxy import Broken
-from harness import BUILD, PATIENCE, REPO, SAN_ENV, wait_until
+from lib.process import BUILD, PATIENCE, REPO, SAN_ENV, wait_until
 
 TOOL = str(BUILD / "postern")
 

@@ -9,10 +9,11 @@ import time
 
 import pytest
 
-from harness import (ADMIN, PATIENCE, REGISTRATION, App, Stack, at_once, pids,
-                     wait_until)
+from lib.process import PATIENCE, at_once, wait_until
+from lib.stack import Stack, pids
+from lib.standby import Pair
+from lib.tokens import ADMIN, REGISTRATION, App
 from others import Others
-from standby import Pair
 
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}
 OPERATOR = {"Authorization": "Bearer " + ADMIN}
@@ -188,16 +189,6 @@ def test_standby_alone(pair, make_of):
     assert s.register()
 
 
-def rows(server, text):
-    c = server.connect("postgres")
-    try:
-        cur = c.cursor()
-        cur.execute(text)
-        return cur.fetchall()
-    finally:
-        c.close()
-
-
 @pytest.mark.parametrize("how", ["conninfo", "URI", "PGHOST", "service",
                                  "PGSERVICE"])
 def test_standby_first(pair, make_of, how):
@@ -205,7 +196,7 @@ def test_standby_first(pair, make_of, how):
     hosts = f"{pair.standby.dir},{pair.primary.dir}"
     database = pair.database()
     wait_until("the standby has it", lambda: database in [
-        d for d, in rows(pair.standby, "SELECT datname FROM pg_database")])
+        d for d, in pair.standby.sql("SELECT datname FROM pg_database")])
     conninfo = f"dbname={database} user=server"
     service = pair.scratch.dir() / "services"
     service.write_text(f"[pair]\nhost={hosts}\n")

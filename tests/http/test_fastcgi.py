@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from harness import (PATIENCE, REGISTRATION, App, FastCGI, demoted, parse_cgi,
-                     stop, wait_until)
+from lib.fastcgi import FastCGI, parse_cgi
+from lib.process import PATIENCE, demoted, stop, wait_until
+from lib.tokens import REGISTRATION, App
 
 pytestmark = pytest.mark.strange
 

@@ -9,7 +9,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 
 import freshness  # noqa: E402
-from harness import BUILD  # noqa: E402
+from lib.process import BUILD  # noqa: E402
 
 
 def test_freshness(pg):

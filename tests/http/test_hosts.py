@@ -6,9 +6,10 @@ import time
 
 import pytest
 
-from harness import (PATIENCE, SAN_ENV, SANITIZED, at_once, pids, wait_until)
+from lib.postgres import TlsPostgres
+from lib.process import PATIENCE, SANITIZED, SAN_ENV, at_once, wait_until
+from lib.stack import pids
 from nameserver import NXDOMAIN, SERVFAIL, NamedStack, NameServer
-from tls import TlsPostgres
 
 AT_ONCE = 5 if SANITIZED else 1  # seconds
 OTHER = "127.53.0.2"

@@ -5,7 +5,9 @@ import re
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, FastCGI, Stack
+from lib.fastcgi import FastCGI
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION
 
 pytestmark = pytest.mark.strange
 

@@ -8,7 +8,8 @@ import subprocess
 import psycopg2
 import pytest
 
-from harness import PATIENCE, SAN_ENV, USER, Postgres, stop
+from lib.postgres import Postgres
+from lib.process import PATIENCE, SAN_ENV, USER, stop
 
 # Users that every system has: the cluster's and tables', and the server's.
 OWNER, SERVER, OTHER = USER, "nobody", "daemon"

@@ -7,8 +7,9 @@ import threading
 import psycopg2
 import pytest
 
-from harness import (ADMIN, BUILD, REGISTRATION, App, at_once, run_tool,
-                     secret_text_absent, sha256, wait_until)
+from lib.process import BUILD, at_once, run_tool, wait_until
+from lib.stack import secret_text_absent
+from lib.tokens import ADMIN, REGISTRATION, App, sha256
 
 TOKEN = re.compile(r"postern-invite-[0-9a-f]{64}")
 JSON = {"Content-Type": "application/json"}

@@ -7,10 +7,11 @@ import time
 
 import pytest
 
-from fleet import PgBouncer, PgProxy
-from harness import ADMIN, Postgres, Stack, at_once, wait_until
+from lib.postgres import PgBouncer, PgProxy, Postgres, TlsPostgres
+from lib.process import at_once, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN
 from others import Others
-from tls import TlsPostgres
 
 OPERATOR = {"Authorization": "Bearer " + ADMIN}
 QUICK = {"POSTERN_QUERY_TIMEOUT": "1"}

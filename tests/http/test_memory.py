@@ -7,7 +7,10 @@ import time
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, SANITIZED, FastCGI, Stack
+from lib.fastcgi import FastCGI
+from lib.process import SANITIZED
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION
 
 METRICS = "metrics-token-for-the-tests-0000000001"
 USUAL = "0x33"  # the memory that a core has by the kernel's default (core(5))

@@ -7,7 +7,8 @@ import subprocess
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, wait_until
+from lib.process import wait_until
+from lib.tokens import ADMIN, REGISTRATION
 
 METRICS = "metrics-token-for-the-tests-00000000001"
 

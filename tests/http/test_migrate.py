@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from fleet import made_up
-from harness import wait_until
+from lib.process import wait_until
+from lib.tokens import made_up
 from test_times import take_back
 
 

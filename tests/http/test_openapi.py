@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, REPO, Stack, wait_until
+from lib.process import REPO, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION
 from openapi import Document, judge
 
 HERE = pathlib.Path(__file__).resolve().parent

@@ -12,8 +12,10 @@ import time
 
 import pytest
 
-from harness import (FastCGI, Stack, at_once, can_connect, demoted, free_port,
-                     parse_cgi, stop, wait_until)
+from lib.fastcgi import FastCGI, parse_cgi
+from lib.process import (
+    at_once, can_connect, demoted, free_port, stop, wait_until)
+from lib.stack import Stack
 from test_tokens import register_raw
 
 WORKERS = 2
@@ -24,7 +26,7 @@ BODY = b'{"a":1}'
 VALUES = ["FCGI_MAX_CONNS", "FCGI_MAX_REQS", "FCGI_MPXS_CONNS"]
 
 
-class Client(FastCGI):
+class Peer(FastCGI):
     """Over either kind of socket."""
 
     def __init__(self, where):
@@ -92,7 +94,7 @@ class Server(Stack):
         return can_connect(self.tcp) if self.tcp else super().listening()
 
     def client(self):
-        return Client(self.where)
+        return Peer(self.where)
 
     def ask(self, *args, **kw):
         with self.client() as f:

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from harness import Stack, at_once, wait_until
+from lib.process import at_once, wait_until
+from lib.stack import Stack
 
 PARTITIONED = """
 ALTER TABLE {name} RENAME TO {name}_whole;

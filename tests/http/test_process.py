@@ -11,8 +11,10 @@ import time
 
 import pytest
 
-from harness import (REGISTRATION, SANITIZED, App, FastCGI, Stack, demoted,
-                     stop, wait_until)
+from lib.fastcgi import FastCGI
+from lib.process import SANITIZED, demoted, stop, wait_until
+from lib.stack import Stack
+from lib.tokens import REGISTRATION, App
 from test_tokens import register_raw
 
 

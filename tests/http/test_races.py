@@ -4,7 +4,9 @@ import secrets
 
 import pytest
 
-from harness import Stack, at_once, gcm_open, gcm_seal
+from lib.process import at_once
+from lib.stack import Stack
+from lib.tokens import gcm_open, gcm_seal
 
 JSON = {"Content-Type": "application/json"}
 

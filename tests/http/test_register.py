@@ -7,7 +7,8 @@ import time
 import urllib.parse
 
 import pytest
-from harness import ADMIN, REGISTRATION, App, gcm_open, secret_text_absent
+from lib.stack import secret_text_absent
+from lib.tokens import ADMIN, REGISTRATION, App, gcm_open
 
 pytestmark = pytest.mark.strange
 

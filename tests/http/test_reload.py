@@ -10,8 +10,9 @@ import time
 
 import pytest
 
-from harness import (ADMIN, REGISTRATION, SANITIZED, App, Stack, run_tool,
-                     wait_until)
+from lib.process import SANITIZED, run_tool, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, App
 
 KEY = secrets.token_hex(32)
 OTHER = "another-token-for-the-tests-00000000001"

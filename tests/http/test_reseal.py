@@ -17,8 +17,10 @@ import psycopg2
 import psycopg2.extras
 import pytest
 
-from harness import (PATIENCE, SAN_ENV, SANITIZED, USER, Stack, demoted,
-                     gcm_open, gcm_seal, raw_token, wait_until)
+from lib.postgres import ask
+from lib.process import PATIENCE, SANITIZED, SAN_ENV, USER, demoted, wait_until
+from lib.stack import Stack
+from lib.tokens import gcm_open, gcm_seal, raw_token
 
 BATCH = 500  # src/auth/reseal.c
 
@@ -73,13 +75,7 @@ class Database:
         self.previous = {}
 
     def sql(self, text, *args):
-        c = self.pg.connect(self.name)
-        try:
-            cur = c.cursor()
-            cur.execute(text, args)
-            return cur.fetchall() if cur.description else None
-        finally:
-            c.close()
+        return ask(self.pg.connect(self.name), text, args)
 
     def fill(self, n, master, goliauth=False, previous=None, late=False):
         """n apps; previous is the master key of a former secret of each.

@@ -9,7 +9,9 @@ import psycopg2
 import pytest
 from psycopg2.errors import InsufficientPrivilege
 
-from harness import Stack, gcm_open, gcm_seal
+from lib.postgres import ask
+from lib.stack import Stack
+from lib.tokens import gcm_open, gcm_seal
 from test_reseal import Database, Keys, Tool, bound
 
 # (what, privilege): (columns, or "" where it is the whole thing's), reason.
@@ -109,10 +111,7 @@ def wanted(table):
 
 
 def rows(s, text, args=None, user="owner"):
-    with contextlib.closing(s.pg.connect(s.database, user)) as c:
-        cur = c.cursor()
-        cur.execute(text, args)
-        return cur.fetchall() if cur.description else None
+    return ask(s.pg.connect(s.database, user), text, args)
 
 
 # Who tries: a login alone, the server's role, one that is a member of it, and

@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from harness import (ADMIN, App, at_once, raw_token, sha256, wait_until)
+from lib.process import at_once, wait_until
+from lib.tokens import ADMIN, App, raw_token, sha256
 
 AUTH = {"Authorization": "Bearer " + ADMIN}
 SINGLE = {"POSTERN_JWT_SINGLE_USE": "on"}

@@ -8,7 +8,8 @@ import urllib.request
 
 import pytest
 
-from harness import (ADMIN, REPO, demoted, free_port, stop, wait_until)
+from lib.process import REPO, demoted, free_port, stop, wait_until
+from lib.tokens import ADMIN
 from test_metrics import METRICS, scrape
 
 CONTRIB = REPO / "contrib/prometheus"

@@ -8,9 +8,11 @@ import termios
 
 import pytest
 
-from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, FastCGI, Stack,
-                     free_port, stop, wait_until)
-from tls import TlsPostgres
+from lib.fastcgi import FastCGI
+from lib.postgres import TlsPostgres
+from lib.process import REPO, SANITIZED, free_port, stop, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION
 
 
 def status(pid):

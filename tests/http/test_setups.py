@@ -3,10 +3,12 @@ the log, and is never ready; and when that was done, it serves."""
 import re
 import subprocess
 
-import psycopg2
 import pytest
 
-from harness import ADMIN, Stack, run_tool, wait_until
+from lib.postgres import ask
+from lib.process import run_tool, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN
 
 
 class Site:
@@ -18,16 +20,9 @@ class Site:
 
     def sql(self, text):
         """As the owner, whom a database's settings don't concern."""
-        c = psycopg2.connect(
-            host=str(self.s.pg.dir), dbname=self.s.database, user="owner",
-            options="-c default_transaction_read_only=off")
-        c.autocommit = True
-        try:
-            cur = c.cursor()
-            cur.execute(text)
-            return cur.fetchall() if cur.description else None
-        finally:
-            c.close()
+        return ask(self.s.pg.connect(
+            self.s.database,
+            options="-c default_transaction_read_only=off"), text)
 
     def check(self):
         """As the server's role: (failed lines, all)."""

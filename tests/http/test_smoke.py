@@ -4,7 +4,8 @@ import os
 import re
 import subprocess
 
-from harness import PATIENCE, REGISTRATION, REPO, SAN_ENV
+from lib.process import PATIENCE, REPO, SAN_ENV
+from lib.tokens import REGISTRATION
 
 
 def test_register_authenticate_serve(both):

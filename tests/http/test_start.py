@@ -10,9 +10,11 @@ import subprocess
 
 import pytest
 
-from harness import (ADMIN, PATIENCE, REGISTRATION, REPO, SAN_ENV, App,
-                     FastCGI, Stack, demoted, free_port, gcm_seal, parse_cgi,
-                     run_tool, wait_until)
+from lib.fastcgi import FastCGI, parse_cgi
+from lib.process import (
+    PATIENCE, REPO, SAN_ENV, demoted, free_port, run_tool, wait_until)
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, App, gcm_seal
 
 GOOD = {"POSTERN_MASTER_KEY": secrets.token_hex(32),
         "POSTERN_DATABASE_URL": "host=/nonexistent dbname=x"}

@@ -6,7 +6,9 @@ import time
 
 import pytest
 
-from harness import FastCGI, Stack, wait_until
+from lib.fastcgi import FastCGI
+from lib.process import wait_until
+from lib.stack import Stack
 from test_tokens import register_raw
 
 pytestmark = pytest.mark.strange

@@ -8,7 +8,8 @@ import urllib.parse
 
 import pytest
 
-from harness import ADMIN, REGISTRATION, USER, raw_token
+from lib.process import USER
+from lib.tokens import ADMIN, REGISTRATION, raw_token
 
 pytestmark = pytest.mark.strange
 

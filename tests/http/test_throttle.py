@@ -6,8 +6,8 @@ import secrets
 
 import pytest
 
-from fleet import made_up
-from harness import ADMIN, REGISTRATION, App, at_once, wait_until
+from lib.process import at_once, wait_until
+from lib.tokens import ADMIN, REGISTRATION, App, made_up
 from test_invites import Invite
 from test_metrics import value
 

@@ -6,9 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from fleet import PgBouncer
-from harness import REGISTRATION, Stack, at_once, pids, wait_until
-from standby import Node, Standby
+from lib.postgres import PgBouncer
+from lib.process import at_once, wait_until
+from lib.stack import Stack, pids
+from lib.standby import Node, Standby
+from lib.tokens import REGISTRATION
 
 NAME = ".s.PGSQL.5432"
 REGISTRAR = {"Authorization": "Bearer " + REGISTRATION}

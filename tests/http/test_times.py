@@ -7,7 +7,8 @@ import re
 import psycopg2
 import pytest
 
-from harness import ADMIN, Stack
+from lib.stack import Stack
+from lib.tokens import ADMIN
 
 AUTH = {"Authorization": "Bearer " + ADMIN}
 RFC3339 = re.compile(r"(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")

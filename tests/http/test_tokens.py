@@ -13,7 +13,8 @@ import zlib
 import jwt
 import pytest
 
-from harness import ADMIN, App, b64, raw_token, secret_text_absent
+from lib.stack import secret_text_absent
+from lib.tokens import ADMIN, REGISTRATION, App, b64, raw_token
 
 pytestmark = pytest.mark.strange
 
@@ -438,12 +439,11 @@ def test_credentials_twice_as_params(alone):
 
 
 def register_raw(stack):
-    import harness
     body = b'{"name":"raw"}'
     r = stack.fcgi({
         "REQUEST_METHOD": "POST", "REQUEST_URI": "/v1/apps",
         "CONTENT_TYPE": "application/json", "CONTENT_LENGTH": len(body),
-        "HTTP_AUTHORIZATION": "Bearer " + harness.REGISTRATION}, body)
+        "HTTP_AUTHORIZATION": "Bearer " + REGISTRATION}, body)
     assert r.status == 201, r
     return App(r.json())
 

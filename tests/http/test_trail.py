@@ -8,7 +8,9 @@ import threading
 import psycopg2
 import pytest
 
-from harness import ADMIN, REGISTRATION, Stack, sha256, wait_until
+from lib.process import wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, sha256
 
 AUTH = {"Authorization": "Bearer " + ADMIN}
 COLUMNS = ("event", "actor", "login", "request_id", "remote", "invite_id",

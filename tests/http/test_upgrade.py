@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from harness import wait_until
+from lib.process import wait_until
 
 FUTURE = """INSERT INTO postern_migrations (version, name, serves_from)
 VALUES (900, '900_future', %s)"""

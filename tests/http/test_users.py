@@ -3,7 +3,7 @@ import json
 
 import pytest
 
-from harness import REGISTRATION
+from lib.tokens import REGISTRATION
 
 pytestmark = pytest.mark.strange
 

@@ -6,8 +6,8 @@ import sys
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "bench"))
 
 import rig  # noqa: E402
-from fleet import Client  # noqa: E402
-from harness import SANITIZED, wait_until  # noqa: E402
+from lib.client import Client  # noqa: E402
+from lib.process import SANITIZED, wait_until  # noqa: E402
 
 MANY = 16384  # what a worker notes before it writes without waiting
 PIECE = 512
@@ -37,7 +37,7 @@ class Used:
         self.s = make(way="alone", workers=0, env={
             "POSTERN_CACHE_SIZE": "20000", "POSTERN_CACHE_TTL": "600",
             "POSTERN_LOG_LEVEL": "error"})
-        self.client = Client(self.s.sock)
+        self.client = Client(sock=self.s.sock)
         self.s.sql(";".join([WATCH, *more]))
         self.first = self.client.register()
         self.s.registered.append(self.first.secret)

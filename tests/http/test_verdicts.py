@@ -11,8 +11,10 @@ import shutil
 import pytest
 
 import test_tokens
-from fleet import Client, Fleet
-from harness import ADMIN, SANITIZED, USER, Stack, wait_until
+from lib.client import Client
+from lib.process import SANITIZED, USER, wait_until
+from lib.stack import Fleet, Stack
+from lib.tokens import ADMIN
 
 FULL = 64  # verdicts, and more tokens than that are in use
 
@@ -105,7 +107,7 @@ def hot(pg):
         other = f.register()
         for i in range(4 * FULL):
             assert f.statuses(other, sub=f"u{i}") == [200, 200]
-        for c in f.clients:
+        for c in f.stacks:
             assert metric(c, "verdict_evictions_total") > FULL
         yield f
 
@@ -117,7 +119,7 @@ def heat(f, auth):
         status = c.request("GET", "/v1/whoami", auth).status
         return status == 200 and metric(c, "verdict_hits_total") > before
 
-    for c in f.clients:
+    for c in f.stacks:
         wait_until("hot", lambda c=c: ask(c))
 
 
@@ -125,9 +127,9 @@ def refused_soon(f, auth):
     def status(c):
         return c.request("GET", "/v1/whoami", auth).status
 
-    for c in f.clients:
+    for c in f.stacks:
         wait_until("refused", lambda c=c: status(c) == 401)
-    assert [status(c) for c in f.clients] == [401] * len(f)
+    assert [status(c) for c in f.stacks] == [401] * len(f)
 
 
 def rotate(f, app, grace, admin=False):
@@ -203,7 +205,7 @@ def test_tokens_end_by_the_clock(hot):
     app = hot.register()
     token = app.auth(exp=4)
     heat(hot, token)
-    for c in hot.clients:
+    for c in hot.stacks:
         wait_until("expired", lambda c=c: c.request(
             "GET", "/v1/whoami", token).status == 401)
         r = c.request("GET", "/v1/whoami", token)
@@ -243,7 +245,7 @@ def test_reload(pg, make):
     write("")
     s.env["POSTERN_CONFIG"] = str(conf)
     s.start_postern()
-    with contextlib.closing(Client(s.sock)) as c:
+    with contextlib.closing(Client(sock=s.sock)) as c:
         wait_until("ready", lambda: c.request("GET", "/readyz").status == 200)
         app = c.register()
         s.registered.append(app.secret)
@@ -256,7 +258,7 @@ def test_reload(pg, make):
 
 
 def ask_anew(s, auth):
-    with contextlib.closing(Client(s.sock)) as c:
+    with contextlib.closing(Client(sock=s.sock)) as c:
         return c.request("GET", "/v1/whoami", auth)
 
 

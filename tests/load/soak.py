@@ -7,8 +7,7 @@ import secrets
 import threading
 import time
 
-from fleet import made_up
-from harness import ADMIN, REGISTRATION, App
+from lib.tokens import ADMIN, REGISTRATION, App, made_up
 
 AUTH = {"Authorization": "Bearer " + ADMIN}
 NEWS = 5       # seconds after which no worker may be without the news
@@ -54,7 +53,7 @@ class Times:
                 self.kept[i] = took
 
 
-class Client(threading.Thread):
+class Visitor(threading.Thread):
     """One after the other, on apps of its own. What is wrong is put down in
     faults; what a killed worker left undone in interrupted."""
 

@@ -10,7 +10,8 @@ import contextlib
 
 import pytest
 
-from harness import BUILD, SANITIZED, Stack, wait_until
+from lib.process import BUILD, SANITIZED, wait_until
+from lib.stack import Stack
 from offered import Offer, goodput
 from servers import Nginx
 

@@ -14,10 +14,11 @@ import time
 
 import pytest
 
-from fleet import made_up
-from harness import BUILD, PATIENCE, SANITIZED, Stack, at_once, wait_until
+from lib.process import BUILD, PATIENCE, SANITIZED, at_once, wait_until
+from lib.stack import Stack
+from lib.tokens import made_up
 from rig import private_bytes
-from soak import Client
+from soak import Visitor
 
 SECONDS = float(os.environ.get("SOAK_S", "36"))
 CLIENTS = 4
@@ -48,7 +49,7 @@ class Soak:
     def __init__(self, stack):
         self.stack = stack
         self.end = threading.Event()
-        self.clients = [Client(stack, self.end, i) for i in range(CLIENTS)]
+        self.visitors = [Visitor(stack, self.end, i) for i in range(CLIENTS)]
         self.kills = self.reloads = 0
         self.turns = itertools.cycle([self.kill, self.reload, self.kill])
         self.room = GROWTH
@@ -86,7 +87,7 @@ class Soak:
     def wait(self, seconds):
         """Traffic goes on; no client may have given up."""
         self.end.wait(seconds)
-        assert all(c.is_alive() for c in self.clients)
+        assert all(c.is_alive() for c in self.visitors)
 
     def fill(self):
         """The caches of every worker, that grow to their bounds: unknown keys,
@@ -113,7 +114,7 @@ class Soak:
             self.room += NOTE * min(NOTES, self.new_secrets() - noted)
 
     def new_secrets(self):
-        return sum(c.times[kind].n for c in self.clients
+        return sum(c.times[kind].n for c in self.visitors
                    for kind in ("register", "rotate", "enable"))
 
     def growth(self):
@@ -128,7 +129,7 @@ class Soak:
         return out
 
     def run(self):
-        for c in self.clients:
+        for c in self.visitors:
             c.start()
         try:
             self.disturb(SECONDS / 3)
@@ -136,22 +137,22 @@ class Soak:
             self.disturb(SECONDS / 3)
         finally:
             self.end.set()
-            for c in self.clients:
+            for c in self.visitors:
                 c.join(PATIENCE)
 
     def report(self):
-        kinds = sorted({k for c in self.clients for k in c.times})
+        kinds = sorted({k for c in self.visitors for k in c.times})
         lines = []
         total = 0
         for kind in kinds:
-            n = sum(c.times[kind].n for c in self.clients if kind in c.times)
-            kept = sorted(t for c in self.clients if kind in c.times
+            n = sum(c.times[kind].n for c in self.visitors if kind in c.times)
+            kept = sorted(t for c in self.visitors if kind in c.times
                           for t in c.times[kind].kept)
             total += n
             lines.append(f"  {kind:9} {n:8}  p50 {percent(kept, .5):6.1f} ms"
                          f"  p99 {percent(kept, .99):6.1f} ms")
-        interrupted = sum(c.interrupted for c in self.clients)
-        late = sum(c.late for c in self.clients)
+        interrupted = sum(c.interrupted for c in self.visitors)
+        late = sum(c.late for c in self.visitors)
         lines.insert(0, f"soak: {SECONDS:.0f} s, {total} requests, "
                      f"{self.kills} kills that cost {interrupted} answers, "
                      f"{self.reloads} reloads; {late} times no news yet; "
@@ -169,16 +170,16 @@ def test_soak(stack):
     before = soak.idle()
     soak.run()
     soak.report()
-    faults = [f for c in soak.clients for f in c.faults]
+    faults = [f for c in soak.visitors for f in c.faults]
     assert faults == [], f"{len(faults)}: {faults[:5]}"
     # One request at a time: no more can be lost with a worker.
-    assert sum(c.interrupted for c in soak.clients) <= soak.kills
+    assert sum(c.interrupted for c in soak.visitors) <= soak.kills
     assert len(stack.log_lines("worker_died")) == soak.kills
-    for c in soak.clients:
+    for c in soak.visitors:
         c.check()
     there = {i for i, in stack.sql("SELECT id FROM apps")}
-    assert {h.app.id for c in soak.clients for h in c.held} <= there
-    assert not {i for c in soak.clients for i in c.gone} & there
+    assert {h.app.id for c in soak.visitors for h in c.held} <= there
+    assert not {i for c in soak.visitors for i in c.gone} & there
     assert soak.idle() == before
     for samples in soak.samples.values():
         half = len(samples) // 2

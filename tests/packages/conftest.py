@@ -1,23 +1,17 @@
-import pathlib
-import sys
-
 import pytest
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "http"))
-
-from fixtures import pg, pytest_configure, scratch  # noqa: E402,F401
-import packaging_tools  # noqa: E402
-from packaging_tools import debian_root  # noqa: E402
+import packaging_tools
+from packaging_tools import debian_root
 
 
 @pytest.fixture(scope="session")
-def installed(scratch):  # noqa: F811
+def installed(scratch):
     """A DESTDIR that `make install` filled."""
     return packaging_tools.install(scratch.dir() / "dest")
 
 
 @pytest.fixture(scope="session")
-def deb(scratch):  # noqa: F811
+def deb(scratch):
     """The Debian package, built in a copy of the tree."""
     return packaging_tools.build_package(scratch)
 

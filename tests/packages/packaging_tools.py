@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from harness import BUILD, REPO, demoted
+from lib.process import BUILD, REPO, demoted
 
 sys.path.insert(0, str(REPO / "tools"))
 

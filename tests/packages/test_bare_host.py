@@ -8,7 +8,7 @@ import subprocess
 import pytest
 
 from debian_root import RELEASES, base
-from harness import REPO, free_port
+from lib.process import REPO, free_port
 from packaging_tools import debian_view, or_skip
 
 pytestmark = pytest.mark.long

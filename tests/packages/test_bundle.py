@@ -11,7 +11,8 @@ import tarfile
 
 import pytest
 
-from harness import REPO, Stack, wait_until
+from lib.process import REPO, wait_until
+from lib.stack import Stack
 from packaging_tools import VERSION, View, call, debian_view, needs_root
 
 STARTED = ("index.fcgi", "postern")

@@ -13,8 +13,9 @@ import subprocess
 import pytest
 import yaml
 
-from harness import (BUILD, PATIENCE, REPO, SAN_ENV, App, Http, Postgres,
-                     free_port, stop, wait_until)
+from lib.client import Client
+from lib.process import PATIENCE, REPO, SAN_ENV, free_port, stop, wait_until
+from lib.tokens import App
 from packaging_tools import (BUILD_PATIENCE, ENV, VERSION, View, apt_as_here,
                              bare_root, call, debian_root, needs_root)
 
@@ -347,11 +348,6 @@ class Container:
         return self.run(*test, check=False).returncode == 0
 
 
-class Site(Http):
-    def __init__(self, port):
-        self.port, self.registered = port, []
-
-
 @pytest.mark.long
 def test_images(images, pg, secrets, scratch):
     """From make-secrets to a token that passes, through lighttpd; and to an
@@ -371,7 +367,7 @@ def test_images(images, pg, secrets, scratch):
     web = Container(images["web"], SERVICES["web"], {
         "/run/postern": volume}, {"PORT": str(port)}, log).start()
     try:
-        serves(Site(port), server, web, mounted)
+        serves(Client(port), server, web, mounted)
     finally:
         codes = [c.stop() for c in (web, server)]
         for c in (web, server):

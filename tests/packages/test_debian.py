@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from harness import PATIENCE, REPO, demoted, wait_until
+from lib.process import PATIENCE, REPO, demoted, wait_until
 from packaging_tools import ENV, VERSION, call, debian_view
 from test_install import names
 from test_systemd import Activated, values

@@ -5,7 +5,7 @@ import shutil
 import stat
 import subprocess
 
-from harness import REPO, SAN_ENV
+from lib.process import REPO, SAN_ENV
 from packaging_tools import ENV, VERSION, install
 
 

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from harness import REPO
+from lib.process import REPO
 from packaging_tools import ENV, call, debian_root
 
 PAGE = (REPO / "docs/platforms.md").read_text()

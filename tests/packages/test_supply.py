@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from harness import BUILD, REPO, SANITIZED
+from lib.process import BUILD, REPO, SANITIZED
 from packaging_tools import BUILD_PATIENCE, call
 
 PROGRAMS = ("postern.fcgi", "postern")

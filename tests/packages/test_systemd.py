@@ -11,8 +11,9 @@ import subprocess
 
 import pytest
 
-from harness import (ADMIN, REGISTRATION, REPO, SANITIZED, App, Stack,
-                     demoted, wait_until)
+from lib.process import REPO, SANITIZED, demoted, wait_until
+from lib.stack import Stack
+from lib.tokens import ADMIN, REGISTRATION, App
 from packaging_tools import ENV, call
 
 UNITS = REPO / "contrib/systemd"

@@ -17,7 +17,8 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Stack
+from lib.process import BUILD
+from lib.stack import Stack
 
 RUNS, FOUND, AGAIN = 10, 4.8, 2  # t of 9 degrees of freedom, p = 0.001
 APPS = 64

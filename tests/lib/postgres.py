@@ -1,10 +1,9 @@
-"""Workers that can be told apart, and what stands between them and Postgres:
-a proxy that holds messages back, and pgbouncer."""
+"""A Postgres of the tests' own, also by TLS, and what stands before it: a proxy
+that holds messages back, and pgbouncer."""
 import contextlib
-import json
 import os
 import pathlib
-import secrets
+import shutil
 import signal
 import socket
 import struct
@@ -13,169 +12,126 @@ import threading
 
 import psycopg2
 
-from harness import (ADMIN, REGISTRATION, App, FastCGI, Response,
-                     Stack, demoted, gcm_seal, stop, wait_until)
+from lib.process import USER, demoted, free_port, run_tool, stop, wait_until
 
 
-def made_up():
-    """An app that is not registered."""
-    return App({"id": None, "public_key": secrets.token_hex(32),
-                "secret_key": secrets.token_hex(32)})
+def ask(c, text, args=None):
+    """What a statement answers, if it has rows, on a connection that ends with
+    it."""
+    try:
+        cur = c.cursor()
+        cur.execute(text, args)
+        return cur.fetchall() if cur.description else None
+    finally:
+        c.close()
 
 
-class Client:
-    """FastCGI requests over one kept connection."""
+class Postgres:
+    options = ()  # of the command line, of a kind of server
 
-    def __init__(self, path):
-        self.path = path
-        self.f = None
+    def __init__(self, scratch, settings=()):
+        """settings: more NAME=VALUE for the server."""
+        self.dir = scratch.dir()
+        self.scratch = scratch
+        self.settings = [a for s in settings for a in ("-c", s)]
+        self.bin = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
+        self.count = 0
+        self.process = None
+        subprocess.run(
+            [self.bin / "initdb", "-D", self.dir / "data", "-A", "trust",
+             "-U", "owner", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
+            check=True, stdout=subprocess.DEVNULL, preexec_fn=demoted(),
+            cwd="/")
+        self.start()
+        self.sql("CREATE ROLE server LOGIN")
 
-    def close(self):
-        if self.f is not None:
-            self.f.s.close()
-        self.f = None
+    def start(self):
+        self.process = subprocess.Popen(
+            [self.bin / "postgres", "-D", self.dir / "data",
+             "-c", "listen_addresses=", "-c", "fsync=off",
+             "-c", "max_connections=200",
+             "-c", f"unix_socket_directories={self.dir}", *self.settings,
+             *self.options],
+            stdout=open(self.dir / "log", "ab"), stderr=subprocess.STDOUT,
+            preexec_fn=demoted(), cwd="/")
 
-    @staticmethod
-    def record(kind, content=b""):
-        return struct.pack(">BBHHBx", 1, kind, 1, len(content), 0) + content
+        def up():
+            try:
+                self.connect("postgres").close()
+                return True
+            except psycopg2.OperationalError:
+                return False
 
-    def send(self, method, path, headers=None, body=None):
-        if self.f is None:
-            self.f = FastCGI(self.path)
-        params = {"REQUEST_METHOD": method, "REQUEST_URI": path}
-        for name, value in (headers or {}).items():
-            params["HTTP_" + name.upper().replace("-", "_")] = value
-        data = b"" if body is None else json.dumps(body).encode()
-        if data:
-            params["CONTENT_TYPE"] = "application/json"
-            params["CONTENT_LENGTH"] = len(data)
-        self.f.s.sendall(
-            self.record(1, struct.pack(">HB5x", 1, 1))
-            + self.record(4, FastCGI.encode(params)) + self.record(4)
-            + (self.record(5, data) if data else b"") + self.record(5))
+        wait_until("Postgres", up)
 
-    def receive(self) -> Response:
-        r = self.f.answer()
-        assert r is not None, "no answer"
-        return r
+    def stop(self, sig=signal.SIGINT):
+        stop(self.process, sig)
 
-    def request(self, method, path, headers=None, body=None):
-        self.send(method, path, headers, body)
-        return self.receive()
+    def connect(self, name, user="owner", **more):
+        c = psycopg2.connect(host=str(self.dir), dbname=name, user=user,
+                             **more)
+        c.autocommit = True
+        return c
 
-    def whoami(self, app, **kw):
-        return self.request("GET", "/v1/whoami", app.auth(**kw))
+    def sql(self, text, name="postgres"):
+        """As the owner."""
+        return ask(self.connect(name), text)
 
-    def status(self, app, **kw):
-        return self.whoami(app, **kw).status
+    def url(self, name, user="server"):
+        return f"host={self.dir} dbname={name} user={user}"
 
-    def admin(self, method, path, body=None):
-        return self.request(
-            method, path, {"Authorization": "Bearer " + ADMIN}, body)
+    def database(self, migrate=True):
+        self.count += 1
+        name = f"db{self.count}"
+        self.sql(f"CREATE DATABASE {name}")
+        if migrate:
+            self.migrate(name)
+        return name
 
-    def register(self, name="An app"):
-        r = self.request("POST", "/v1/apps",
-                         {"Authorization": "Bearer " + REGISTRATION},
-                         {"name": name})
-        assert r.status == 201, r
-        return App(r.json())
+    def migrate(self, name):
+        return run_tool(self.scratch, ["migrate", "--grant", "server"],
+                        {"POSTERN_DATABASE_URL": self.url(name, "owner")})
 
 
-class Fleet:
-    """n single processes on one database, for the workers of a master: each
-    has its own socket, so a request goes to the one that is meant."""
+def openssl(*args):
+    subprocess.run(["openssl", *args], check=True, capture_output=True)
 
-    def __init__(self, pg, n, env=None, url=None, wait_up=True):
-        self.pg = pg
-        self.database = pg.database()
-        self.master_key = secrets.token_hex(32)
-        self.env = {"POSTERN_MASTER_KEY": self.master_key, **(env or {})}
-        if url is not None:
-            self.env["POSTERN_DATABASE_URL"] = url(self.database)
-        self.stacks = []
-        self.clients = []
-        try:
-            for _ in range(n):
-                self.stacks.append(Stack(pg, way="alone", workers=0,
-                                         env=self.env,
-                                         database=self.database))
-                self.clients.append(Client(self.stacks[-1].sock))
-            if wait_up:
-                self.wait_up()
-        except BaseException:
-            self.stop()
-            raise
 
-    def wait_up(self):
-        for c in self.clients:
-            wait_until("ready", lambda c=c:
-                       c.request("GET", "/readyz").status == 200)
+class TlsPostgres(Postgres):
+    """On one port of each address; the certificate is for the names."""
 
-    def __getitem__(self, i):
-        return self.clients[i]
+    def __init__(self, scratch, names=("localhost",), addresses="127.0.0.1"):
+        d = self.certs = scratch.dir()
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+                "-subj", "/CN=Test CA", "-keyout", d / "ca.key",
+                "-out", d / "ca.crt")
+        openssl("req", "-new", "-newkey", "rsa:2048", "-nodes", "-subj",
+                f"/CN={names[0]}", "-keyout", d / "server.key",
+                "-out", d / "server.csr")
+        (d / "ext").write_text("subjectAltName=" + ",".join(
+            f"DNS:{n}" for n in names))
+        openssl("x509", "-req", "-in", d / "server.csr", "-CA", d / "ca.crt",
+                "-CAkey", d / "ca.key", "-days", "2", "-set_serial", "1",
+                "-extfile", d / "ext", "-out", d / "server.crt")
+        if os.getuid() == 0:
+            for path in d.iterdir():
+                shutil.chown(path, USER, USER)
+        (d / "server.key").chmod(0o600)
+        self.tcp_port = free_port()
+        super().__init__(scratch, [
+            f"listen_addresses={addresses}", f"port={self.tcp_port}", "ssl=on",
+            f"ssl_cert_file={d}/server.crt", f"ssl_key_file={d}/server.key"])
 
-    def __len__(self):
-        return len(self.clients)
+    def connect(self, name, user="owner"):
+        c = psycopg2.connect(host=str(self.dir), port=self.tcp_port,
+                             dbname=name, user=user)
+        c.autocommit = True
+        return c
 
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exc):
-        self.stop()
-
-    def register(self, i=0):
-        app = self.clients[i].register()
-        self.stacks[i].registered.append(app.secret)
-        return app
-
-    def sql(self, text, *args):
-        return self.stacks[0].sql(text, *args)
-
-    def statuses(self, app, **kw):
-        return [c.status(app, **kw) for c in self.clients]
-
-    def refused_soon(self, app, **kw):
-        for i, c in enumerate(self.clients):
-            wait_until(f"refused by worker {i}",
-                       lambda c=c: c.status(app, **kw) == 401)
-        assert self.statuses(app, **kw) == [401] * len(self)
-
-    def log_count(self, event, i=0):
-        return len(self.stacks[i].log_lines(event))
-
-    def insert(self, apps):
-        """Apps straight into the table, sealed by another implementation than
-        Postern's. One has to be registered already."""
-        key_id = self.sql("SELECT master_key_id FROM apps LIMIT 1")[0][0]
-        rows = [self.row(app, key_id) for app in apps]
-        c = self.pg.connect(self.database)
-        try:
-            c.cursor().executemany(
-                "INSERT INTO apps (name, public_key, encrypted_secret_key,"
-                " master_key_id) VALUES ('An app', %s, %s, %s)", rows)
-        finally:
-            c.close()
-
-    def row(self, app, key_id):
-        return (app.public, gcm_seal(
-            self.master_key, bytes.fromhex(app.secret),
-            f"postern-v1|{key_id}|{app.public}"), key_id)
-
-    def settle(self):
-        """Until every worker has taken in all notifications so far: they come
-        in order, so the last one's effect is waited for."""
-        app = made_up()
-        assert self.statuses(app) == [401] * len(self)
-        self.insert([app])
-        for c in self.clients:
-            wait_until("settled", lambda c=c: c.status(app) == 200)
-
-    def stop(self):
-        with contextlib.ExitStack() as ends:
-            for s in self.stacks:
-                ends.callback(s.stop)
-            for c in self.clients:
-                ends.callback(c.close)
+    def url(self, name, user="server", hosts="localhost", ports=None):
+        return (f"host={hosts} port={ports or self.tcp_port} dbname={name} "
+                f"user={user} sslmode=verify-full "
+                f"sslrootcert={self.certs}/ca.crt")
 
 
 class PgProxy:
@@ -364,11 +320,3 @@ class PgBouncer:
     def close(self):
         # Since 1.23 it waits for its clients on SIGTERM.
         stop(self.process, signal.SIGKILL)
-
-
-def proc_status(pid, name):
-    """A number of /proc/PID/status, in its kB."""
-    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith(name + ":"):
-            return int(line.split()[1])
-    raise KeyError(name)

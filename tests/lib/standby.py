@@ -6,16 +6,8 @@ import subprocess
 
 import psycopg2
 
-from harness import PATIENCE, Postgres, demoted, wait_until
-
-
-def ended(pid):
-    """Gone, or a zombie that its parent has not looked at."""
-    try:
-        with open(f"/proc/{pid}/stat") as f:
-            return f.read().rsplit(")", 1)[1].split()[0] == "Z"
-    except OSError:
-        return True
+from lib.postgres import Postgres
+from lib.process import PATIENCE, demoted, ended, wait_until
 
 
 class Node(Postgres):
@@ -23,15 +15,6 @@ class Node(Postgres):
 
     options = ("-c", "dynamic_shared_memory_type=mmap",
                "-c", "wal_receiver_status_interval=1")
-
-    def sql(self, text, name="postgres"):
-        c = self.connect(name)
-        try:
-            cur = c.cursor()
-            cur.execute(text)
-            return cur.fetchall() if cur.description else None
-        finally:
-            c.close()
 
     def setting(self, name, value):
         self.sql(f"ALTER SYSTEM SET {name} = '{value}'")
