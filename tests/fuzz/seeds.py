@@ -1,6 +1,7 @@
 #!/usr/bin/python3
-"""seeds.py DIR: the first corpus of each fuzz target, in DIR/TARGET. What
-grows from it is minimised into corpus/ by `tools/fuzz minimise`."""
+"""seeds.py DIR: the first corpus of each fuzz target, in DIR/TARGET, such as
+build-fuzz/corpus. What grows from it `make fuzz-corpus` minimises into
+corpus/TARGET.tar.xz."""
 import base64
 import hashlib
 import hmac
