@@ -1,11 +1,13 @@
 """Fixtures, and the table of what each server does with each feature."""
+import re
+
 import pytest
 
 from gates import GATES
 from ways import ORIGIN, WAYS, Site
 
-CELLS = {}  # feature -> way -> text
-GATE_CELLS = {}  # the same, of the gates
+# Of each table: (file, line, feature) -> way -> text.
+CELLS = {"ways": {}, "gates": {}}
 
 
 @pytest.fixture(scope="session", params=WAYS, ids=lambda w: w.name)
@@ -38,40 +40,65 @@ def note(request):
 
 
 def cell_of(item):
-    params = dict(getattr(item, "callspec", None).params) \
-        if hasattr(item, "callspec") else {}
+    """(whose table, feature, way) of a test, and where it stands."""
+    params = dict(item.callspec.params) if hasattr(item, "callspec") else {}
     gate = params.pop("gate", None)
     way = gate or params.pop("site", None) or params.pop("way", None)
     if way is None:
         return None
-    cells = GATE_CELLS if gate else CELLS
     words = [item.originalname.removeprefix("test_").replace("_", " ")]
-    return cells, " ".join(
-        words + [str(v) for v in params.values()]), way.name
+    feature = " ".join(words + [str(v) for v in params.values()])
+    return "gates" if gate else "ways", feature, way.name, *item.location[:2]
 
 
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item, call):
     report = (yield).get_result()
-    cell = cell_of(item)
+    report.cell = cell_of(item)  # goes with it to who writes the tables
+
+
+def pytest_runtest_logreport(report):
+    cell = getattr(report, "cell", None)
     if cell is None or (report.when != "call" and report.passed):
         return
-    cells, feature, way = cell
-    row = cells.setdefault(feature, {})
+    table, feature, way, *place = cell
+    row = CELLS[table].setdefault((*place, feature), {})
     if report.passed:
-        said = [v for k, v in item.user_properties if k == "note"]
+        said = [v for k, v in report.user_properties if k == "note"]
         row.setdefault(way, ", ".join(said) or "ok")
     else:
         row[way] = report.outcome.upper()
 
 
+def group_of(nodeid):
+    """A way's tests share its servers; the others, their file's."""
+    given = nodeid.partition("[")[2].rstrip("]")
+    for name in {kind.name for kind in (*WAYS, *GATES)}:
+        if re.search(rf"(^|-){re.escape(name)}(-|$)", given):
+            return name
+    return nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByGroup(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return group_of(nodeid)
+
+    return ByGroup(config, log)
+
+
 def pytest_terminal_summary(terminalreporter):
     """Feature by way, from what the tests have asserted."""
-    if CELLS:
-        write_table(terminalreporter, "what each server does", CELLS, WAYS)
-    if GATE_CELLS:
-        write_table(terminalreporter, "what each server's gate does",
-                    GATE_CELLS, GATES)
+    for table, title, ways in (
+            ("ways", "what each server does", WAYS),
+            ("gates", "what each server's gate does", GATES)):
+        if CELLS[table]:
+            write_table(terminalreporter, title, {
+                feature: row for (*_, feature), row in sorted(
+                    CELLS[table].items())}, ways)
 
 
 def write_table(terminalreporter, title, cells, ways):
