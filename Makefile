@@ -64,11 +64,11 @@ EXAMPLES := lighttpd.conf.example $(filter-out $(UNIT_FILES) \
 	examples/*.md examples/*/*))
 PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 
-.PHONY: all help run test test-long test-unit test-http test-fronts \
+.PHONY: all help run check test test-long test-unit test-http test-fronts \
 	test-faults test-cluster test-browser test-packages test-people \
 	test-trust test-release \
-	check-asan units vectors fuzz fuzz-coverage fuzzers bench bench-scale \
-	bench-freshness bench-micro soak lint format deps-run deps-test \
+	check-asan units vectors fuzz fuzz-corpus fuzz-coverage fuzzers bench \
+	bench-scale bench-freshness bench-micro soak lint format deps-run deps-test \
 	deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
@@ -77,6 +77,7 @@ all: $(PROGRAMS)
 help:
 	@echo 'make            the two programs, in $(BUILD)/'
 	@echo 'make run        install what is missing, build, serve on PORT'
+	@echo 'make check      the tests whose names have T, such as T=test_users'
 	@echo 'make test       all tests in their short form; test-long: long'
 	@echo 'make bench      beside what others would use; BENCH_S=2 shortens it'
 	@echo 'make bench-scale  to a million apps, and with two nodes'
@@ -87,7 +88,8 @@ help:
 	@echo 'make soak       mixed traffic for SOAK_S seconds, and overload'
 	@echo 'make test-faults  what clients see when something fails'
 	@echo 'make test-cluster  on three Postgres under Patroni'
-	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table'
+	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table;'
+	@echo '                fuzz-corpus: the corpus anew, with what was found'
 	@echo 'make lint       style and structure; format: apply the style'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
@@ -181,6 +183,9 @@ run: deps-run
 	@$(MAKE) --no-print-directory -j"$$(nproc)" all
 	@exec env BUILD=$(BUILD) tools/run
 
+check:
+	@tools/test check "$$T"
+
 test: deps-test
 	@tools/test short
 
@@ -204,6 +209,9 @@ fuzz: deps-test
 
 fuzz-coverage: deps-test
 	@tools/fuzz coverage
+
+fuzz-corpus: deps-test
+	@tools/fuzz minimise
 
 bench-freshness: deps-test all
 	@BUILD= POSTERN_BUILD=$(BUILD) $(PYTHON) tests/bench/freshness.py
