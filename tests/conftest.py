@@ -23,7 +23,7 @@ def scratch():
 def pg(scratch):
     p = Postgres(scratch)
     yield p
-    p.stop()
+    p.discard()
 
 
 @pytest.fixture()

@@ -60,11 +60,9 @@ def own(scratch):
     """A Postgres that counts statements, and that a test may stop."""
     p = Postgres(scratch, ["shared_preload_libraries=pg_stat_statements",
                            "pg_stat_statements.track_planning=off"])
-    c = p.connect("postgres")
-    c.cursor().execute("CREATE EXTENSION pg_stat_statements")
-    c.close()
+    p.sql("CREATE EXTENSION pg_stat_statements")
     yield p
-    p.stop()
+    p.discard()
 
 
 @pytest.fixture()

@@ -1,6 +1,8 @@
 """A Postgres of the tests' own, also by TLS, and what stands before it: a proxy
 that holds messages back, and pgbouncer."""
 import contextlib
+import fcntl
+import hashlib
 import os
 import pathlib
 import shutil
@@ -12,7 +14,10 @@ import threading
 
 import psycopg2
 
-from lib.process import USER, demoted, free_port, run_tool, stop, wait_until
+from lib.process import (
+    BUILD, USER, demoted, free_port, run_tool, stop, wait_until)
+
+MIGRATED = "migrated"  # a database to copy
 
 
 def ask(c, text, args=None):
@@ -28,6 +33,9 @@ def ask(c, text, args=None):
 
 class Postgres:
     options = ()  # of the command line, of a kind of server
+    # A cluster like no other, with a system identifier of its own; else it is
+    # a copy of one that was made once.
+    own = False
 
     def __init__(self, scratch, settings=()):
         """settings: more NAME=VALUE for the server."""
@@ -37,6 +45,13 @@ class Postgres:
         self.bin = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))[-1]
         self.count = 0
         self.process = None
+        if self.own:
+            self.make()
+        else:
+            copy_made(self)
+            self.start()
+
+    def make(self):
         subprocess.run(
             [self.bin / "initdb", "-D", self.dir / "data", "-A", "trust",
              "-U", "owner", "-E", "UTF8", "--locale=C.UTF-8", "--no-sync"],
@@ -67,6 +82,10 @@ class Postgres:
     def stop(self, sig=signal.SIGINT):
         stop(self.process, sig)
 
+    def discard(self):
+        """At once, as nobody needs what it has any more."""
+        self.stop(signal.SIGQUIT)
+
     def connect(self, name, user="owner", **more):
         c = psycopg2.connect(host=str(self.dir), dbname=name, user=user,
                              **more)
@@ -83,6 +102,9 @@ class Postgres:
     def database(self, migrate=True):
         self.count += 1
         name = f"db{self.count}"
+        if migrate and not self.own:
+            self.sql(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+            return name
         self.sql(f"CREATE DATABASE {name}")
         if migrate:
             self.migrate(name)
@@ -93,12 +115,46 @@ class Postgres:
                         {"POSTERN_DATABASE_URL": self.url(name, "owner")})
 
 
+class Made(Postgres):
+    """The one that the others are copies of."""
+
+    own = True
+
+
+def copy_made(pg):
+    """Its data, from the build's folder, where it is made anew when what makes
+    it is another. As whoever may read it: nobody else's files are in it."""
+    folder = BUILD / f"postgres-{os.getuid()}"
+    key = hashlib.sha256(b"".join(p.read_bytes() for p in (
+        pg.scratch.bin / "postern", pg.bin / "initdb", pathlib.Path(__file__)
+        ))).hexdigest()
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        known = folder / "key"
+        if not known.exists() or known.read_text() != key:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            made = Made(pg.scratch)
+            made.sql(f"CREATE DATABASE {MIGRATED}")
+            made.migrate(MIGRATED)
+            made.stop()
+            copy(made.dir / "data", folder)
+            known.write_text(key)
+        copy(folder / "data", pg.dir)
+
+
+def copy(data, into):
+    subprocess.run(["cp", "-a", data, into], check=True)
+
+
 def openssl(*args):
     subprocess.run(["openssl", *args], check=True, capture_output=True)
 
 
 class TlsPostgres(Postgres):
     """On one port of each address; the certificate is for the names."""
+
+    own = True
 
     def __init__(self, scratch, names=("localhost",), addresses="127.0.0.1"):
         d = self.certs = scratch.dir()

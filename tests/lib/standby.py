@@ -13,6 +13,7 @@ from lib.process import PATIENCE, demoted, ended, wait_until
 class Node(Postgres):
     """A cluster that can be killed: what it shares lies in its directory."""
 
+    own = True
     options = ("-c", "dynamic_shared_memory_type=mmap",
                "-c", "wal_receiver_status_interval=1")
 
