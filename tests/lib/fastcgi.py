@@ -103,6 +103,11 @@ class FastCGI:
 
     def answer(self):
         """The CGI answer, or None when the connection ended without one."""
+        out = self.output()
+        return parse_cgi(out) if out else None
+
+    def output(self):
+        """What it wrote, until it was done or had ended."""
         out = b""
         try:
             while True:
@@ -114,7 +119,7 @@ class FastCGI:
                     break
         except (EOFError, ConnectionResetError):
             pass
-        return parse_cgi(out) if out else None
+        return out
 
 
 def parse_cgi(out):

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 REPO = pathlib.Path(__file__).resolve().parents[2]
 BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", REPO / "build")).resolve()
 SANITIZED = os.environ.get("POSTERN_SANITIZED") == "1"
-PATIENCE = 60 if SANITIZED else 20
+PATIENCE = 60 if SANITIZED else 30
 USER = "www-data"
 SAN_ENV = {
     "ASAN_OPTIONS": "detect_leaks=0:abort_on_error=0:exitcode=99"

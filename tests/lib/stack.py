@@ -259,8 +259,8 @@ class Stack(Client):
         """New workers, the old ones gone: what they held back is written."""
         old = set(self.workers())
         self.process.send_signal(signal.SIGHUP)
-        wait_until("new workers", lambda: not old & set(self.workers())
-                   and self.workers())
+        wait_until("new workers", lambda: (
+            not old & (new := set(self.workers())) and len(new) >= len(old)))
 
     def sql(self, text, *args):
         return ask(self.pg.connect(self.database), text, args)
