@@ -99,7 +99,7 @@ def own_pg(scratch):
     p = Postgres(scratch)
     p.shared = p.database()
     yield p
-    p.stop()
+    p.discard()
 
 
 @pytest.fixture()

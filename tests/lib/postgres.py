@@ -139,6 +139,7 @@ def copy_made(pg):
             made.migrate(MIGRATED)
             made.stop()
             copy(made.dir / "data", folder)
+            shutil.rmtree(made.dir)
             known.write_text(key)
         copy(folder / "data", pg.dir)
 
