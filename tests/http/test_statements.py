@@ -10,7 +10,7 @@ import subprocess
 
 import pytest
 
-from harness import Stack
+from lib.stack import Stack
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 STATEMENT = re.compile(
