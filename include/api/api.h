@@ -2,6 +2,7 @@
 #define POSTERN_API_API_H
 
 #include "auth/auth.h"
+#include "auth/tend.h"
 #include "base/config.h"
 #include "data/db.h"
 #include "http/fcgi.h"
@@ -13,6 +14,7 @@ struct api {
 	const struct config *cfg;
 	struct db *db;
 	struct auth *auth;
+	struct tend *tend;
 };
 
 /*

@@ -6,13 +6,14 @@
 #include "base/status.h"
 #include "data/app_store.h"
 #include "data/db.h"
-#include <stdint.h>
 
 /*
- * An app's key pair: drawn here, sealed here, opened here, for the server and
- * the tool alike. A secret key in a struct secret is always the lowercase hex
- * characters that the client holds: that is the JWT's HMAC key.
+ * The keys that an app is given: both at its registration, another secret at
+ * each rotation; for the server and the tool alike.
  */
+
+/* A rotation's grace_seconds: what it is if nothing is said, and the most. */
+enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 /* Register: new keys, sealed, inserted, committed. secret_hex is set only
  * with ST_OK. */
@@ -25,23 +26,5 @@ enum status app_keys_rotate(const struct config *cfg, struct db *db,
     const char *actor, const char *public_key, const char *guard,
     const struct app_grace *grace, struct app *a,
     struct secret *secret_hex) MUST_CHECK;
-
-/*
- * The current (or previous) secret of a row as hex characters. goliauth's
- * format only while the settings accept it (else ST_BROKEN). The reason is
- * logged with the public key; ST_KEY_MISSING names the wanted fingerprint.
- */
-enum status app_keys_open(const struct config *cfg, const struct app *a,
-    bool previous, struct secret *secret_hex) MUST_CHECK;
-
-/*
- * Seal a row's secret anew, bound to it, under the current master key: its
- * text is appended to *anew, which must be { 0 }. It is opened under the master
- * key that key_id names, current or former; NULL is goliauth's format, tried
- * under each, which the caller has to have allowed. ST_KEY_MISSING or ST_BROKEN
- * as in seal_open; nothing is logged.
- */
-enum status app_keys_reseal(const struct config *cfg, const char *public_key,
-    const char *key_id, const char *sealed, struct buf *anew) MUST_CHECK;
 
 #endif

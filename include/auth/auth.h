@@ -1,49 +1,21 @@
 #ifndef POSTERN_AUTH_AUTH_H
 #define POSTERN_AUTH_AUTH_H
 
-#include "auth/key_cache.h"
-#include "auth/token.h"
+#include "auth/identity.h"
+#include "auth/uses.h"
 #include "base/config.h"
 #include "data/db.h"
 #include "http/problem.h"
 #include "http/request.h"
 #include "http/route.h"
 
-/*
- * Who is asking: yes or no. Holds the decoy, a made-up sealed app that stands
- * in for an unknown key, so that like costs alike by time.
- */
+/* Who is asking: yes or no. */
 struct auth;
 
-struct auth *auth_new(const struct config *cfg, struct db *db);
-void auth_free(struct auth *au);
-
-/* Work of its own between requests: the monotonic µs at which auth_tend wants
- * to be called. auth_finish does what is left before the process ends. */
-int64_t auth_due_us(const struct auth *au);
-void auth_tend(struct auth *au);
-void auth_finish(struct auth *au);
-
-/* This app has just been deleted: what it leaves behind is taken away, a little
- * of it now. */
-void auth_sweep(struct auth *au, int64_t app_id);
-
-/* Who it turned out to be. */
-struct identity {
-	struct key_entry *key;     /* a reference, or NULL */
-	const struct key_app *app; /* key's, or an empty one; sealed only where
-				  need is NEED_APP_CURRENT */
-	struct token_claims claims;
-	bool by_previous;       /* signed with the previous secret */
-	const char *actor_kind; /* "app", "user", "admin", "registration",
-				   "metrics", "invite", "open" */
-	int64_t invite_id;
-	const char *reason;  /* of a refusal, for the log only */
-	const char *cause;   /* what a 429 or 503 would have been refused for */
-	int64_t retry_after; /* of a 429, in seconds */
-};
-void identity_init(struct identity *id); /* nobody */
-void identity_clear(struct identity *id);
+/* Notes uses of keys in uses; all of it stays the caller's, for as long. */
+struct auth *auth_new(
+    const struct config *cfg, struct db *db, struct uses *uses);
+void auth_free(struct auth *au); /* accepts NULL */
 
 /*
  * Decide need for this request. user is the decoded {user}, NULL if the route
@@ -56,10 +28,10 @@ enum problem auth_decide(struct auth *au, enum need need,
     struct identity *id) MUST_CHECK;
 
 /*
- * After a change of the app was a conflict: is the row's secret still the one
- * that id was decided by, only sealed anew (postern reseal)? Then id has the
- * row as it is now, and the caller may try again.
+ * After a change of the app was a conflict: its row is read again. Is its
+ * secret still the one that id was decided by, only sealed anew (postern
+ * reseal)? Then id has the row as it is now, and the caller may try again.
  */
-bool auth_resealed(struct auth *au, struct identity *id) MUST_CHECK;
+bool auth_reread(struct auth *au, struct identity *id) MUST_CHECK;
 
 #endif

@@ -1,7 +1,8 @@
 #ifndef POSTERN_AUTH_LIMITS_H
 #define POSTERN_AUTH_LIMITS_H
 
-#include "auth/auth.h"
+#include "auth/identity.h"
+#include "base/config.h"
 
 /*
  * How often something may be done (POSTERN_LIMIT_...). Limits come behind the

@@ -1,7 +1,7 @@
 #ifndef POSTERN_AUTH_USES_H
 #define POSTERN_AUTH_USES_H
 
-#include "auth/key_cache.h"
+#include "auth/key_entry.h"
 #include "data/db.h"
 #include <stdbool.h>
 #include <stdint.h>

@@ -39,6 +39,13 @@ bool master_key_init(struct master_key *mk, const char *hex, size_t len,
     const char **why) MUST_CHECK;
 void master_key_clear(struct master_key *mk);
 
+/* A sealed text and its place; all borrowed. */
+struct sealed {
+	const char *public_key;
+	const char *key_id; /* the row's master_key_id; NULL = goliauth's */
+	const char *text;
+};
+
 /* Seal the raw bytes of key for the row of public_key. Appends hex to out. */
 void seal_key(const struct master_key *mk, const char *public_key,
     const struct secret *raw, struct buf *out);
@@ -52,5 +59,14 @@ void seal_key(const struct master_key *mk, const char *public_key,
  */
 enum status seal_open(const struct master_key *mk, const char *key_id,
     const char *public_key, const char *sealed, struct secret *raw) MUST_CHECK;
+
+/*
+ * The same under whichever of our master keys the row names: the current one,
+ * or a former one. What goliauth sealed names none: each is tried, in this
+ * order. ST_KEY_MISSING if none is the row's.
+ */
+enum status seal_open_any(const struct master_key *current,
+    const struct master_key_list *old, const struct sealed *s,
+    struct secret *raw) MUST_CHECK;
 
 #endif

@@ -1,8 +1,9 @@
 /*
  * /v1/app: the calling app itself, and /v1/whoami. What changes the app is
  * guarded by the sealed key that verified the request: a rotation in between
- * makes it a conflict, so an old secret never wins a race. The same secret
- * sealed anew in between makes none.
+ * makes it a conflict, so an old secret never wins a race. After a conflict the
+ * row is read again: where it has the same secret, only sealed anew, the change
+ * is made once more, by c->who.app as it is now.
  */
 #include "api/app_parts.h"
 #include "api/handlers.h"
@@ -62,16 +63,6 @@ api_app_get(struct call *c)
 	return p;
 }
 
-/*
- * Whether to make a change once more: it was a conflict only because the same
- * secret had been sealed anew. c->who.app is then the row as it is now.
- */
-static bool
-again(struct call *c, enum status st)
-{
-	return st == ST_CONFLICT && auth_resealed(c->api->auth, &c->who);
-}
-
 enum problem
 api_app_patch(struct call *c)
 {
@@ -88,7 +79,7 @@ api_app_patch(struct call *c)
 			st = app_store_patch(c->api->db, "app",
 			    c->who.app->public_key, c->who.app->sealed, &patch,
 			    &a);
-		while (again(c, st));
+		while (st == ST_CONFLICT && auth_reread(c->api->auth, &c->who));
 		p = own_problem(st);
 	}
 	if (p == P_NONE)
@@ -108,9 +99,9 @@ api_app_delete(struct call *c)
 	do
 		st = app_store_delete(c->api->db, "app", c->who.app->public_key,
 		    c->who.app->sealed, &id);
-	while (again(c, st));
+	while (st == ST_CONFLICT && auth_reread(c->api->auth, &c->who));
 	if (st == ST_OK)
-		auth_sweep(c->api->auth, id);
+		tend_deleted(c->api->tend, id);
 	return own_problem(st);
 }
 
@@ -123,7 +114,7 @@ api_app_end_previous(struct call *c)
 	do
 		st = app_store_end_previous(c->api->db, "app",
 		    c->who.app->public_key, c->who.app->sealed);
-	while (again(c, st));
+	while (st == ST_CONFLICT && auth_reread(c->api->auth, &c->who));
 	return own_problem(st);
 }
 
@@ -142,7 +133,7 @@ api_app_rotate(struct call *c)
 			st = app_keys_rotate(c->api->cfg, c->api->db, "app",
 			    c->who.app->public_key, c->who.app->sealed, &grace,
 			    &a, &secret);
-		while (again(c, st));
+		while (st == ST_CONFLICT && auth_reread(c->api->auth, &c->who));
 		p = own_problem(st);
 	}
 	if (p == P_NONE)

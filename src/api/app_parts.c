@@ -4,13 +4,12 @@
  */
 #include "api/app_parts.h"
 
+#include "auth/app_keys.h"
 #include "base/json.h"
 #include "base/name.h"
 #include "http/objects.h"
 
 #include <string.h>
-
-enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 
 enum problem
 api_take_name(struct call *c, const struct json *j, struct buf *name)

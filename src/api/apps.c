@@ -272,7 +272,7 @@ api_apps_delete(struct call *c)
 		    c->api->db, c->who.actor_kind, key, NULL, &id));
 	if (p != P_NONE)
 		return p;
-	auth_sweep(c->api->auth, id);
+	tend_deleted(c->api->tend, id);
 	c->res->status = 204;
 	return P_NONE;
 }

@@ -1,6 +1,7 @@
 /*
- * The key cache: one table of all entries, and a list for each of the two
- * bounds, newest first.
+ * Which entries are kept, and how long: one table of all of them, and a list
+ * for each of the two bounds, newest first. It asks nobody: what is not here
+ * is key_lookup.c's to find.
  */
 #include "auth/key_cache.h"
 

@@ -1,6 +1,7 @@
 /*
- * Entries of the key cache, each one block: the struct, and its texts behind
- * it. Only the secrets lie elsewhere, in the arena.
+ * What is kept of one app, and until when: the last who holds it wipes it. Each
+ * is one block: the struct, and its texts behind it. Only the secrets lie
+ * elsewhere, in the arena.
  */
 #include "auth/key_entry.h"
 

@@ -1,5 +1,6 @@
 /*
- * A hash table of key entries. Chain c holds the hashes that end in c's bits:
+ * How an entry is found by its key, among as many as there are: a hash table,
+ * without age, order or bound. Chain c holds the hashes that end in c's bits:
  * in all of mask's, or in one less as long as chain c has not been split yet.
  */
 #include "auth/key_table.h"

@@ -12,7 +12,7 @@
 
 /* 429, and when to come again. */
 static enum problem
-refuse(struct identity *id, enum problem p, int64_t wait_s)
+hold_off(struct identity *id, enum problem p, int64_t wait_s)
 {
 	if (wait_s == 0)
 		return P_NONE;
@@ -53,7 +53,7 @@ limits_failure(const struct config *cfg, const struct request *req,
 	if (wait_s == 0 && key != NULL && hex_is_public_key(key, strlen(key)))
 		wait_s = throttle_take(THROTTLE_FAILURES_KEY, key, strlen(key),
 		    rate, clock_mono_us());
-	limited = refuse(id, P_TOO_MANY_FAILURES, wait_s);
+	limited = hold_off(id, P_TOO_MANY_FAILURES, wait_s);
 	return limited != P_NONE ? limited : p;
 }
 
@@ -65,7 +65,7 @@ limits_registration(
 
 	if (rate->n == 0)
 		return P_NONE;
-	return refuse(id, P_TOO_MANY_REGISTRATIONS,
+	return hold_off(id, P_TOO_MANY_REGISTRATIONS,
 	    take_address(cfg, req, THROTTLE_REGISTRATIONS, rate));
 }
 
@@ -76,7 +76,7 @@ limits_app(const struct config *cfg, struct identity *id)
 
 	if (cfg->limit_app.n == 0)
 		return P_NONE;
-	return refuse(id, P_APP_RATE_LIMITED,
+	return hold_off(id, P_APP_RATE_LIMITED,
 	    throttle_take(THROTTLE_APPS, &app, sizeof app, &cfg->limit_app,
 		clock_mono_us()));
 }

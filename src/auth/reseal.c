@@ -4,7 +4,7 @@
  */
 #include "auth/reseal.h"
 
-#include "auth/app_keys.h"
+#include "auth/material.h"
 #include "base/buf.h"
 #include "base/hex.h"
 #include "base/mem.h"
@@ -76,39 +76,25 @@ static enum reseal_fate
 seal_slot(const struct reseal *r, const struct sealed_row *row,
     struct sealed_slot *slot)
 {
+	const struct sealed was = { row->public_key, slot->key_id,
+		slot->sealed };
 	struct buf anew = { 0 };
-	enum reseal_fate fate;
+	enum status st;
 
 	if (slot->key_id == NULL && row->altered && !r->cfg->goliauth_accept)
 		return RESEAL_ALTERED;
-	switch (app_keys_reseal(
-	    r->cfg, row->public_key, slot->key_id, slot->sealed, &anew)) {
-	case ST_OK:
+	st = material_reseal(r->cfg, &was, &anew);
+	if (st == ST_OK)
 		slot->anew = mem_strdup(buf_str(&anew));
-		fate = RESEAL_DONE;
-		break;
-	case ST_KEY_MISSING:
-		fate = is_key_id(slot->key_id) ? RESEAL_MISSING : RESEAL_BROKEN;
-		break;
-	case ST_NOT_FOUND:
-	case ST_CONFLICT:
-	case ST_OVERLAP:
-	case ST_PRECONDITION:
-	case ST_INVALID:
-	case ST_TOO_LARGE:
-	case ST_UNAVAILABLE:
-	case ST_LOCKED:
-	case ST_BROKEN:
-	default:
-		fate = RESEAL_BROKEN;
-		break;
-	}
 	buf_free(&anew);
-	return fate;
+	if (st == ST_OK)
+		return RESEAL_DONE;
+	return st == ST_KEY_MISSING && is_key_id(slot->key_id) ? RESEAL_MISSING
+							       : RESEAL_BROKEN;
 }
 
 /* What one row came to, before anything is written. */
-struct verdict {
+struct outcome {
 	enum reseal_fate fate[SLOTS];
 	bool touched[SLOTS]; /* not under the current master key */
 	bool to_write;
@@ -116,36 +102,36 @@ struct verdict {
 };
 
 static void
-judge(const struct reseal *r, struct sealed_row *row, struct verdict *v)
+seal_row(const struct reseal *r, struct sealed_row *row, struct outcome *o)
 {
 	int i;
 
-	memset(v, 0, sizeof *v);
+	memset(o, 0, sizeof *o);
 	for (i = 0; i < SLOTS; i++) {
 		if (is_done(r, &row->slot[i]))
 			continue;
-		v->touched[i] = true;
-		v->fate[i] = seal_slot(r, row, &row->slot[i]);
-		v->to_write |= v->fate[i] == RESEAL_DONE;
-		v->failed |= v->fate[i] != RESEAL_DONE;
+		o->touched[i] = true;
+		o->fate[i] = seal_slot(r, row, &row->slot[i]);
+		o->to_write |= o->fate[i] == RESEAL_DONE;
+		o->failed |= o->fate[i] != RESEAL_DONE;
 	}
 }
 
 static void
-count(struct reseal *r, const struct sealed_row *row, const struct verdict *v)
+count(struct reseal *r, const struct sealed_row *row, const struct outcome *o)
 {
 	const struct sealed_slot *slot;
 	int i;
 
-	r->tally.resealed += v->to_write;
-	r->tally.failed += v->failed;
+	r->tally.resealed += o->to_write;
+	r->tally.failed += o->failed;
 	for (i = 0; i < SLOTS; i++) {
-		if (!v->touched[i])
+		if (!o->touched[i])
 			continue;
 		slot = &row->slot[i];
-		key_of(&r->tally, slot->key_id)->secrets[v->fate[i]]++;
-		if (v->fate[i] != RESEAL_DONE && r->failed != NULL)
-			r->failed(r->arg, row, slot, v->fate[i]);
+		key_of(&r->tally, slot->key_id)->secrets[o->fate[i]]++;
+		if (o->fate[i] != RESEAL_DONE && r->failed != NULL)
+			r->failed(r->arg, row, slot, o->fate[i]);
 	}
 }
 
@@ -154,26 +140,26 @@ static enum status
 attempt(struct reseal *r, struct sealed_row *rows, size_t n, int64_t *ids,
     size_t *nids)
 {
-	struct verdict *v = mem_alloc(n * sizeof *v);
+	struct outcome *o = mem_alloc(n * sizeof *o);
 	enum status st = ST_OK;
 	bool any = false;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
-		judge(r, &rows[i], &v[i]);
-		any |= v[i].to_write;
+		seal_row(r, &rows[i], &o[i]);
+		any |= o[i].to_write;
 	}
 	if (any && !r->dry_run)
 		st = reseal_store_write(
 		    r->db, r->actor, r->cfg->master_key.id, rows, n);
 	*nids = 0;
 	for (i = 0; st == ST_OK && i < n; i++) {
-		if (!v[i].to_write || r->dry_run || rows[i].written)
-			count(r, &rows[i], &v[i]);
+		if (!o[i].to_write || r->dry_run || rows[i].written)
+			count(r, &rows[i], &o[i]);
 		else
 			ids[(*nids)++] = rows[i].id;
 	}
-	free(v);
+	free(o);
 	return st;
 }
 

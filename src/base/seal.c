@@ -196,3 +196,19 @@ seal_open(const struct master_key *mk, const char *key_id,
 	buf_free(&aad);
 	return ok ? ST_OK : ST_BROKEN;
 }
+
+enum status
+seal_open_any(const struct master_key *current,
+    const struct master_key_list *old, const struct sealed *s,
+    struct secret *raw)
+{
+	enum status go_on = s->key_id == NULL ? ST_BROKEN : ST_KEY_MISSING;
+	enum status st;
+	size_t i;
+
+	st = seal_open(current, s->key_id, s->public_key, s->text, raw);
+	for (i = 0; st == go_on && i < old->n; i++)
+		st = seal_open(
+		    &old->key[i], s->key_id, s->public_key, s->text, raw);
+	return st;
+}

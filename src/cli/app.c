@@ -17,7 +17,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
 enum { WAITS = 20, WAIT_MS = 100 };
 
 static bool

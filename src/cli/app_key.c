@@ -2,7 +2,7 @@
  * An app's secret key for the commands that sign with one: from the database,
  * which is written down in the audit trail, or from standard input.
  */
-#include "auth/app_keys.h"
+#include "auth/material.h"
 #include "base/clock.h"
 #include "base/hex.h"
 #include "cli/cli.h"
@@ -41,6 +41,7 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 {
 	struct app a = { 0 };
 	char expired[DATE_SIZE];
+	struct material m = { 0 };
 	enum status st;
 	int rc = CLI_OK;
 
@@ -57,13 +58,15 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 		rc = cli_fail("the app's secret is in goliauth's format: "
 			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
 	else if (st == ST_OK)
-		st = app_keys_open(cfg, &a, false, key);
+		st = material_open(cfg,
+		    &(struct sealed){ a.public_key, a.key_id, a.sealed }, &m);
 	if (rc == CLI_OK)
 		rc = cli_status(db, st, public_key);
 	if (rc == CLI_OK)
 		rc = note_opened(db, public_key);
-	if (rc != CLI_OK)
-		secret_clear(key);
+	if (rc == CLI_OK)
+		secret_move(key, &m.secret);
+	material_clear(&m);
 	app_clear(&a);
 	return rc;
 }

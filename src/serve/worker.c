@@ -54,6 +54,7 @@ struct worker {
 	const struct config *cfg;
 	struct db *db;
 	struct auth *auth;
+	struct tend *tend;
 	struct api api;
 	int epoll_fd;
 	int listen_fd;
@@ -336,7 +337,7 @@ drain_queue(struct worker *w)
 static int
 timeout_ms(const struct worker *w, int64_t now)
 {
-	int64_t wake = MIN(db_wake_us(w->db), auth_due_us(w->auth));
+	int64_t wake = MIN(db_wake_us(w->db), tend_due_us(w->tend));
 
 	wake = MIN(wake, park_due_us(&w->park));
 	if (w->used_us != 0)
@@ -373,8 +374,8 @@ turn(struct worker *w)
 	}
 	if (database || now >= db_wake_us(w->db))
 		db_step(w->db);
-	if (now >= auth_due_us(w->auth))
-		auth_tend(w->auth);
+	if (now >= tend_due_us(w->tend))
+		tend_some(w->tend);
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;
@@ -415,8 +416,9 @@ set_up(struct worker *w)
 static void
 close_stores(struct worker *w)
 {
-	auth_finish(w->auth);
+	tend_finish(w->tend);
 	auth_free(w->auth);
+	tend_free(w->tend);
 	db_free(w->db);
 	response_clear(&w->res);
 	buf_free(&w->answer);
@@ -428,8 +430,9 @@ open_stores(struct worker *w)
 	w->db_fd = -1;
 	w->db = db_new(w->cfg->database_url.data, w->cfg->query_timeout_ms,
 	    schema_required());
-	w->auth = auth_new(w->cfg, w->db);
-	w->api = (struct api){ w->cfg, w->db, w->auth };
+	w->tend = tend_new(w->cfg, w->db);
+	w->auth = auth_new(w->cfg, w->db, tend_uses(w->tend));
+	w->api = (struct api){ w->cfg, w->db, w->auth, w->tend };
 }
 
 /*

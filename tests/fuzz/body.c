@@ -38,7 +38,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	(void)argv;
 	api.cfg = fuzz_config();
 	api.db = db_new(api.cfg->database_url.data, 100, 1);
-	api.auth = auth_new(api.cfg, api.db);
+	api.tend = tend_new(api.cfg, api.db);
+	api.auth = auth_new(api.cfg, api.db, tend_uses(api.tend));
 	return 0;
 }
 

@@ -45,7 +45,8 @@ LLVMFuzzerInitialize(int *argc, char ***argv)
 	api.cfg = &cfg;
 	(void)metrics_init(0);
 	api.db = db_new(api.cfg->database_url.data, 100, 1);
-	api.auth = auth_new(api.cfg, api.db);
+	api.tend = tend_new(api.cfg, api.db);
+	api.auth = auth_new(api.cfg, api.db, tend_uses(api.tend));
 	fcgi_init(&(struct record_limits){ BODY_MAX, 1, 1 }, 30);
 	atexit(tell);
 	return 0;

@@ -250,7 +250,7 @@ set_up(struct bench *b, struct config *cfg)
 	log_init("timing", LOG_LVL_ERROR, LOG_FMT_LOGFMT, LOG_TO_STDERR);
 	b->db = db_new(
 	    cfg->database_url.data, cfg->query_timeout_ms, schema_required());
-	b->au = auth_new(cfg, b->db);
+	b->au = auth_new(cfg, b->db, uses_new(b->db));
 	if (!db_wait(b->db, 10000)) {
 		fprintf(stderr, "no database\n");
 		exit(2);

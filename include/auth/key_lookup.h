@@ -1,6 +1,7 @@
-#ifndef POSTERN_AUTH_KEYRING_H
-#define POSTERN_AUTH_KEYRING_H
+#ifndef POSTERN_AUTH_KEY_LOOKUP_H
+#define POSTERN_AUTH_KEY_LOOKUP_H
 
+#include "auth/decoy.h"
 #include "auth/key_cache.h"
 #include "base/config.h"
 #include "base/status.h"
@@ -10,13 +11,12 @@
  * From a public key to its app and open secret keys: the cache, else one
  * SELECT and an opening. Changes of apps reach the cache by notifications.
  */
-struct keyring;
+struct key_lookup;
 
-/* decoy is the caller's: a sealed app that is opened in place of one that is
- * not there. */
-struct keyring *keyring_new(
-    const struct config *cfg, struct db *db, const struct app *decoy);
-void keyring_free(struct keyring *kr);
+/* All of it stays the caller's, for as long. */
+struct key_lookup *key_lookup_new(
+    const struct config *cfg, struct db *db, const struct decoy *decoy);
+void key_lookup_free(struct key_lookup *kl);
 
 /*
  * Find the app; the caller has called db_step since the request came, so that
@@ -25,7 +25,7 @@ void keyring_free(struct keyring *kr);
  * any case and keeps the sealed key, for what changes the app; an entry from
  * the cache has none.
  */
-enum status keyring_find(struct keyring *kr, const char *public_key, bool fresh,
-    struct key_entry **e) MUST_CHECK;
+enum status key_lookup_find(struct key_lookup *kl, const char *public_key,
+    bool fresh, struct key_entry **e) MUST_CHECK;
 
 #endif

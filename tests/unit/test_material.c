@@ -1,6 +1,6 @@
-/* app_keys_reseal: from each key and format to the current one, and nothing
+/* material_reseal: from each key and format to the current one, and nothing
  * else. */
-#include "auth/app_keys.h"
+#include "auth/material.h"
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/hex.h"
@@ -87,12 +87,11 @@ seal_bound(const struct master_key *mk, const char *public_key, struct buf *out)
 static void
 assert_resealed(const char *key_id, const struct buf *sealed)
 {
+	const struct sealed was = { PUBLIC, key_id, buf_str(sealed) };
 	struct buf anew = { 0 };
 	struct secret raw = { 0 };
 
-	assert_int_equal(
-	    app_keys_reseal(&cfg, PUBLIC, key_id, buf_str(sealed), &anew),
-	    ST_OK);
+	assert_int_equal(material_reseal(&cfg, &was, &anew), ST_OK);
 	assert_string_not_equal(buf_str(&anew), buf_str(sealed));
 	assert_int_equal(seal_open(&masters[NOW], masters[NOW].id, PUBLIC,
 			     buf_str(&anew), &raw),
@@ -131,10 +130,10 @@ from_each_key(void **state)
 static void
 assert_refused(const char *key_id, const char *sealed, enum status want)
 {
+	const struct sealed was = { PUBLIC, key_id, sealed };
 	struct buf anew = { 0 };
 
-	assert_int_equal(
-	    app_keys_reseal(&cfg, PUBLIC, key_id, sealed, &anew), want);
+	assert_int_equal(material_reseal(&cfg, &was, &anew), want);
 	assert_int_equal(anew.len, 0);
 	buf_free(&anew);
 }

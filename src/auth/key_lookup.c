@@ -1,12 +1,12 @@
 /*
- * Finding keys. The order counts: a row is stored first, then the
+ * Where an app's keys come from, the cache or the database, and what news of
+ * changes does to the cache. The order counts: a row is stored first, then the
  * notifications that came with it or after it are taken in, then the request
  * decides. The other way round, a notification that overtakes its row finds
  * nothing to drop, and a revoked key lives on.
  */
-#include "auth/keyring.h"
+#include "auth/key_lookup.h"
 
-#include "auth/app_keys.h"
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/metrics.h"
@@ -18,10 +18,10 @@
  * is as fresh as a query makes it, and not kept. */
 enum { TRIES = 3 };
 
-struct keyring {
+struct key_lookup {
 	const struct config *cfg;
 	struct db *db;
-	const struct app *decoy;
+	const struct decoy *decoy;
 	struct key_cache *cache;
 	struct notify notify;
 };
@@ -29,110 +29,90 @@ struct keyring {
 static void
 changed(void *arg, const char *public_key)
 {
-	struct keyring *kr = arg;
+	struct key_lookup *kl = arg;
 
 	metrics_add(METRIC_NOTIFICATIONS, 1);
-	key_cache_drop(kr->cache, public_key);
+	key_cache_drop(kl->cache, public_key);
 }
 
 static void
 lost(void *arg)
 {
-	struct keyring *kr = arg;
+	struct key_lookup *kl = arg;
 
 	metrics_add(METRIC_CACHE_CLEARS, 1);
-	key_cache_clear(kr->cache);
+	key_cache_clear(kl->cache);
 }
 
-struct keyring *
-keyring_new(const struct config *cfg, struct db *db, const struct app *decoy)
+struct key_lookup *
+key_lookup_new(
+    const struct config *cfg, struct db *db, const struct decoy *decoy)
 {
-	struct keyring *kr = mem_alloc(sizeof *kr);
+	struct key_lookup *kl = mem_alloc(sizeof *kl);
 
-	kr->cfg = cfg;
-	kr->db = db;
-	kr->decoy = decoy;
-	kr->cache =
+	kl->cfg = cfg;
+	kl->db = db;
+	kl->decoy = decoy;
+	kl->cache =
 	    key_cache_new((size_t)cfg->cache_size, cfg->cache_ttl_ms * 1000);
-	kr->notify =
-	    (struct notify){ .changed = changed, .lost = lost, .arg = kr };
-	notify_start(&kr->notify, db);
-	return kr;
+	kl->notify =
+	    (struct notify){ .changed = changed, .lost = lost, .arg = kl };
+	notify_start(&kl->notify, db);
+	return kl;
 }
 
 void
-keyring_free(struct keyring *kr)
+key_lookup_free(struct key_lookup *kl)
 {
-	if (kr == NULL)
+	if (kl == NULL)
 		return;
-	key_cache_free(kr->cache);
-	free(kr);
+	key_cache_free(kl->cache);
+	free(kl);
 }
 
 static enum key_state
 state_of(enum status st)
 {
-	switch (st) {
-	case ST_OK:
+	if (st == ST_OK)
 		return KEY_OPEN;
-	case ST_KEY_MISSING:
-		return KEY_NO_MASTER;
-	case ST_NOT_FOUND:
-	case ST_CONFLICT:
-	case ST_OVERLAP:
-	case ST_PRECONDITION:
-	case ST_INVALID:
-	case ST_TOO_LARGE:
-	case ST_UNAVAILABLE:
-	case ST_LOCKED:
-	case ST_BROKEN:
-	default:
-		return KEY_REFUSED;
-	}
+	return st == ST_KEY_MISSING ? KEY_NO_MASTER : KEY_REFUSED;
 }
 
 /* Open what the row has sealed. */
 static void
-open_keys(const struct keyring *kr, const struct app *row, struct key_entry *e)
+open_row(
+    const struct key_lookup *kl, const struct app *row, struct key_entry *e)
 {
+	const struct sealed current = { row->public_key, row->key_id,
+		row->sealed };
+	const struct sealed previous = { row->public_key, row->previous_key_id,
+		row->previous_sealed };
 	enum status st;
 
-	e->state =
-	    state_of(app_keys_open(kr->cfg, row, false, &e->current.secret));
-	if (e->state != KEY_OPEN || row->previous_sealed == NULL ||
+	e->state = state_of(material_open(kl->cfg, &current, &e->current));
+	if (e->state != KEY_OPEN || previous.text == NULL ||
 	    e->previous_until <= clock_wall())
 		return;
-	st = app_keys_open(kr->cfg, row, true, &e->previous.secret);
+	st = material_open(kl->cfg, &previous, &e->previous);
 	e->previous_no_master = st == ST_KEY_MISSING;
-}
-
-/* The same work where there is nothing to open. */
-static void
-open_decoy(const struct keyring *kr)
-{
-	struct secret unused = { 0 };
-
-	if (app_keys_open(kr->cfg, kr->decoy, false, &unused) != ST_OK)
-		abort();
-	secret_clear(&unused);
 }
 
 /* Ask the database; *e is a new entry, with its sealed key if it is to be. */
 static enum status
-read_entry(const struct keyring *kr, const char *public_key, bool sealed,
+read_entry(const struct key_lookup *kl, const char *public_key, bool sealed,
     struct key_entry **e)
 {
 	struct app row = { 0 };
 	enum status st;
 
-	st = app_store_find(kr->db, public_key, &row);
+	st = app_store_find(kl->db, public_key, &row);
 	if (st == ST_OK) {
 		*e = key_entry_new(&row, sealed);
-		open_keys(kr, &row, *e);
+		open_row(kl, &row, *e);
 	} else if (st == ST_NOT_FOUND) {
 		row.public_key = mem_strdup(public_key);
 		*e = key_entry_new(&row, false);
-		open_decoy(kr);
+		decoy_open(kl->decoy);
 		st = ST_OK;
 	}
 	app_clear(&row);
@@ -141,43 +121,43 @@ read_entry(const struct keyring *kr, const char *public_key, bool sealed,
 
 /* The row as it is now, with its sealed key; a key that is none is kept. */
 static enum status
-read_fresh(struct keyring *kr, const char *public_key, struct key_entry **e)
+read_fresh(struct key_lookup *kl, const char *public_key, struct key_entry **e)
 {
 	int64_t asked_us = clock_mono_us();
-	enum status st = read_entry(kr, public_key, true, e);
+	enum status st = read_entry(kl, public_key, true, e);
 
 	if (st == ST_OK && (*e)->state == KEY_UNKNOWN) {
-		key_cache_store(kr->cache, *e, asked_us);
-		db_step(kr->db);
+		key_cache_store(kl->cache, *e, asked_us);
+		db_step(kl->db);
 	}
 	return st;
 }
 
 /* What the cache has of it. */
 static struct key_entry *
-at_hand(const struct keyring *kr, const char *public_key)
+at_hand(const struct key_lookup *kl, const char *public_key)
 {
 	const struct key_time t = { .now_us = clock_mono_us(),
-		.told_us = db_answered_us(kr->db),
-		.cut_off = !db_hears(kr->db) };
+		.told_us = db_answered_us(kl->db),
+		.cut_off = !db_hears(kl->db) };
 
-	return key_cache_find(kr->cache, public_key, &t);
+	return key_cache_find(kl->cache, public_key, &t);
 }
 
 enum status
-keyring_find(struct keyring *kr, const char *public_key, bool fresh,
+key_lookup_find(struct key_lookup *kl, const char *public_key, bool fresh,
     struct key_entry **e)
 {
 	enum status st;
 	int64_t asked_us;
 	int tries;
 
-	*e = at_hand(kr, public_key);
+	*e = at_hand(kl, public_key);
 	/* What is known to be unknown needs no question: strangers' keys. */
 	if (fresh && (*e == NULL || (*e)->state != KEY_UNKNOWN)) {
 		key_entry_release(*e);
 		*e = NULL;
-		return read_fresh(kr, public_key, e);
+		return read_fresh(kl, public_key, e);
 	}
 	metrics_add(*e == NULL                   ? METRIC_CACHE_MISSES
 		    : (*e)->state == KEY_UNKNOWN ? METRIC_CACHE_HITS_UNKNOWN
@@ -186,14 +166,14 @@ keyring_find(struct keyring *kr, const char *public_key, bool fresh,
 	/* The cache needs no ciphertexts. A row is as old as its question. */
 	for (tries = 0; *e == NULL && tries < TRIES; tries++) {
 		asked_us = clock_mono_us();
-		st = read_entry(kr, public_key, false, e);
+		st = read_entry(kl, public_key, false, e);
 		/* The link may turn out to be lost only now. */
 		if (st != ST_OK)
-			*e = at_hand(kr, public_key);
+			*e = at_hand(kl, public_key);
 		if (st != ST_OK)
 			return *e != NULL ? ST_OK : st;
-		key_cache_store(kr->cache, *e, asked_us);
-		db_step(kr->db);
+		key_cache_store(kl->cache, *e, asked_us);
+		db_step(kl->db);
 		if (!(*e)->changed || tries + 1 == TRIES)
 			break;
 		key_entry_release(*e);
