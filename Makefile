@@ -17,6 +17,8 @@ PKG_CONFIG ?= pkg-config
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGES.md | head -n 1)
 # libjwt 3 has no more what token.c calls; 2 was never tried.
 PACKAGES := fcgi libpq libcrypto json-c 'libjwt < 2'
+# The operator's tool has one more, which the server never loads.
+TOOL_PACKAGES := libcurl
 Q := $(if $(V),,@)
 
 # The same sources make the same programs, wherever they are built: no paths of
@@ -40,13 +42,15 @@ else
 CFLAGS_ALL += -D_FORTIFY_SOURCE=2
 endif
 # Asked for once, when something is built: `make run` installs it first.
-PKG_CFLAGS = $(eval PKG_CFLAGS := $(call ask,--cflags))$(PKG_CFLAGS)
-PKG_LIBS = $(eval PKG_LIBS := $(call ask,--libs))$(PKG_LIBS)
-ask = $(shell $(PKG_CONFIG) $(1) $(PACKAGES))$(if \
+PKG_CFLAGS = $(eval PKG_CFLAGS := $(call ask,--cflags,$(PACKAGES) \
+	$(TOOL_PACKAGES)))$(PKG_CFLAGS)
+PKG_LIBS = $(eval PKG_LIBS := $(call ask,--libs,$(PACKAGES)))$(PKG_LIBS)
+TOOL_LIBS = $(eval TOOL_LIBS := $(call ask,--libs,$(TOOL_PACKAGES)))$(TOOL_LIBS)
+ask = $(shell $(PKG_CONFIG) $(1) $(2))$(if \
 	$(filter-out 0,$(.SHELLSTATUS)),$(error $(not_here)))
 libjwt = $(shell $(PKG_CONFIG) --modversion libjwt 2>/dev/null)
-not_here = Postern needs libfcgi, libpq, OpenSSL, json-c and libjwt 1 (here is \
-	$(or $(addprefix libjwt ,$(libjwt)),no libjwt)): what is missing stands \
+not_here = Postern needs libfcgi, libpq, OpenSSL, json-c, libcurl and libjwt 1 \
+	(here is $(or $(addprefix libjwt ,$(libjwt)),no libjwt)): what is missing stands \
 	above, where they all are in docs/platforms.md
 
 SHARED := $(sort $(wildcard src/base/*.c src/data/*.c src/http/*.c \
@@ -96,9 +100,10 @@ help:
 
 $(BUILD)/postern.fcgi: $(SHARED_O) $(SERVER_O)
 $(BUILD)/postern: $(SHARED_O) $(TOOL_O)
+$(BUILD)/postern $(BUILD)/unit/test_client: OWN_LIBS = $(TOOL_LIBS)
 $(PROGRAMS):
 	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(PKG_LIBS)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $^ $(PKG_LIBS) $(OWN_LIBS)
 
 $(BUILD)/%.o: src/%.c
 	@mkdir -p $(@D) && [ -w $(@D) ] || { echo "$(@D) is another user's: \
@@ -123,12 +128,13 @@ $(BUILD)/openapi.c: tools/embed src/api/openapi.json
 $(BUILD)/migrations.o $(BUILD)/openapi.o: %.o: %.c
 	$(Q)$(CC) $(CFLAGS_ALL) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+$(BUILD)/unit/test_client: $(BUILD)/cli/http.o
 $(BUILD)/unit/%: tests/unit/%.c $(SHARED_O) $(SERVER_O)
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	$(Q)$(CC) $(CFLAGS_ALL) $(PKG_CFLAGS) $(CPPFLAGS) $(CFLAGS) -MMD -MP $(LDFLAGS_ALL) \
 		$(LDFLAGS) -o $@ $(filter-out %/main.o %.h,$^) $(PKG_LIBS) \
-		-lcmocka
+		$(OWN_LIBS) -lcmocka
 
 units: $(UNITS)
 

@@ -5,7 +5,6 @@
 #include "base/secret.h"
 #include "cli/http.h"
 #include "cli/report.h"
-#include "cli/url.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -48,7 +47,7 @@ enum topic {
 };
 
 struct doctor {
-	struct url url;
+	struct http_site site;
 	enum front front;
 	int timeout_s;
 	const char *public_key; /* NULL: no credentials */
@@ -88,7 +87,7 @@ struct ask {
 
 /* An answer as far as Postern's own marks tell. */
 struct reply {
-	enum http_outcome outcome;
+	bool answered; /* wholly; else http has the fault */
 	struct http_answer http;
 	bool ours; /* Postern gave it, as its problem, its challenge or, below
 		      400, our request id shows */
@@ -103,9 +102,6 @@ struct reply {
 /* Ask. The caller clears *r, which must be { 0 }. */
 void doctor_ask(const struct doctor *d, const struct ask *a, struct reply *r);
 void reply_clear(struct reply *r);
-
-/* The base path and path, as a URL of the site; appended. */
-void doctor_url(const struct doctor *d, const char *path, struct buf *url);
 
 /* Advise on the last answer of the report, for the server at hand, or for each
  * if it isn't known. arg is what the topic is said to have, or "". */

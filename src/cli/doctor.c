@@ -66,7 +66,7 @@ take_url(const struct command *self, struct doctor *d, int argc, char **argv)
 	text = cli_operand(self, argc, argv, "URL", &rc);
 	if (text == NULL)
 		return rc;
-	why = url_parse(text, &d->url);
+	why = http_site_parse(text, &d->site);
 	/* It may hold a password: it is not shown. */
 	return why == NULL
 		   ? CLI_OK
@@ -147,7 +147,7 @@ run_command(const struct command *self, int argc, char **argv,
 	}
 	secret_clear(&d.key);
 	secret_clear(&d.wrong);
-	url_clear(&d.url);
+	http_site_clear(&d.site);
 	return rc;
 }
 
@@ -160,6 +160,6 @@ const struct command cli_doctor = {
 	.details =
 	    "URL is what stands before /v1/. The app's secret key is read "
 	    "from standard input if that is a pipe or a file, else it is "
-	    "taken from the database. Needs curl.",
+	    "taken from the database.",
 	.run = run_command,
 };

@@ -12,17 +12,53 @@ struct advice {
 	const char *lighttpd, *fcgid, *proxy, *htaccess, *nginx, *caddy;
 };
 
+/* A line of that server's file in contrib/ (of lighttpd's example), as it is
+ * there: tools/check-advice holds the one against the other. */
+#ifndef RECIPE
+#define RECIPE(line) "\n" line
+#endif
 #define SOCKET "/run/postern/postern.sock"
 #define PROGRAM "/usr/local/lib/postern/postern.fcgi"
-#define HTACCESS                                                               \
-	"in .htaccess beside index.fcgi\n"                                     \
-	"AddHandler fcgid-script .fcgi\n"                                      \
-	"RewriteEngine On\n"                                                   \
-	"RewriteCond %{REQUEST_FILENAME} !-f\n"                                \
-	"RewriteRule ^(.*)$ index.fcgi/$1 [L]\n"                               \
-	"CGIPassAuth On"
+#define OURS "^@@/(v1/|(healthz|readyz|metrics|openapi\\.json)$)"
 #define METHODS "GET POST PUT PATCH DELETE OPTIONS"
 #define APACHE(text) .fcgid = (text), .proxy = (text), .htaccess = (text)
+#define ALIAS(name) RECIPE("Alias @@" name " " PROGRAM name)
+#define HANDLER RECIPE("SetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"")
+#define REWRITE                                                                \
+	RECIPE("RewriteRule ^(v1/|(healthz|readyz|metrics|openapi\\.json)$) "  \
+	       "index.fcgi/v1 [L]")
+
+/* The blocks that hand Postern's paths to it. */
+#define LIGHTTPD_MOUNT                                                         \
+	RECIPE("$HTTP[\"url\"] =~ \"" OURS "\" {")                             \
+	RECIPE("\tfastcgi.server = (\"/\" => ((")                              \
+	RECIPE("\t\t\"socket\" => \"" SOCKET "\",")                            \
+	RECIPE("\t\t\"check-local\" => \"disable\",")                          \
+	RECIPE("\t\t\"fix-root-scriptname\" => \"enable\"")                    \
+	RECIPE("\t)))")                                                        \
+	RECIPE("}")
+#define PROXY_MOUNT                                                            \
+	"in the virtual host" RECIPE("<LocationMatch \"" OURS "\">")           \
+	    HANDLER RECIPE("CGIPassAuth On") RECIPE("SetEnv proxy-sendcl 1")   \
+		RECIPE("</LocationMatch>")
+#define HTACCESS_MOUNT                                                         \
+	"in .htaccess beside index.fcgi" RECIPE(                               \
+	    "AddHandler fcgid-script .fcgi") RECIPE("CGIPassAuth On")          \
+	    RECIPE("RewriteEngine On") REWRITE
+#define NGINX_MOUNT                                                            \
+	"beside the server block, and in it" RECIPE("upstream postern {")      \
+	    RECIPE("\tserver unix:" SOCKET ";") RECIPE("}")                    \
+		RECIPE("location ~ " OURS " {")                                \
+		    RECIPE("\tfastcgi_pass postern;")                          \
+			RECIPE("\tinclude fastcgi_params;")                    \
+			    RECIPE("\tgzip off;") RECIPE("}")
+#define CADDY_PATHS                                                            \
+	RECIPE("@postern path @@/v1/* @@/healthz @@/readyz @@/metrics "        \
+	       "@@/openapi.json")
+#define CADDY_BODY                                                             \
+	RECIPE("request_body {")                                               \
+	RECIPE("\tmax_size 128KiB")                                            \
+	RECIPE("}")
 
 static const struct advice table[TOPIC_COUNT] = {
 	[TOPIC_AUTHORIZATION] = {
@@ -30,15 +66,15 @@ static const struct advice table[TOPIC_COUNT] = {
 			       "empties it, a line like\n"
 			       "setenv.set-request-header = "
 			       "(\"Authorization\" => \"\")",
-	    .fcgid = "in the <Directory> of postern.fcgi\n"
-				   "CGIPassAuth On",
-	    .proxy = "in the <Location> with the SetHandler\n"
-				   "CGIPassAuth On",
-	    .htaccess = "in .htaccess; where the host forbids "
-				      "the first line, the second\n"
-				      "CGIPassAuth On\n"
-				      "SetEnvIf Authorization \"(.+)\" "
-				      "HTTP_AUTHORIZATION=$1",
+	    .fcgid = "in the <Files> of postern.fcgi" RECIPE("CGIPassAuth On"),
+	    .proxy =
+		"in the <LocationMatch> with the SetHandler"
+		RECIPE("CGIPassAuth On"),
+	    .htaccess =
+		"in .htaccess; where the host forbids the first line, the "
+		"second"
+		RECIPE("CGIPassAuth On")
+		"\nSetEnvIf Authorization \"(.+)\" HTTP_AUTHORIZATION=$1",
 	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_param HTTP_AUTHORIZATION "
 			    "$http_authorization;",
@@ -61,100 +97,78 @@ static const struct advice table[TOPIC_COUNT] = {
 			    "header_up -X-Public-Key",
 	},
 	[TOPIC_MOUNT] = {
-	    .lighttpd = "hand Postern's paths to it\n"
-			       "$HTTP[\"url\"] =~ \"^@@/(v1/|(healthz|readyz|"
-			       "metrics|openapi\\.json)$)\" {\n"
-			       "\tfastcgi.server = (\"/\" => ((\n"
-			       "\t\t\"socket\" => \"" SOCKET "\",\n"
-			       "\t\t\"check-local\" => \"disable\",\n"
-			       "\t\t\"fix-root-scriptname\" => \"enable\"\n"
-			       "\t)))\n"
-			       "}",
-	    .fcgid = "in the virtual host\n"
-				   "Alias @@/v1 " PROGRAM "/v1",
-	    .proxy =
-		"in the virtual host\n"
-		"<Location \"@@/v1/\">\n"
-		"\tSetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"\n"
-		"\tCGIPassAuth On\n"
-		"</Location>",
-	    .htaccess = HTACCESS,
-	    .nginx = "in the server block\n"
-			    "location @@/v1/ {\n"
-			    "\tfastcgi_pass unix:" SOCKET ";\n"
-			    "\tinclude fastcgi_params;\n"
-			    "}",
-	    .caddy = "in the site's block\n"
-			    "handle @@/v1/* {\n"
-			    "\treverse_proxy unix/" SOCKET " {\n"
-			    "\t\ttransport fastcgi\n"
-			    "\t}\n"
-			    "}",
+	    .lighttpd = "hand Postern's paths to it" LIGHTTPD_MOUNT,
+	    .fcgid = "in the virtual host" ALIAS("/v1"),
+	    .proxy = PROXY_MOUNT,
+	    .htaccess = HTACCESS_MOUNT,
+	    .nginx = NGINX_MOUNT,
+	    .caddy =
+		"in the site's block"
+		CADDY_PATHS
+		RECIPE("handle @postern {")
+		RECIPE("\treverse_proxy unix/" SOCKET " {")
+		RECIPE("\t\tbuffer_requests")
+		RECIPE("\t\ttransport fastcgi")
+		RECIPE("\t}")
+		RECIPE("}"),
 	},
 	[TOPIC_OPS] = {
-	    .lighttpd = "the condition of Postern's paths is\n"
-			       "$HTTP[\"url\"] =~ \"^@@/(v1/|(healthz|readyz|"
-			       "metrics|openapi\\.json)$)\"",
-	    .fcgid = "in the virtual host\n"
-				   "AliasMatch ^@@/(healthz|readyz|metrics|"
-				   "openapi\\.json)$ " PROGRAM "/$1",
-	    .proxy =
-		"in the virtual host\n"
-		"<LocationMatch \"^@@/(healthz|readyz|"
-		"metrics|openapi\\.json)$\">\n"
-		"\tSetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"\n"
-		"\tCGIPassAuth On\n"
-		"</LocationMatch>",
-	    .htaccess = HTACCESS,
-	    .nginx = "in the server block\n"
-			    "location ~ ^@@/(healthz|readyz|metrics|"
-			    "openapi\\.json)$ {\n"
-			    "\tfastcgi_pass unix:" SOCKET ";\n"
-			    "\tinclude fastcgi_params;\n"
-			    "}",
-	    .caddy = "the site's paths for Postern are\n"
-			    "@postern path @@/v1/* @@/healthz @@/readyz "
-			    "@@/metrics @@/openapi.json",
+	    .lighttpd =
+		"the condition of Postern's paths is"
+		RECIPE("$HTTP[\"url\"] =~ \"" OURS "\" {"),
+	    .fcgid =
+		"in the virtual host"
+		ALIAS("/healthz")
+		ALIAS("/readyz")
+		ALIAS("/metrics")
+		ALIAS("/openapi.json"),
+	    .proxy = PROXY_MOUNT,
+	    .htaccess = HTACCESS_MOUNT,
+	    .nginx =
+		"the location of Postern's paths is"
+		RECIPE("location ~ " OURS " {"),
+	    .caddy = "the site's paths for Postern are" CADDY_PATHS,
 	},
 	[TOPIC_BACKEND] = {
-	    .lighttpd = "is postern.fcgi running, and may lighttpd's "
-			       "user write to its socket? The name that both "
-			       "must have\n"
-			       "\"socket\" => \"" SOCKET "\"",
-	    .fcgid = "Apache's error log says why postern.fcgi "
-				   "did not start; it gets no environment "
-				   "but what is in\n"
-				   "FcgidInitialEnv POSTERN_CONFIG "
-				   "/etc/postern/postern.conf",
+	    .lighttpd =
+		"is postern.fcgi running, and may lighttpd's user write to "
+		"its socket? The name that both must have"
+		RECIPE("\"socket\" => \"" SOCKET "\","),
+	    .fcgid =
+		"Apache's error log says why postern.fcgi did not start; it "
+		"gets no environment but what is in"
+		RECIPE("FcgidInitialEnv POSTERN_CONFIG "
+		       "/etc/postern/postern.conf"),
 	    .proxy =
-		"is postern.fcgi running, and may Apache's "
-		"user write to its socket? The name that "
-		"both must have\n"
-		"SetHandler \"proxy:unix:" SOCKET "|fcgi://localhost\"",
-	    .htaccess = "is index.fcgi executable (mode 755), "
-				      "is ~/.postern.conf readable by its "
-				      "owner alone (0600)? In .htaccess\n"
-				      "AddHandler fcgid-script .fcgi",
-	    .nginx = "is postern.fcgi running, and may nginx's user "
-			    "write to its socket? The name that both must "
-			    "have\n"
-			    "fastcgi_pass unix:" SOCKET ";",
-	    .caddy = "is postern.fcgi running, and may Caddy's user "
-			    "write to its socket? The name that both must "
-			    "have\n"
-			    "reverse_proxy unix/" SOCKET,
+		"is postern.fcgi running, and may Apache's user write to its "
+		"socket? The name that both must have"
+		HANDLER,
+	    .htaccess =
+		"is index.fcgi executable (mode 755), is ~/.postern.conf "
+		"readable by its owner alone (0600)? In .htaccess"
+		RECIPE("AddHandler fcgid-script .fcgi"),
+	    .nginx =
+		"is postern.fcgi running, and may nginx's user write to its "
+		"socket? The name that both must have, in the upstream"
+		RECIPE("server unix:" SOCKET ";"),
+	    .caddy =
+		"is postern.fcgi running, and may Caddy's user write to its "
+		"socket? The name that both must have"
+		RECIPE("reverse_proxy unix/" SOCKET " {"),
 	},
 	[TOPIC_METHODS] = {
 	    .lighttpd = "lighttpd passes all of them on: take out of "
 			       "Postern's paths a condition like\n"
 			       "$HTTP[\"request-method\"] != \"GET\" { "
 			       "url.access-deny = (\"\") }",
-	    .fcgid = "in the <Directory> of postern.fcgi; and "
-				   "take out <Limit> and <LimitExcept>\n"
-				   "AllowMethods reset",
-	    .proxy = "in the <Location> with the SetHandler; "
-				   "and take out <Limit> and <LimitExcept>\n"
-				   "AllowMethods reset",
+	    .fcgid =
+		"in a <Directory> of postern.fcgi; and take out <Limit> and "
+		"<LimitExcept>\n"
+		"AllowMethods reset",
+	    .proxy =
+		"in the <LocationMatch> with the SetHandler; and take out "
+		"<Limit> and <LimitExcept>\n"
+		"AllowMethods reset",
 	    .htaccess = "take <Limit> and <LimitExcept> out of "
 				      ".htaccess; if the host refuses the "
 				      "methods, ask it for\n"
@@ -167,53 +181,52 @@ static const struct advice table[TOPIC_COUNT] = {
 			    "method HEAD " METHODS,
 	},
 	[TOPIC_BODY_SIZE] = {
-	    .lighttpd = "above POSTERN_MAX_BODY, in KiB\n"
-			       "server.max-request-size = 128",
-	    .fcgid = "in the virtual host, above "
-				   "POSTERN_MAX_BODY\n"
-				   "FcgidMaxRequestLen 131072\n"
-				   "LimitRequestBody 0",
-	    .proxy = "in the <Location> with the SetHandler\n"
-				   "LimitRequestBody 0",
+	    .lighttpd =
+		"above POSTERN_MAX_BODY, in KiB"
+		RECIPE("server.max-request-size = 128"),
+	    .fcgid =
+		"in the virtual host, above POSTERN_MAX_BODY"
+		RECIPE("FcgidMaxRequestLen 131072")
+		"\nLimitRequestBody 0",
+	    .proxy =
+		"in the <LocationMatch> with the SetHandler\n"
+		"LimitRequestBody 0",
 	    .htaccess = "in .htaccess; the host's "
 				      "FcgidMaxRequestLen must be above "
 				      "POSTERN_MAX_BODY too\n"
 				      "LimitRequestBody 0",
-	    .nginx = "in the location with the fastcgi_pass\n"
-			    "client_max_body_size 128k;",
-	    .caddy = "in Postern's handle\n"
-			    "request_body {\n"
-			    "\tmax_size 128KB\n"
-			    "}",
+	    .nginx = "in the server block" RECIPE("client_max_body_size 128k;"),
+	    .caddy = "in Postern's handle" CADDY_BODY,
 	},
 	[TOPIC_CHUNKED] = {
-	    .lighttpd = "let it read the body before Postern gets it\n"
-			       "server.stream-request-body = 0",
-	    .fcgid = "mod_fcgid buffers it, up to\n"
-				   "FcgidMaxRequestLen 131072",
-	    .proxy = "in the <Location> with the SetHandler\n"
-				   "SetEnv proxy-sendcl 1",
+	    .lighttpd =
+		"let it read the body before Postern gets it"
+		RECIPE("server.stream-request-body = 0"),
+	    .fcgid =
+		"mod_fcgid buffers it, up to"
+		RECIPE("FcgidMaxRequestLen 131072"),
+	    .proxy =
+		"in the <LocationMatch> with the SetHandler"
+		RECIPE("SetEnv proxy-sendcl 1"),
 	    .htaccess = "mod_fcgid buffers it; ask the host "
 				      "for\n"
 				      "FcgidMaxRequestLen 131072",
 	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_request_buffering on;",
-	    .caddy = "in reverse_proxy\n"
-			    "buffer_requests",
+	    .caddy = "in reverse_proxy" RECIPE("buffer_requests"),
 	},
 	[TOPIC_BODY_LOST] = {
-	    .lighttpd = "let it read the body before Postern gets it\n"
-			       "server.stream-request-body = 0",
+	    .lighttpd =
+		"let it read the body before Postern gets it"
+		RECIPE("server.stream-request-body = 0"),
 	    APACHE("mod_fcgid empties a body that is over LimitRequestBody\n"
 		   "LimitRequestBody 0"),
 	    .nginx = "in the location with the fastcgi_pass\n"
 			    "fastcgi_pass_request_body on;\n"
 			    "fastcgi_request_buffering on;",
-	    .caddy = "in Postern's handle; Caddy cuts a body that is "
-			    "larger\n"
-			    "request_body {\n"
-			    "\tmax_size 128KB\n"
-			    "}",
+	    .caddy =
+		"in Postern's handle; Caddy cuts a body that is larger"
+		CADDY_BODY,
 	},
 	[TOPIC_PATHS] = {
 	    .lighttpd = "take Postern's paths from rewriting\n"
@@ -223,8 +236,7 @@ static const struct advice table[TOPIC_COUNT] = {
 				   "RewriteRule ^/?v1/ - [END]",
 	    .proxy = "take Postern's paths from rewriting\n"
 				   "RewriteRule ^/?v1/ - [END]",
-	    .htaccess = "in .htaccess this rule and no other\n"
-				      "RewriteRule ^(.*)$ index.fcgi/$1 [L]",
+	    .htaccess = "in .htaccess this rule and no other" REWRITE,
 	    .nginx = "in fastcgi_params, once; not $uri, which is "
 			    "decoded\n"
 			    "fastcgi_param REQUEST_URI $request_uri;",
@@ -236,12 +248,12 @@ static const struct advice table[TOPIC_COUNT] = {
 			       "server.http-parseopts += "
 			       "(\"url-path-2f-decode\" => \"disable\", "
 			       "\"url-path-2f-reject\" => \"disable\")",
-	    .fcgid = "for users with a '/' in their names, in "
-				   "the virtual host\n"
-				   "AllowEncodedSlashes NoDecode",
-	    .proxy = "for users with a '/' in their names, in "
-				   "the virtual host\n"
-				   "AllowEncodedSlashes NoDecode",
+	    .fcgid =
+		"for users with a '/' in their names, in the virtual host"
+		RECIPE("AllowEncodedSlashes NoDecode"),
+	    .proxy =
+		"for users with a '/' in their names, in the virtual host"
+		RECIPE("AllowEncodedSlashes NoDecode"),
 	    .htaccess = "for users with a '/' in their names, "
 				      "only the host can say\n"
 				      "AllowEncodedSlashes NoDecode",
@@ -251,17 +263,21 @@ static const struct advice table[TOPIC_COUNT] = {
 			    "of Postern's paths out",
 	},
 	[TOPIC_TOKEN_SIZE] = {
-	    .lighttpd = "for tokens of up to 8 KiB\n"
-			       "server.max-request-field-size = 16384",
-	    .fcgid = "for tokens of up to 8 KiB, in the virtual host\n"
-			    "LimitRequestFieldSize 16380",
-	    .proxy = "for tokens of up to 8 KiB, in the virtual host\n"
-			    "LimitRequestFieldSize 16380",
+	    .lighttpd =
+		"for tokens of up to 8 KiB"
+		RECIPE("server.max-request-field-size = 16384"),
+	    .fcgid =
+		"for tokens of up to 8 KiB, in the virtual host"
+		RECIPE("LimitRequestFieldSize 16380"),
+	    .proxy =
+		"for tokens of up to 8 KiB, in the virtual host"
+		RECIPE("LimitRequestFieldSize 16380"),
 	    .htaccess = "for tokens of up to 8 KiB, only the host can "
 			       "say\n"
 			       "LimitRequestFieldSize 16380",
-	    .nginx = "for tokens of up to 8 KiB, in the server block\n"
-			    "large_client_header_buffers 4 16k;",
+	    .nginx =
+		"for tokens of up to 8 KiB, in the server block"
+		RECIPE("large_client_header_buffers 4 16k;"),
 	    .caddy = "for tokens of up to 8 KiB, in the global options\n"
 			    "servers {\n"
 			    "\tmax_header_size 16KB\n"
@@ -270,10 +286,11 @@ static const struct advice table[TOPIC_COUNT] = {
 	[TOPIC_ERROR_PAGES] = {
 	    .lighttpd = "take server.error-handler-404 out, or say\n"
 			       "server.error-intercept = \"disable\"",
-	    .fcgid = "in the <Directory> of postern.fcgi\n"
-				   "ErrorDocument 401 default",
-	    .proxy = "in the <Location> with the SetHandler\n"
-				   "ProxyErrorOverride Off",
+	    .fcgid =
+		"in a <Directory> of postern.fcgi\nErrorDocument 401 default",
+	    .proxy =
+		"in the <LocationMatch> with the SetHandler\n"
+		"ProxyErrorOverride Off",
 	    .htaccess = "in .htaccess\n"
 				      "ErrorDocument 401 default",
 	    .nginx = "in the location with the fastcgi_pass\n"
@@ -313,9 +330,10 @@ static const struct advice table[TOPIC_COUNT] = {
 		   "compresses, out of that\n"
 		   "SetEnvIf Request_URI \"^@@/(v1/|openapi\\.json$)\" "
 		   "no-gzip=1 no-brotli=1"),
-	    .nginx = "in the location with the fastcgi_pass, and in that of "
-			    "a proxy before it\n"
-			    "gzip off;",
+	    .nginx =
+		"in the location with the fastcgi_pass, and in that of a "
+		"proxy before it"
+		RECIPE("gzip off;"),
 	    .caddy = "leave Postern's paths out of encode; or, if it is a "
 			    "proxy before it that compresses, out of that\n"
 			    "@pages not path @@/v1/* @@/openapi.json\n"

@@ -16,14 +16,6 @@
 
 enum { EXPIRES = 300, JTI_BYTES = 16, ID_BYTES = 8 };
 
-void
-doctor_url(const struct doctor *d, const char *path, struct buf *url)
-{
-	buf_adds(url, buf_str(&d->url.origin));
-	buf_adds(url, buf_str(&d->url.base));
-	buf_adds(url, path);
-}
-
 static bool
 is_own(const struct doctor *d, enum creds creds)
 {
@@ -195,32 +187,30 @@ judge(const struct doctor *d, bool head, struct reply *r)
 void
 doctor_ask(const struct doctor *d, const struct ask *a, struct reply *r)
 {
-	struct http_request q = { .method = a->method,
+	struct http_request q = { .site = &d->site,
+		.path = a->path,
+		.method = a->method,
+		.agent = "postern-doctor",
 		.body = a->body,
 		.body_len = a->body_len,
 		.chunked = a->chunked,
 		.timeout_s = d->timeout_s };
 	unsigned char raw[ID_BYTES];
 	char hex[2 * ID_BYTES + 1];
-	struct buf url = { 0 };
 
 	crypto_random(raw, sizeof raw);
 	hex_encode(raw, sizeof raw, hex);
 	snprintf(r->id, sizeof r->id, "doctor-%s", hex);
-	doctor_url(d, a->path, &url);
-	q.url = buf_str(&url);
-	r->outcome = HTTP_FAILED;
 	if (add_headers(d, a, r->id, &q.headers))
-		r->outcome = http_ask(&q, &r->http);
+		r->answered = http_ask(&q, &r->http);
 	else
 		buf_adds(&r->http.fault, "the token could not be made");
-	if (r->outcome == HTTP_ANSWERED)
+	if (r->answered)
 		judge(d, strcmp(a->method, "HEAD") == 0, r);
 	else
 		snprintf(r->shown, sizeof r->shown, "no answer (%s)",
 		    buf_str(&r->http.fault));
 	buf_free(&q.headers);
-	buf_free(&url);
 }
 
 void

@@ -306,7 +306,7 @@ void
 doctor_check_paths(struct doctor *d)
 {
 	char shown[PATH_MAX_LEN + 40] = "";
-	const char *base = buf_str(&d->url.base);
+	const char *base = buf_str(&d->site.base);
 
 	if (path_of(d, "%20", " ", shown, sizeof shown) &&
 	    path_of(d, "%C3%A9", "\xc3\xa9", shown, sizeof shown))
@@ -438,7 +438,7 @@ is_exposed(struct doctor *d, const char *path)
 	if (yes) {
 		report_add(&d->report, REPORT_FAIL, "settings",
 		    "%s%s is served to everyone: its secrets are no longer any",
-		    buf_str(&d->url.base), path);
+		    buf_str(&d->site.base), path);
 		doctor_advise(d, TOPIC_SETTINGS_FILE, "");
 	}
 	reply_clear(&r);
@@ -450,17 +450,17 @@ doctor_check_settings_file(struct doctor *d)
 {
 	static const char *const paths[] = { "/.postern.conf",
 		"/postern.conf" };
-	struct buf base = d->url.base;
+	struct buf base = d->site.base;
 	bool any = false;
 	size_t i;
 
 	for (i = 0; i < 2; i++)
 		any = is_exposed(d, paths[i]) || any;
 	/* Beside the mount, the document root itself. */
-	d->url.base = (struct buf){ 0 };
+	d->site.base = (struct buf){ 0 };
 	for (i = 0; i < 2 && base.len > 0; i++)
 		any = is_exposed(d, paths[i]) || any;
-	d->url.base = base;
+	d->site.base = base;
 	if (!any)
 		report_add(&d->report, REPORT_OK, "settings",
 		    "the web server does not serve a settings file");

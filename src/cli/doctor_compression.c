@@ -60,6 +60,6 @@ doctor_check_compression(struct doctor *d, const char *path, enum creds creds)
 		    "Postern's answers come compressed: clients see another "
 		    "ETag than it gave");
 	if (d->compressed)
-		doctor_advise(d, TOPIC_COMPRESSION, buf_str(&d->url.base));
+		doctor_advise(d, TOPIC_COMPRESSION, buf_str(&d->site.base));
 	reply_clear(&r);
 }

@@ -13,48 +13,13 @@
 
 static const struct ask probe = { .method = "GET", .path = PROBE };
 
-/* What curl's exit status means for whoever runs the site. */
-static const char *
-cure_of(int curl)
-{
-	static const struct {
-		int status;
-		const char *text;
-	} cures[] = {
-		{ 1, "what answers there does not speak HTTP" },
-		{ 6, "the name is not in the DNS" },
-		{ 7, "nothing listens there, or a firewall is in between" },
-		{ 28, "is every worker held up, or a firewall in between?" },
-		{ 35, "no TLS there; is it http://?" },
-		{ 52, "what listens there hangs up" },
-		{ 60, "the certificate does not prove this name; clients will "
-		      "refuse it too" },
-	};
-	size_t i;
-
-	for (i = 0; i < sizeof cures / sizeof cures[0]; i++)
-		if (cures[i].status == curl)
-			return cures[i].text;
-	return NULL;
-}
-
 static bool
 fail_reach(struct doctor *d, const struct reply *r)
 {
-	const char *fault = buf_str(&r->http.fault);
-	const char *cure = cure_of(r->http.curl);
-
-	if (r->outcome == HTTP_NO_CURL) {
-		report_add(&d->report, REPORT_FAIL, "curl",
-		    "curl(1), which speaks HTTP for us, can't be started: %s",
-		    fault);
-		report_advise(&d->report, "", "as root",
-		    "apt-get install --no-install-recommends curl\n");
-		return false;
-	}
-	report_add(&d->report, REPORT_FAIL, "reachable", "%s", fault);
-	if (cure != NULL)
-		report_advise(&d->report, "", cure, "");
+	report_add(&d->report, REPORT_FAIL, "reachable", "%s",
+	    buf_str(&r->http.fault));
+	if (r->http.hint != NULL)
+		report_advise(&d->report, "", r->http.hint, "");
 	return false;
 }
 
@@ -62,22 +27,22 @@ fail_reach(struct doctor *d, const struct reply *r)
 static void
 advise_redirect(struct doctor *d, const char *location)
 {
-	struct url u = { 0 };
+	struct http_site to = { 0 };
 	struct buf site = { 0 }, line = { 0 };
 	size_t n = strlen(location), tail = strlen(PROBE);
 
 	if (n > tail && strcmp(location + n - tail, PROBE) == 0)
 		n -= tail;
 	buf_add(&site, location, n);
-	if (url_parse(buf_str(&site), &u) == NULL) {
-		buf_addf(&line, "postern doctor %s%s\n", buf_str(&u.origin),
-		    buf_str(&u.base));
+	if (http_site_parse(buf_str(&site), &to) == NULL) {
+		buf_addf(&line, "postern doctor %s%s\n", buf_str(&to.origin),
+		    buf_str(&to.base));
 		report_advise(&d->report, "",
 		    "clients must be given the URL that answers by itself; "
 		    "if this is it",
 		    buf_str(&line));
 	}
-	url_clear(&u);
+	http_site_clear(&to);
 	buf_free(&site);
 	buf_free(&line);
 }
@@ -125,10 +90,10 @@ note_server(struct doctor *d, const struct reply *r)
 static void
 note_transport(struct doctor *d)
 {
-	if (d->url.tls)
+	if (d->site.tls)
 		report_add(&d->report, REPORT_OK, "transport",
 		    "TLS, with a good certificate");
-	else if (d->url.loopback)
+	else if (d->site.loopback)
 		report_add(&d->report, REPORT_OK, "transport",
 		    "not TLS, but loopback");
 	else {
@@ -144,7 +109,7 @@ note_transport(struct doctor *d)
 static bool
 fail_base(struct doctor *d)
 {
-	const char *base = buf_str(&d->url.base);
+	const char *base = buf_str(&d->site.base);
 	size_t n = strlen(base);
 	struct buf line = { 0 };
 
@@ -152,7 +117,7 @@ fail_base(struct doctor *d)
 	    "404 no_such_route: it reaches Postern, which knows no such path");
 	if (n >= 3 && strcmp(base + n - 3, "/v1") == 0) {
 		buf_addf(&line, "postern doctor %s%.*s\n",
-		    buf_str(&d->url.origin), (int)n - 3, base);
+		    buf_str(&d->site.origin), (int)n - 3, base);
 		report_advise(&d->report, "",
 		    "the URL is what stands before /v1", buf_str(&line));
 	} else if (n > 0) {
@@ -181,8 +146,8 @@ fail_mount(struct doctor *d, const struct reply *r)
 		what = "the web server can't reach Postern";
 	}
 	report_add(&d->report, REPORT_FAIL, "mount", "%d for %s" PROBE ": %s",
-	    status, buf_str(&d->url.base), what);
-	doctor_advise(d, t, buf_str(&d->url.base));
+	    status, buf_str(&d->site.base), what);
+	doctor_advise(d, t, buf_str(&d->site.base));
 	return false;
 }
 
@@ -267,7 +232,7 @@ check_health(struct doctor *d)
 	else {
 		report_add(&d->report, REPORT_WARN, "health",
 		    "/healthz gives %s", r.shown);
-		doctor_advise(d, TOPIC_OPS, buf_str(&d->url.base));
+		doctor_advise(d, TOPIC_OPS, buf_str(&d->site.base));
 	}
 	reply_clear(&r);
 }
@@ -302,7 +267,7 @@ check_ready(struct doctor *d)
 	else {
 		report_add(&d->report, REPORT_WARN, "ready", "/readyz gives %s",
 		    r.shown);
-		doctor_advise(d, TOPIC_OPS, buf_str(&d->url.base));
+		doctor_advise(d, TOPIC_OPS, buf_str(&d->site.base));
 	}
 	reply_clear(&r);
 }
@@ -315,7 +280,7 @@ is_postern(struct doctor *d, const struct reply *r)
 	if (!r->ours || r->http.status != 401)
 		return fail_mount(d, r);
 	report_add(&d->report, REPORT_OK, "mount", "Postern answers %s" PROBE,
-	    buf_str(&d->url.base));
+	    buf_str(&d->site.base));
 	d->id_lost = !r->id_echoed;
 	d->codes_lost = !r->problem;
 	check_pages(d, r);
@@ -334,7 +299,7 @@ doctor_check_reach(struct doctor *d)
 	bool go_on;
 
 	doctor_ask(d, &probe, &r);
-	d->answers = r.outcome == HTTP_ANSWERED;
+	d->answers = r.answered;
 	if (!d->answers)
 		go_on = fail_reach(d, &r);
 	else if (r.http.status < 400 && r.http.status >= 300)

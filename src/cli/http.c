@@ -1,248 +1,432 @@
 /*
- * The child process that speaks HTTP, and the reading of what it writes.
+ * The tool's HTTP client, and the reading of the URLs that it is given. They
+ * also end up in lines to be pasted into configurations, so only plain
+ * characters pass.
  */
 #include "cli/http.h"
 
 #include "base/clock.h"
+#include "base/mem.h"
+#include "base/percent.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <poll.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdint.h>
+#include <arpa/inet.h>
+#include <curl/curl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-enum { OUT_MAX = 1 << 20, ERR_MAX = 4096, GRACE_MS = 3000 };
-enum { EXIT_NOT_FOUND = 127, CURL_SEND_ERROR = 55, CURL_RECV_ERROR = 56 };
+enum { HOST_MAX = 253, URL_MAX = 2048 };
 
-/* The child and our ends of its pipes; -1 where closed. */
-struct child {
-	pid_t pid;
-	int in, out, err;
+#define LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
+
+static const char bad_host[] =
+    "its host is neither a name of ASCII letters, digits, '-' and '.' nor an "
+    "address (IPv6 in brackets)";
+static const char bad_port[] = "its port is not 1 to 65535";
+
+/* As libcurl has read it: an address in brackets is one. */
+static bool
+host_ok(const char *host)
+{
+	size_t n = strlen(host);
+
+	if (host[0] == '[')
+		return true;
+	return n > 0 && n <= HOST_MAX && host[0] != '-' && host[0] != '.' &&
+	       strspn(host, LETTERS DIGITS "-._") == n;
+}
+
+/* [IPv6]; the unspecified address leads here as well. */
+static bool
+is_loopback_ipv6(const char *host)
+{
+	static const unsigned char self[15] = { 0 };
+	static const unsigned char mapped[13] = {
+		[10] = 0xff, [11] = 0xff, [12] = 127
+	};
+	unsigned char a[16];
+	char text[INET6_ADDRSTRLEN];
+	size_t n = strlen(host);
+
+	if (n < 2 || n - 2 >= sizeof text)
+		return false;
+	memcpy(text, host + 1, n - 2);
+	text[n - 2] = '\0';
+	return inet_pton(AF_INET6, text, a) == 1 &&
+	       ((memcmp(a, self, sizeof self) == 0 && a[15] <= 1) ||
+		   memcmp(a, mapped, sizeof mapped) == 0);
+}
+
+/* "localhost" and its subdomains stay here (RFC 6761 section 6.3), as do 127/8
+ * and 0.0.0.0. */
+static bool
+is_loopback(const char *host)
+{
+	static const char local[] = ".localhost";
+	static const unsigned char any[4] = { 0 };
+	size_t n = strlen(host), l = sizeof local - 1;
+	unsigned char a[4];
+
+	if (host[0] == '[')
+		return is_loopback_ipv6(host);
+	if (inet_pton(AF_INET, host, a) == 1)
+		return a[0] == 127 || memcmp(a, any, sizeof any) == 0;
+	return strcasecmp(host, local + 1) == 0 ||
+	       (n > l && strcasecmp(host + n - l, local) == 0);
+}
+
+/* The origin as libcurl reads it, to which 127.1 and 0x7f000001 are addresses:
+ * what is judged here is what will be asked. */
+static const char *
+judge_origin(struct http_site *site)
+{
+	char *host = NULL, *port = NULL;
+	const char *why = NULL;
+	CURLU *u = curl_url();
+	CURLUcode rc;
+
+	if (u == NULL)
+		abort();
+	rc = curl_url_set(u, CURLUPART_URL, buf_str(&site->origin), 0);
+	if (rc == CURLUE_OK)
+		(void)curl_url_get(u, CURLUPART_PORT, &port, 0);
+	if (rc == CURLUE_BAD_PORT_NUMBER ||
+	    (port != NULL && strspn(port, "0") == strlen(port)))
+		why = bad_port;
+	else if (rc != CURLUE_OK ||
+		 curl_url_get(u, CURLUPART_HOST, &host, 0) != CURLUE_OK ||
+		 !host_ok(host))
+		why = bad_host;
+	else
+		site->loopback = is_loopback(host);
+	curl_free(host);
+	curl_free(port);
+	curl_url_cleanup(u);
+	return why;
+}
+
+static const char *
+take_authority(const char *s, size_t len, struct http_site *site)
+{
+	if (memchr(s, '@', len) != NULL)
+		return "it must not hold a user or a password";
+	if (len == 0 || strspn(s, LETTERS DIGITS "-._:[]") < len)
+		return bad_host;
+	if (s[len - 1] == ':')
+		return bad_port; /* libcurl would take the scheme's */
+	buf_adds(&site->origin, site->tls ? "https://" : "http://");
+	buf_add(&site->origin, s, len);
+	return judge_origin(site);
+}
+
+static bool
+is_dots(const char *s, size_t len)
+{
+	return (len == 1 || len == 2) && strncmp(s, "..", len) == 0;
+}
+
+static const char *
+take_path(const char *s, struct http_site *site)
+{
+	static const char plain[] = LETTERS DIGITS "-._~%+:,=/";
+	size_t len, n;
+	struct buf decoded = { 0 };
+	bool ok;
+
+	if (s[strcspn(s, "?#")] != '\0')
+		return "it must not hold a query or a fragment";
+	len = strlen(s);
+	while (len > 0 && s[len - 1] == '/')
+		len--;
+	ok = percent_decode(s, len, &decoded);
+	buf_free(&decoded);
+	if (!ok || strspn(s, plain) < len)
+		return "its path has characters that need percent-encoding";
+	buf_add(&site->base, s, len);
+	for (s = buf_str(&site->base); *s == '/'; s += n) {
+		s++;
+		n = strcspn(s, "/");
+		if (n == 0 || is_dots(s, n))
+			return "its path has an empty segment, '.' or '..'";
+	}
+	return NULL;
+}
+
+const char *
+http_site_parse(const char *s, struct http_site *site)
+{
+	const char *why;
+	size_t len;
+
+	if (strlen(s) > URL_MAX)
+		return "it is longer than 2048 bytes";
+	for (len = 0; s[len] != '\0'; len++)
+		if (s[len] <= ' ' || s[len] >= 0x7f || s[len] == '\\')
+			return "it has a character that no URL has";
+	if (strncasecmp(s, "https://", 8) == 0)
+		site->tls = true;
+	else if (strncasecmp(s, "http://", 7) != 0)
+		return "it must start with http:// or https://";
+	s += site->tls ? 8 : 7;
+	len = strcspn(s, "/?#");
+	why = take_authority(s, len, site);
+	return why != NULL ? why : take_path(s + len, site);
+}
+
+void
+http_site_clear(struct http_site *site)
+{
+	buf_free(&site->origin);
+	buf_free(&site->base);
+}
+
+/* One exchange. */
+struct transfer {
+	CURL *curl;
+	struct http_answer *a;
+	struct buf url;
+	struct buf lines;           /* of the header section, a NUL each */
+	struct curl_slist *headers; /* pointing there */
+	bool section;               /* amid one of the header sections */
+	bool whole;                 /* the answer's own has ended */
+	bool cut;                   /* the body is longer than what is kept */
+	char said[CURL_ERROR_SIZE];
 };
 
-/* curl's configuration files: a quoted value with these escapes. */
-static void
-add_quoted(struct buf *b, const char *p, size_t len)
+/*
+ * A header line. Sections of interim answers (RFC 9110 section 15.2) are let
+ * go, and so is what comes behind the answer's own: trailers.
+ */
+static size_t
+take_header(char *p, size_t size, size_t n, void *arg)
 {
-	size_t i;
+	struct transfer *t = arg;
+	struct buf *head = &t->a->head;
+	long status = 0;
 
-	buf_addc(b, '"');
-	for (i = 0; i < len; i++)
-		if (p[i] == '\n')
-			buf_adds(b, "\\n");
-		else if (p[i] == '\r')
-			buf_adds(b, "\\r");
-		else if (p[i] == '"' || p[i] == '\\')
-			buf_addf(b, "\\%c", p[i]);
-		else
-			buf_addc(b, p[i]);
-	buf_adds(b, "\"\n");
+	n *= size;
+	if (t->whole)
+		return n;
+	if (!t->section)
+		buf_reset(head);
+	if (n > HTTP_HEAD_MAX - head->len)
+		return 0;
+	buf_add(head, p, n);
+	t->section = p[0] != '\r' && p[0] != '\n';
+	if (!t->section) {
+		curl_easy_getinfo(t->curl, CURLINFO_RESPONSE_CODE, &status);
+		t->whole = status >= 200;
+	}
+	return n;
 }
 
-static void
-add_option(struct buf *b, const char *name, const char *value, size_t len)
+/* Another number than n ends the exchange. */
+static size_t
+take_body(char *p, size_t size, size_t n, void *arg)
 {
-	buf_addf(b, "%s = ", name);
-	add_quoted(b, value, len);
+	struct transfer *t = arg;
+	size_t room = HTTP_BODY_MAX - t->a->body.len;
+
+	n *= size;
+	t->cut = n > room;
+	buf_add(&t->a->body, p, t->cut ? room : n);
+	return t->cut ? 0 : n;
 }
 
 /*
- * A HEAD is an option of its own: else curl waits for the body that the
- * answer's Content-Length speaks of.
+ * The header section in memory of ours, which is wiped: libcurl borrows it.
+ * A chunked body is held back until the header section was looked at: one that
+ * arrives with it may be counted by the web server, and then has a length after
+ * all. Any other is sent at once.
  */
 static void
-write_config(struct buf *b, const struct http_request *q)
+make_headers(struct transfer *t, const struct http_request *q)
 {
-	const char *line = buf_str(&q->headers), *end;
+	size_t n = 0, i = 0;
+	char *p, *end;
 
-	buf_addf(b,
-	    "silent\nshow-error\ninclude\ngloboff\npath-as-is\nhttp1.1\n"
-	    "proto = \"=http,https\"\nnoproxy = \"*\"\n"
-	    "connect-timeout = %d\nmax-time = %d\n",
-	    q->timeout_s, q->timeout_s);
-	add_option(b, "url", q->url, strlen(q->url));
-	if (strcmp(q->method, "HEAD") == 0)
-		buf_adds(b, "head\n");
-	else
-		add_option(b, "request", q->method, strlen(q->method));
-	add_option(b, "user-agent", "postern-doctor", 14);
-	/* A chunked body is held back until the header section was looked at:
-	 * one that arrives with it may be counted by the web server, and then
-	 * has a length after all. */
+	buf_add(&t->lines, buf_str(&q->headers), q->headers.len);
+	buf_adds(&t->lines, q->chunked ? "Expect: 100-continue\n"
+					 "Transfer-Encoding: chunked\n"
+				       : "Expect:\n");
+	for (p = t->lines.data; (p = strchr(p, '\n')) != NULL; p++)
+		n++;
+	t->headers = mem_alloc(n * sizeof *t->headers);
+	for (p = t->lines.data; i < n; p = end + 1, i++) {
+		end = strchr(p, '\n');
+		*end = '\0';
+		t->headers[i].data = p;
+		t->headers[i].next = i + 1 < n ? &t->headers[i + 1] : NULL;
+	}
+}
+
+/* As curl(1) has it; libcurl's own are the system's. */
+static void
+set_authorities(CURL *curl)
+{
+	const char *file = getenv("CURL_CA_BUNDLE"), *dir = NULL;
+
+	if (file == NULL || *file == '\0') {
+		file = getenv("SSL_CERT_FILE");
+		dir = getenv("SSL_CERT_DIR");
+	}
+	if (file != NULL && *file != '\0') {
+		curl_easy_setopt(curl, CURLOPT_CAINFO, file);
+		curl_easy_setopt(curl, CURLOPT_PROXY_CAINFO, file);
+	}
+	if (dir != NULL && *dir != '\0') {
+		curl_easy_setopt(curl, CURLOPT_CAPATH, dir);
+		curl_easy_setopt(curl, CURLOPT_PROXY_CAPATH, dir);
+	}
+}
+
+/* Where to, and by which rules. */
+static void
+set_way(struct transfer *t, const struct http_request *q)
+{
+	CURL *curl = t->curl;
+
+	buf_adds(&t->url, buf_str(&q->site->origin));
+	buf_adds(&t->url, buf_str(&q->site->base));
+	buf_adds(&t->url, q->path);
+	curl_easy_setopt(curl, CURLOPT_URL, buf_str(&t->url));
+	curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+	curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https");
+	curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L);
+	curl_easy_setopt(curl, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT, (long)q->timeout_s);
+	curl_easy_setopt(curl, CURLOPT_TIMEOUT, (long)q->timeout_s);
+	/* The resolver's thread is not waited for: it may take longer. */
+	curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L);
+	if (q->site->loopback)
+		curl_easy_setopt(curl, CURLOPT_PROXY, "");
+	/* HTTP/2 has no such transfer coding (RFC 9113 section 8.2.2). */
 	if (q->chunked)
-		add_option(b, "header", "Expect: 100-continue", 20);
-	else
-		add_option(b, "header", "Expect:", 7);
-	for (; (end = strchr(line, '\n')) != NULL; line = end + 1)
-		add_option(b, "header", line, (size_t)(end - line));
-	if (q->chunked)
-		add_option(b, "header", "Transfer-Encoding: chunked", 26);
-	if (q->body != NULL)
-		add_option(b, "data-raw", q->body, q->body_len);
-}
-
-/* What the child gets of our environment: where programs and the authorities
- * of TLS are. */
-static void
-add_environment(char **env)
-{
-	static const char *const names[] = {
-		"PATH=", "SSL_CERT_FILE=", "SSL_CERT_DIR=", "CURL_CA_BUNDLE="
-	};
-	char **p;
-	size_t i, n = 0;
-
-	for (i = 0; i < sizeof names / sizeof names[0]; i++)
-		for (p = environ; *p != NULL; p++)
-			if (strncmp(*p, names[i], strlen(names[i])) == 0) {
-				env[n++] = *p;
-				break;
-			}
-	env[n] = NULL;
-}
-
-static void
-close_fd(int *fd)
-{
-	if (*fd >= 0)
-		close(*fd);
-	*fd = -1;
-}
-
-/* 0, or the errno of what failed. */
-static int
-spawn(struct child *c, int in, int out, int err)
-{
-	static char name[] = "curl", no_rc[] = "-q", from[] = "-K",
-		    in_stdin[] = "-";
-	char *argv[] = { name, no_rc, from, in_stdin, NULL };
-	char *env[5];
-	posix_spawn_file_actions_t actions;
-	posix_spawnattr_t attr;
-	sigset_t set;
-	int rc;
-
-	add_environment(env);
-	posix_spawn_file_actions_init(&actions);
-	posix_spawn_file_actions_adddup2(&actions, in, STDIN_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, out, STDOUT_FILENO);
-	posix_spawn_file_actions_adddup2(&actions, err, STDERR_FILENO);
-	posix_spawnattr_init(&attr);
-	sigemptyset(&set);
-	sigaddset(&set, SIGPIPE);
-	posix_spawnattr_setsigdefault(&attr, &set);
-	posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGDEF);
-	rc = posix_spawnp(&c->pid, "curl", &actions, &attr, argv, env);
-	posix_spawnattr_destroy(&attr);
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
-}
-
-/* Likewise. */
-static int
-start(struct child *c)
-{
-	int in[2] = { -1, -1 }, out[2] = { -1, -1 }, err[2] = { -1, -1 };
-	int rc = 0;
-
-	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0 ||
-	    pipe2(err, O_CLOEXEC) < 0)
-		rc = errno;
-	if (rc == 0)
-		rc = spawn(c, in[0], out[1], err[1]);
-	close_fd(&in[0]);
-	close_fd(&out[1]);
-	close_fd(&err[1]);
-	c->in = in[1];
-	c->out = out[0];
-	c->err = err[0];
-	if (rc == 0)
-		fcntl(c->in, F_SETFL, O_NONBLOCK);
-	return rc;
-}
-
-/* Feed the child; its stdin is closed behind the last byte. */
-static void
-feed(struct child *c, const struct buf *config, size_t *at)
-{
-	ssize_t n = write(c->in, config->data + *at, config->len - *at);
-
-	if (n > 0)
-		*at += (size_t)n;
-	if (*at == config->len || (n < 0 && errno != EAGAIN && errno != EINTR))
-		close_fd(&c->in);
-}
-
-/* Take what the child wrote; what is beyond max is let go. */
-static void
-drain(int *fd, struct buf *b, size_t max)
-{
-	char chunk[16384];
-	ssize_t n = read(*fd, chunk, sizeof chunk);
-
-	if (n == 0 || (n < 0 && errno != EINTR))
-		close_fd(fd);
-	if (n > 0)
-		buf_add(b, chunk,
-		    (size_t)n < max - b->len ? (size_t)n : max - b->len);
+		curl_easy_setopt(
+		    curl, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+	set_authorities(curl);
 }
 
 /*
- * Talk to the child until it has closed both its outputs. False if it is still
- * there at the deadline, which curl's own time-out should have prevented.
+ * What is sent, and who takes what comes. A HEAD is an option of its own: else
+ * libcurl waits for the body that the answer's Content-Length speaks of.
+ */
+static void
+set_message(struct transfer *t, const struct http_request *q)
+{
+	CURL *curl = t->curl;
+
+	make_headers(t, q);
+	if (q->body != NULL) {
+		curl_easy_setopt(
+		    curl, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)q->body_len);
+		curl_easy_setopt(curl, CURLOPT_POSTFIELDS, q->body);
+	}
+	if (strcmp(q->method, "HEAD") == 0)
+		curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+	else
+		curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, q->method);
+	curl_easy_setopt(curl, CURLOPT_USERAGENT, q->agent);
+	curl_easy_setopt(curl, CURLOPT_HTTPHEADER, t->headers);
+	curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, take_header);
+	curl_easy_setopt(curl, CURLOPT_HEADERDATA, t);
+	curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, take_body);
+	curl_easy_setopt(curl, CURLOPT_WRITEDATA, t);
+	curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, t->said);
+}
+
+/*
+ * A server that refuses a body may close before it has read it: what it said
+ * then counts, although libcurl complains.
  */
 static bool
-converse(struct child *c, const struct buf *config, int64_t deadline,
-    struct buf *out, struct buf *err)
+was_answered(const struct transfer *t, CURLcode code)
 {
-	struct pollfd p[3];
-	size_t at = 0;
-	int64_t left;
-	int i;
+	bool closed = code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
+		      code == CURLE_HTTP2_STREAM;
 
-	while (c->out >= 0 || c->err >= 0) {
-		p[0] = (struct pollfd){ c->in, POLLOUT, 0 };
-		p[1] = (struct pollfd){ c->out, POLLIN, 0 };
-		p[2] = (struct pollfd){ c->err, POLLIN, 0 };
-		left = (deadline - clock_mono_us()) / 1000;
-		if (left <= 0)
-			return false;
-		i = poll(p, 3, (int)left);
-		if (i < 0 && errno != EINTR)
-			return false;
-		if (i <= 0)
-			continue;
-		if (p[0].revents != 0)
-			feed(c, config, &at);
-		if (p[1].revents != 0)
-			drain(&c->out, out, OUT_MAX);
-		if (p[2].revents != 0)
-			drain(&c->err, err, ERR_MAX);
-	}
-	return true;
+	if (!t->whole || t->a->status < 200 || t->a->status > 599)
+		return false;
+	return code == CURLE_OK || t->cut || (closed && t->a->status >= 400);
 }
 
-/* Its exit status; -1 if a signal ended it. */
-static int
-finish(struct child *c, bool stop)
+/* What a fault means for whoever runs the site. */
+static const char *
+hint_of(CURLcode code)
 {
-	int status = 0;
-	pid_t got;
+	static const struct {
+		CURLcode code;
+		const char *text;
+	} hints[] = {
+		{ CURLE_UNSUPPORTED_PROTOCOL,
+		    "what answers there does not speak HTTP" },
+		{ CURLE_COULDNT_RESOLVE_PROXY,
+		    "the proxy that the environment names is not in the DNS" },
+		{ CURLE_COULDNT_RESOLVE_HOST, "the name is not in the DNS" },
+		{ CURLE_COULDNT_CONNECT,
+		    "nothing listens there, or a firewall is in between" },
+		{ CURLE_OPERATION_TIMEDOUT,
+		    "is every worker held up, or a firewall in between?" },
+		{ CURLE_SSL_CONNECT_ERROR, "no TLS there; is it http://?" },
+		{ CURLE_GOT_NOTHING, "what listens there hangs up" },
+		{ CURLE_PEER_FAILED_VERIFICATION,
+		    "the certificate does not prove this name; clients will "
+		    "refuse it too" },
+	};
+	size_t i;
 
-	close_fd(&c->in);
-	close_fd(&c->out);
-	close_fd(&c->err);
-	if (stop)
-		kill(c->pid, SIGKILL);
-	do
-		got = waitpid(c->pid, &status, 0);
-	while (got < 0 && errno == EINTR);
-	return got > 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	for (i = 0; i < sizeof hints / sizeof hints[0]; i++)
+		if (hints[i].code == code)
+			return hints[i].text;
+	return NULL;
+}
+
+/* Why it was no answer; nothing is left of what came. */
+static void
+set_fault(const struct transfer *t, CURLcode code)
+{
+	struct http_answer *a = t->a;
+	const char *said = t->said;
+
+	a->status = 0;
+	buf_reset(&a->head);
+	buf_reset(&a->body);
+	if (code == CURLE_OK)
+		said = "the answer is not HTTP";
+	else if (code == CURLE_WRITE_ERROR && !t->whole)
+		said = "the answer's headers are larger than 256 KiB";
+	else if (*said == '\0')
+		said = curl_easy_strerror(code);
+	buf_add(&a->fault, said, strcspn(said, "\r\n"));
+	a->hint = hint_of(code);
+}
+
+bool
+http_ask(const struct http_request *q, struct http_answer *a)
+{
+	struct transfer t = { .curl = curl_easy_init(), .a = a };
+	bool answered;
+	CURLcode code;
+	long status = 0;
+
+	if (t.curl == NULL)
+		abort();
+	set_way(&t, q);
+	set_message(&t, q);
+	a->sent = clock_wall();
+	code = curl_easy_perform(t.curl);
+	a->received = clock_wall();
+	curl_easy_getinfo(t.curl, CURLINFO_RESPONSE_CODE, &status);
+	a->status = (int)status;
+	answered = was_answered(&t, code);
+	if (!answered)
+		set_fault(&t, code);
+	curl_easy_cleanup(t.curl);
+	buf_free(&t.url);
+	buf_free(&t.lines);
+	free(t.headers);
+	return answered;
 }
 
 /* One line of the header section at *p, without its end; false when the text
@@ -259,51 +443,6 @@ take_line(const char **p, const char *end, const char **line, size_t *len)
 	*p = nl + 1;
 	if (*len > 0 && nl[-1] == '\r')
 		--*len;
-	return true;
-}
-
-/* "HTTP/1.1 200 OK": the status, or 0 (RFC 9112 section 4). */
-static int
-status_of(const char *line, size_t len)
-{
-	const char *sp = memchr(line, ' ', len);
-	int i, status = 0;
-
-	if (len < 5 || strncmp(line, "HTTP/", 5) != 0 || sp == NULL ||
-	    (size_t)(line + len - sp) < 4)
-		return 0;
-	for (i = 1; i <= 3; i++) {
-		if (sp[i] < '0' || sp[i] > '9')
-			return 0;
-		status = 10 * status + (sp[i] - '0');
-	}
-	if ((size_t)(line + len - sp) > 4 && sp[4] != ' ')
-		return 0;
-	return status >= 100 && status <= 599 ? status : 0;
-}
-
-bool
-http_split(const char *p, size_t len, struct http_answer *a)
-{
-	const char *end = p + len, *head = p, *line;
-	size_t n;
-	int status;
-
-	do {
-		head = p;
-		if (!take_line(&p, end, &line, &n))
-			return false;
-		status = status_of(line, n);
-		do
-			if (!take_line(&p, end, &line, &n))
-				return false;
-		while (n > 0);
-	} while (status >= 100 && status < 200);
-	if (status == 0)
-		return false;
-	a->status = status;
-	buf_add(&a->head, head, (size_t)(p - head));
-	buf_add(&a->body, p, (size_t)(end - p));
 	return true;
 }
 
@@ -326,83 +465,6 @@ http_header(const struct http_answer *a, const char *name, struct buf *value)
 		return true;
 	}
 	return false;
-}
-
-/* The first line that curl said, without "curl: ". */
-static void
-set_fault(struct http_answer *a, const char *said)
-{
-	if (strncmp(said, "curl: ", 6) == 0)
-		said += 6;
-	buf_add(&a->fault, said, strcspn(said, "\r\n"));
-	if (a->fault.len == 0)
-		buf_addf(&a->fault, "curl ended with %d", a->curl);
-}
-
-/*
- * A server that refuses a body may close before it has read it: what it said
- * then counts, although curl complains.
- */
-static bool
-was_answered(struct http_answer *a, const struct buf *out)
-{
-	bool cut = a->curl == CURL_SEND_ERROR || a->curl == CURL_RECV_ERROR;
-
-	return (a->curl == 0 || cut) && http_split(buf_str(out), out->len, a) &&
-	       (!cut || a->status >= 400);
-}
-
-static enum http_outcome
-exchange(struct child *c, const struct http_request *q, struct http_answer *a)
-{
-	struct buf config = { 0 }, out = { 0 }, err = { 0 };
-	int64_t deadline =
-	    clock_mono_us() + (q->timeout_s * INT64_C(1000) + GRACE_MS) * 1000;
-	enum http_outcome o = HTTP_FAILED;
-	bool ended;
-
-	write_config(&config, q);
-	ended = converse(c, &config, deadline, &out, &err);
-	a->curl = finish(c, !ended);
-	a->received = clock_wall();
-	if (a->curl == EXIT_NOT_FOUND)
-		o = HTTP_NO_CURL;
-	else if (was_answered(a, &out))
-		o = HTTP_ANSWERED;
-	if (!ended)
-		buf_adds(&a->fault, "curl did not end in time");
-	else if (a->curl != 0 && o != HTTP_ANSWERED)
-		set_fault(a, buf_str(&err));
-	else if (o != HTTP_ANSWERED)
-		buf_adds(&a->fault, "the answer is not HTTP");
-	buf_free(&config);
-	buf_free(&out);
-	buf_free(&err);
-	return o;
-}
-
-enum http_outcome
-http_ask(const struct http_request *q, struct http_answer *a)
-{
-	struct sigaction ignore = { .sa_handler = SIG_IGN }, old;
-	struct child c = { 0, -1, -1, -1 };
-	enum http_outcome o = HTTP_NO_CURL;
-	int rc;
-
-	a->sent = clock_wall();
-	rc = start(&c);
-	if (rc != 0) {
-		buf_adds(&a->fault, strerror(rc));
-		close_fd(&c.in);
-		close_fd(&c.out);
-		close_fd(&c.err);
-		return o;
-	}
-	/* A child that is gone must not take us with it. */
-	sigaction(SIGPIPE, &ignore, &old);
-	o = exchange(&c, q, a);
-	sigaction(SIGPIPE, &old, NULL);
-	return o;
 }
 
 void

@@ -85,7 +85,10 @@ class Broken:
         return body
 
     def one(self, s, f):
-        method, path, _ = f.readline().decode("latin-1").split(" ", 2)
+        line = f.readline()
+        if not line:
+            return  # it didn't like our certificate
+        method, path, _ = line.decode("latin-1").split(" ", 2)
         headers = {}
         while (line := f.readline()) not in (b"\r\n", b""):
             name, _, value = line.decode("latin-1").partition(":")

@@ -92,7 +92,8 @@ def test_depends(deb):
         written.replace("${shlibs:Depends}", "")
     found = {re.split(r"[ (]", d)[0]
              for d in control(deb, "Depends").split(", ")}
-    for library in ("libfcgi", "libjson-c", "libjwt", "libpq", "libssl"):
+    for library in ("libfcgi", "libjson-c", "libjwt", "libpq", "libssl",
+                    "libcurl"):
         owner, = {p for p in found if re.match(rf"{library}\d", p)}
         assert call("dpkg-query", "-W", owner).stdout.startswith(owner)
 

@@ -62,7 +62,8 @@ def test_nothing_there(tmp_path):
 # The page's names, and the packages that say which version is here.
 PACKAGES = {"gcc": "gcc", "glibc": "libc6", "libjwt": "libjwt-dev",
             "libfcgi": "libfcgi-dev", "json-c": "libjson-c-dev",
-            "OpenSSL": "libssl-dev", "Postgres": "postgresql",
+            "OpenSSL": "libssl-dev", "libcurl": "libcurl4-openssl-dev",
+            "Postgres": "postgresql",
             "lighttpd": "lighttpd", "nginx": "nginx", "Apache": "apache2-bin",
             "mod_fcgid": "libapache2-mod-fcgid", "Caddy": "caddy"}
 

@@ -63,6 +63,22 @@ def test_weak_ones_are_found(tmp_path):
         "not fortified", "executable stack", "a path of its own for libraries"]
 
 
+FIVE = {"libfcgi", "libpq", "libcrypto", "libjson-c", "libjwt"}
+
+
+@pytest.mark.skipif(SANITIZED, reason="a sanitizer's program")
+@pytest.mark.parametrize("name,wanted", [
+    ("postern.fcgi", FIVE), ("postern", FIVE | {"libcurl"})])
+def test_libraries(name, wanted):
+    """The server has five beside glibc's; libcurl is the tool's alone, and no
+    library of the server's brings it in either."""
+    needed = set(re.findall(r"\(NEEDED\).*\[(lib[^\]]*?)\.so",
+                            readelf("-d", BUILD / name)))
+    assert needed - {"libc", "libm"} == wanted
+    assert ("libcurl" in call("ldd", BUILD / name).stdout) == \
+        ("libcurl" in wanted)
+
+
 def functions(path, *options):
     out = call("nm", *options, path).stdout
     return set(re.findall(r"^[0-9a-f]+ [Tt] (\w+)", out, re.M)) - {
