@@ -72,8 +72,8 @@ PROGRAMS := $(BUILD)/postern.fcgi $(BUILD)/postern
 	test-faults test-cluster test-browser test-packages test-people \
 	test-trust test-release \
 	check-asan units vectors fuzz fuzz-corpus fuzz-coverage fuzzers bench \
-	bench-scale bench-freshness bench-micro soak lint format deps-run deps-test \
-	deps-bench install bundle clean
+	bench-scale bench-freshness bench-micro soak lint format house deps-run \
+	deps-test deps-bench install bundle clean
 .DELETE_ON_ERROR:
 
 all: $(PROGRAMS)
@@ -95,6 +95,7 @@ help:
 	@echo 'make fuzz       for FUZZ_S seconds a target; fuzz-coverage: a table;'
 	@echo '                fuzz-corpus: the corpus anew, with what was found'
 	@echo 'make lint       style and structure; format: apply the style'
+	@echo 'make house      the list of files in CONTRIBUTING.md, and its picture'
 	@echo 'make install    to DESTDIR and PREFIX'
 	@echo 'make bundle     a tarball for a shared host, without root'
 
@@ -239,6 +240,9 @@ format:
 	clang-format -i $(wildcard src/*/*.c include/*/*.h tests/unit/*.c \
 		tests/timing/*.c tests/vectors/*.c tests/faults/*.c \
 		tests/fuzz/*.[ch])
+
+house:
+	@tools/house
 
 # Examples and units name the paths of this installation.
 install: all $(BUILD)/completion.bash $(BUILD)/completion.zsh

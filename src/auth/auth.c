@@ -1,6 +1,6 @@
 /*
  * Who is asking: chooses who decides, the one for the operator's tokens or the
- * one for apps' and users', and looks over every "no": the limits, and whether
+ * one for apps' and users'. It looks over every "no": the limits, and whether
  * it may be said at all.
  */
 #include "auth/auth.h"

@@ -1,7 +1,7 @@
 /*
- * The operator's tokens, for the admin, registrars and metrics; the invites
- * that stand for a registrar's; and registration by anyone, where that is
- * allowed.
+ * The operator's tokens, for the admin, registrars and metrics. So are the
+ * invites that stand for a registrar's, and registration by anyone, where that
+ * is allowed.
  */
 #include "auth/operator.h"
 

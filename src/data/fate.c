@@ -1,3 +1,6 @@
+/*
+ * What an answer's SQLSTATE means for the statement, and for the connection.
+ */
 #include "data/fate.h"
 
 #include <string.h>

@@ -1,3 +1,6 @@
+/*
+ * When a connection that has come to its end is tried anew.
+ */
 #include "data/retry.h"
 
 #include "base/crypto.h"

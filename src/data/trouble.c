@@ -1,7 +1,7 @@
 /*
- * The log's lines of the database: host and port as the conninfo names them,
- * the server's own address and timeline, for names and poolers hide which one
- * it was; the statement's name, never its text.
+ * The log's lines of the database. They have host and port as the conninfo
+ * names them, the server's own address and timeline, for names and poolers hide
+ * which one it was; the statement's name, never its text.
  */
 #include "data/trouble.h"
 

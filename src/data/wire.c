@@ -1,7 +1,7 @@
 /*
- * libpq, which is met nowhere else: a connection that is made without
- * blocking, what is sent on it, and its results, which are waited for no
- * longer than until a deadline.
+ * libpq, which is met nowhere else: a connection, what is sent, and what comes.
+ * It is made without blocking, and no result is waited for longer than until a
+ * deadline.
  */
 #include "data/wire.h"
 

@@ -91,7 +91,7 @@ def test_settings(path):
         "tests/vectors/*.py")))
     # Of an authorizer's answer.
     known |= {f"POSTERN_{w}" for w in re.findall(
-        r'Variable-POSTERN_([A-Z_]+)', source("src/api/gate.c"))}
+        r'VARIABLE "POSTERN_([A-Z_]+)', source("src/base/gate_names.c"))}
     known |= set(re.findall(r"POSTERN_[A-Z_]+", source("contrib/*/*")))
     used = set(re.findall(r"\bPOSTERN_[A-Z_]*", path.read_text()))
     assert used <= known, used - known
