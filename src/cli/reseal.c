@@ -103,9 +103,6 @@ add_reason(struct buf *out, const struct sealed_slot *slot, bool previous,
 		    "is in goliauth's format, but was put there since: "
 		    "POSTERN_GOLIAUTH_ROWS=accept trusts it");
 		break;
-	case RESEAL_BROKEN:
-	case RESEAL_DONE:
-	case RESEAL_FATES:
 	default:
 		buf_addf(out, "can't be opened: 'postern app %s' %s",
 		    previous ? "end-previous" : "rotate",

@@ -139,8 +139,6 @@ wire_connect(struct wire *w)
 		w->want_write = false;
 		return PQsetnonblocking(w->conn, 1) == 0 ? WIRE_DONE
 							 : WIRE_FAILED;
-	case PGRES_POLLING_ACTIVE:
-	case PGRES_POLLING_FAILED:
 	default:
 		return WIRE_FAILED;
 	}

@@ -128,6 +128,9 @@ LISTS = [
     ("src/base/metrics.c", r"^\s*\[METRIC_WORKERS\] = \{.*?\},$", "",
      "[METRIC_WORKERS]"),
     ("include/data/facts.h", r"FACTS = (\d+)", r"FACTS = 1\1", "FACTS"),
+    # A new member that -Wswitch would have told of.
+    ("src/base/conninfo.c", "case SECRET:\n\t\tbreak;",
+     "case SECRET:\n\tdefault:\n\t\tbreak;", "names SECRET before default"),
     # What is built and never run, and what is looked at no more.
     ("tests/fuzz/another.c", None, "int LLVMFuzzerTestOneInput(void);\n",
      "another"),
