@@ -1,4 +1,5 @@
 """Fixtures; and the records of which table.py makes the table."""
+import contextlib
 import json
 import pathlib
 import sys
@@ -15,20 +16,22 @@ from ways import Site, here  # noqa: E402
 RECORDS = BUILD / "cluster.json"
 
 
-@pytest.fixture(scope="session")
-def cluster(scratch):
+@contextlib.contextmanager
+def whole(scratch, fenced):
     if missing := here():
         pytest.skip(f"not here: {', '.join(missing)}")
-    c = Cluster(scratch)
-    yield c
-    c.end()
+    with contextlib.ExitStack() as ends:
+        cluster = Cluster(scratch, fenced)
+        ends.callback(cluster.end)
+        site = Site(cluster)
+        ends.callback(site.end)
+        yield site
 
 
 @pytest.fixture(scope="session")
-def shared(cluster):
-    s = Site(cluster)
-    yield s
-    s.end()
+def shared(scratch):
+    with whole(scratch, True) as site:
+        yield site
 
 
 @pytest.fixture()
@@ -39,12 +42,11 @@ def site(shared):
 
 
 @pytest.fixture()
-def unfenced(site):
-    """The same with no watchdog."""
-    site.cluster.fence("off")
-    yield site
-    site.cluster.repair()
-    site.cluster.fence("required")
+def unfenced(scratch):
+    """One without a watchdog, of its own: Patroni does not take a watchdog
+    back that was turned off."""
+    with whole(scratch, False) as site:
+        yield site
 
 
 @pytest.fixture()

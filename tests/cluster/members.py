@@ -166,6 +166,8 @@ class Member:
             # Nothing is left of them when they are killed.
             dynamic_shared_memory_type="mmap", wal_receiver_status_interval=1)
         c["watchdog"].update(driver="testing", device=str(self.device))
+        if not self.cluster.fenced:
+            c["watchdog"]["mode"] = "off"
         text = json.dumps(c)
         assert "10.0.0." not in text and "CHANGE-ME" not in text, text
         return c
@@ -273,8 +275,8 @@ def bin_dir():
 class Cluster:
     """For a Stack, what lib.postgres.Postgres is: with one database."""
 
-    def __init__(self, scratch):
-        self.scratch = scratch
+    def __init__(self, scratch, fenced=True):
+        self.scratch, self.fenced = scratch, fenced
         self.made = False
         self.etcd = Etcd(scratch)
         self.members = [Member(self, f"db{i}") for i in (1, 2, 3)]
@@ -292,6 +294,7 @@ class Cluster:
         for m in others:
             m.boot()
         self.whole()
+        assert bool(self.watchdogs.due) == self.fenced
         for role in ("owner", "postern"):
             self.leader().sql(f"CREATE ROLE {role} LOGIN PASSWORD"
                               f" '{PASSWORDS[role]}'")
@@ -352,16 +355,6 @@ class Cluster:
         """As by patronictl edit-config."""
         status, text = self.leader().ask("PATCH", "/config", changes)
         assert status == 200, text
-
-    def fence(self, mode):
-        """As by editing each member's patroni.yml, and a reload."""
-        for m in self.members:
-            c = yaml.safe_load(m.config.read_text())
-            c["watchdog"]["mode"] = mode
-            m.config.write_text(yaml.safe_dump(c))
-            m.process.send_signal(signal.SIGHUP)
-        wait_until("the watchdogs", lambda: bool(self.watchdogs.due) == (
-            mode == "required"), LONG)
 
     def repair(self):
         """All hosts are on, whatever the test before did."""
