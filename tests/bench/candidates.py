@@ -7,13 +7,15 @@ import dataclasses
 import json
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import time
 
 # First: it says where the others are.
-from rig import (HERE, HOUR, PROCESSORS, build_program, http_request,
-                 insert_apps, install, new_apps, write_requests)
+from rig import (HERE, HOUR, PROCESSORS, Result, Watch, build_program,
+                 http_request, insert_apps, install, load, must_succeed,
+                 new_apps, quiet, quiet_load, write_requests)
 from lib.client import Client
 from lib.process import can_connect, demoted, free_port, stop, wait_until
 from lib.stack import Stack
@@ -25,6 +27,7 @@ APPS = 10000
 ROTATION = 200
 USERS = 10000  # of one app
 NEW = 120000  # tokens; until one comes again no worker has its verdict
+SCRIPTS = 100  # pgbench takes 128
 WORKERS = 2 * PROCESSORS  # Postern's own default; the same for hello and PHP
 
 # As the tutorial has it, and a table for the documents.
@@ -103,6 +106,51 @@ class Candidate:
     roots: list      # process ids whose trees serve it, without Postgres
     kind: str = "whoami"
     judges: bool = True  # looks at the token at all
+
+    def warm_up(self, seconds):
+        load(self.port, self.requests, seconds, [])
+
+    def measure(self, seconds, connections, postgres):
+        r = quiet_load(self.port, self.requests, seconds,
+                       [*self.roots, postgres], connections)
+        return must_succeed(self.name, r)
+
+
+@dataclasses.dataclass
+class Statement:
+    """A statement of Postern's by pgbench, from as many connections as it has
+    workers: what Postgres alone takes for it."""
+    name: str
+    pg: object
+    database: str
+    scripts: list  # each as often as the others
+    kind: str = "pgbench"
+    judges: bool = False
+
+    def warm_up(self, seconds):
+        self.run(seconds)
+
+    def measure(self, seconds, connections, postgres):
+        return quiet(lambda: self.run(seconds, [postgres]), seconds)
+
+    def run(self, seconds, roots=()):
+        with Watch(roots) as watch:
+            r = subprocess.run(
+                [self.pg.bin / "pgbench", "-n", "-M", "prepared", "-c",
+                 str(WORKERS), "-j", str(PROCESSORS), "-T", str(seconds),
+                 *(f"--file={s}" for s in self.scripts), "-h",
+                 str(self.pg.dir), "-U", "server", self.database],
+                capture_output=True, text=True, timeout=seconds + 60,
+                cwd="/")
+        if r.returncode != 0:
+            raise SystemExit(f"{self.name}: {r.stderr[:1000]}")
+        n = int(re.search(r"actually processed: (\d+)", r.stdout).group(1))
+        failed = re.search(r"failed transactions: (\d+)", r.stdout)
+        rate = float(re.search(r"tps = ([\d.]+)", r.stdout).group(1))
+        nan = float("nan")  # it tells no percentiles
+        return must_succeed(self.name, Result(
+            n, rate, nan, nan, watch.served / n * 1e6,
+            int(failed.group(1)) if failed else 0, watch.noise))
 
 
 class Apps:
@@ -219,9 +267,11 @@ class Candidates:
         self.start_go()
         self.start_node()
         self.start_php()
+        self.start_without_cache()
         self.start_lighttpd()
         self.start_nginx()
         self.make_list()
+        self.add_statements()
 
     def behind_lighttpd(self, name, template, **values):
         self.ports[name] = free_port()
@@ -284,6 +334,16 @@ class Candidates:
                 name, [program, "-F", "-y", d / "fpm.conf"], sock=sock)
             self.behind_lighttpd(name, LIGHTTPD_PHP, root=root, sock=sock)
 
+    def start_without_cache(self):
+        """Each key is cold: its row is read for each request."""
+        s = Stack(self.pg, database=self.stack.database, way="alone",
+                  workers="auto", env={
+                      "POSTERN_CACHE_SIZE": "0",
+                      "POSTERN_MASTER_KEY": self.stack.master_key})
+        self.ends.callback(s.stop)
+        self.roots["cold"] = s.process.pid
+        self.behind_lighttpd("cold", LIGHTTPD_FASTCGI, sock=s.sock)
+
     def start_lighttpd(self):
         s = self.stack
         s.way = "external"
@@ -331,6 +391,7 @@ class Candidates:
         add("Postern, one app's users", "postern", [lighttpd, postern],
             "users")
         add("Postern, each token new", "postern", [lighttpd, postern], "new")
+        add("Postern, each key cold", "cold", [lighttpd, r["cold"]])
         add("Go, own port, SELECT", "go", [r["go"]])
         add("Go, own port, key map", "go map", [r["go map"]])
         add("Go, key map, lighttpd proxy", "go proxied",
@@ -353,6 +414,59 @@ class Candidates:
             add(f"{kind} document: PHP-FPM, APCu", "php apcu",
                 [lighttpd, r["php apcu"]], kind)
 
+    def add_statements(self):
+        """Those that a worker's connection has for a key that it doesn't
+        know, and for a document's GET and PUT."""
+        database, some = self.stack.database, self.apps.chosen[:SCRIPTS]
+        c = self.pg.connect(database)
+        cur = c.cursor()
+        cur.execute("SELECT public_key, id FROM apps")
+        ids = dict(cur.fetchall())
+
+        def statement(part):
+            cur.execute("SELECT query FROM pg_stat_activity WHERE datname ="
+                        " %s AND usename = 'server' AND query LIKE %s",
+                        [database, f"%{part}%"])
+            return cur.fetchall()
+
+        def add(name, part, ask, values):
+            def found():
+                ask()
+                return statement(part)
+            text = wait_until(name, found)[0][0]
+            scripts = [self.dir / f"{name.split()[0]}.{i}"
+                       for i in range(len(some))]
+            for i, script in enumerate(scripts):
+                sql = re.sub(r"\$(\d+)", lambda m: values(i)[int(m[1]) - 1],
+                             " ".join(text.split()))
+                # A colon would begin a variable of pgbench's.
+                script.write_text(re.sub(
+                    "'(?:[^']|'')*'", lambda m: "E" + m[0].replace(
+                        "\\", r"\\").replace(":", r"\x3a"), sql) + "\n")
+            self.list.append(Statement(name, self.pg, database, scripts))
+
+        def literal(text):
+            return "'" + text.replace("'", "''") + "'"
+
+        def row(i):
+            return [str(ids[some[i].public]), literal(f"user-{i:06}"), "NULL",
+                    "NULL", literal(json.dumps(document(i)))]
+
+        def document_of(method):
+            body = document(0) if method == "PUT" else None
+            return lambda: Client(self.ports["postern"]).request(
+                method, "/v1/users/user-000000", some[0].auth(), body)
+
+        add("cold key: pgbench", "UNION ALL SELECT",
+            lambda: Client(self.ports["cold"]).get(
+                "/v1/whoami", some[0].auth()),
+            lambda i: [literal(some[i].public)])
+        add("GET document: pgbench", "information::text FROM users",
+            document_of("GET"), row)
+        add("PUT document: pgbench", "INSERT INTO users", document_of("PUT"),
+            row)
+        c.close()
+
     # -- before anything is measured
 
     def check(self):
@@ -365,6 +479,8 @@ class Candidates:
         else:
             raise SystemExit("the check of forged tokens finds nothing")
         for c in self.list:
+            if isinstance(c, Statement):
+                continue
             if c.judges:
                 check_refuses(c, self.apps.chosen)
                 check_accepts(c, self.apps.chosen)

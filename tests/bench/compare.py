@@ -6,13 +6,13 @@ hello (all). Prints the table; a run of 5 rounds with 5 s or more each, on a
 machine that was left to it, writes docs/performance.md and
 docs/performance.svg, another the same into BUILD/bench."""
 import dataclasses
+import math
 import os
 import re
 import time
 
 # First: it says where the others are.
-from rig import (WHOLE, binary, directory, load, machine, median, must_succeed,
-                 put_block, quiet_load, table)
+from rig import (WHOLE, binary, directory, machine, median, put_block, table)
 import plot
 from candidates import APPS, ROTATION, Candidates
 from lib.postgres import Postgres
@@ -77,10 +77,8 @@ def one_round(candidates, number, pg):
     for i in range(n):
         c = candidates.list[(start + i) % n]
         # Awake, its keys at hand, and at first what it compiles compiled.
-        load(c.port, c.requests, 1 if number else 3, [])
-        r = quiet_load(c.port, c.requests, SECONDS,
-                       [*c.roots, pg.process.pid], CONNECTIONS)
-        results[c.name] = must_succeed(c.name, r)
+        c.warm_up(1 if number else 3)
+        r = results[c.name] = c.measure(SECONDS, CONNECTIONS, pg.process.pid)
         print(f"  {c.name:32}{r.rate:9,.0f}/s {r.cpu:7.1f} µs"
               f"  p50 {r.p50:6.2f}  p99 {r.p99:6.2f} ms"
               f"  others {r.noise:.1%}", flush=True)
@@ -104,13 +102,17 @@ def rows(runs):
     return out
 
 
+def ms(value):
+    return "-" if math.isnan(value) else f"{value:.2f}"
+
+
 def text(runs, order):
     found = {r[0]: r for r in rows(runs)}
     figures = table(
         ["who answers", "requests/s", "to hello", "p50 ms", "p99 ms",
          "CPU µs", "to hello"],
-        [[n, f"{found[n][1]:,.0f}", f"{found[n][2]:.2f}", f"{found[n][3]:.2f}",
-          f"{found[n][4]:.2f}", f"{found[n][5]:.0f}", f"{found[n][6]:.2f}"]
+        [[n, f"{found[n][1]:,.0f}", f"{found[n][2]:.2f}", ms(found[n][3]),
+          ms(found[n][4]), f"{found[n][5]:.0f}", f"{found[n][6]:.2f}"]
          for n in order])
     bounds = table(["what it must show", "bound (aim)", "found", ""],
                    [b.judge(runs) for b in BOUNDS
@@ -132,7 +134,7 @@ the round. CPU is that of the web server, the workers and Postgres together.
 def main():
     scratch = Scratch()
     try:
-        pg = Postgres(scratch)
+        pg = Postgres(scratch, ["track_activity_query_size=16384"])
         try:
             with Candidates(pg) as candidates:
                 candidates.check()

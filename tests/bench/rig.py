@@ -156,40 +156,61 @@ class Result:
     noise: float  # share of the processors that others had meanwhile
 
 
+class Watch:
+    """What was used between its begin and its end: seconds by the trees of
+    these processes, and the others' share of the machine."""
+
+    def __init__(self, roots):
+        self.roots = roots
+
+    def __enter__(self):
+        self.before, self.begun = Used.now(self.roots), time.monotonic()
+        return self
+
+    def __exit__(self, *exc):
+        after, took = Used.now(self.roots), time.monotonic() - self.begun
+        self.served = after.served - self.before.served
+        self.noise = (after.others - self.before.others) / took / PROCESSORS
+
+
 def load(port, requests, seconds, roots, connections=64):
     """wrk with the requests of a file, in turn, for that many seconds; or of
     two files, each tenth of the second one."""
     files = requests if isinstance(requests, list) else [requests]
     threads = min(2, connections)
-    before, begun = Used.now(roots), time.monotonic()
-    r = subprocess.run(
-        ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s",
-         "--timeout", "10s", "-s", str(HERE / "load.lua"),
-         f"http://127.0.0.1:{port}/", "--", *map(str, files)],
-        capture_output=True, text=True, timeout=seconds + 60, check=True)
-    after, took = Used.now(roots), time.monotonic() - begun
+    with Watch(roots) as watch:
+        r = subprocess.run(
+            ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s",
+             "--timeout", "10s", "-s", str(HERE / "load.lua"),
+             f"http://127.0.0.1:{port}/", "--", *map(str, files)],
+            capture_output=True, text=True, timeout=seconds + 60, check=True)
     found = json.loads(r.stdout.splitlines()[-1])
     n = found["requests"]
     if n == 0:
         raise SystemExit(f"no answer on port {port}: {r.stdout}")
     return Result(n, n / found["us"] * 1e6, found["p50"] / 1000,
-                  found["p99"] / 1000,
-                  (after.served - before.served) / n * 1e6,
+                  found["p99"] / 1000, watch.served / n * 1e6,
                   found["status"] + found["broken"] + found["timeout"],
-                  (after.others - before.others) / took / PROCESSORS)
+                  watch.noise)
 
 
-def quiet_load(port, requests, seconds, roots, connections=64):
-    """load, again when others took more of the machine than QUIET allows:
-    the least disturbed of TRIES. One that is short is for a look only."""
+def quiet(measure, seconds):
+    """What measure() gives, again when others took more of the machine than
+    QUIET allows: the least disturbed of TRIES. One that is short is for a look
+    only."""
     best = None
     for _ in range(TRIES if seconds >= WHOLE else 1):
-        r = load(port, requests, seconds, roots, connections)
+        r = measure()
         if best is None or r.noise < best.noise:
             best = r
         if best.noise <= QUIET:
             break
     return best
+
+
+def quiet_load(port, requests, seconds, roots, connections=64):
+    return quiet(
+        lambda: load(port, requests, seconds, roots, connections), seconds)
 
 
 def must_succeed(name, result):
