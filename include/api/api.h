@@ -18,9 +18,10 @@ struct api {
 };
 
 /*
- * Answer a request: the gate's decision or a route, policy first. The body
- * came as body tells (http/fcgi.h) and is in req->body. res is complete
- * afterwards; one access line is logged.
+ * Answer a request: the gate's decision or a route, policy first. The caller
+ * has taken in (db_step) what the database told before it came, so that what
+ * was revoked by then is refused. The body came as body tells (http/fcgi.h) and
+ * is in req->body. res is complete afterwards; one access line is logged.
  */
 void api_answer(struct api *api, const struct request *req, enum fcgi_body body,
     struct response *res);

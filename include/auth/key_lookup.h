@@ -19,8 +19,8 @@ struct key_lookup *key_lookup_new(
 void key_lookup_free(struct key_lookup *kl);
 
 /*
- * Find the app; the caller has called db_step since the request came, so that
- * notifications are taken in. ST_OK with *e, a reference for the caller, in
+ * Find the app; the caller has taken in (db_step) what was told before the
+ * request came. ST_OK with *e, a reference for the caller, in
  * whatever state its key is; else ST_UNAVAILABLE. fresh asks the database in
  * any case and keeps the sealed key, for what changes the app; an entry from
  * the cache has none.

@@ -3,6 +3,7 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /*
  * A growing byte buffer. { 0 } is an empty one. data is NUL-terminated behind
@@ -17,8 +18,14 @@ struct buf {
 /* Append n bytes. */
 void buf_add(struct buf *b, const void *p, size_t n);
 
-/* Append a string / one byte / a decimal number / a formatted text. */
-void buf_adds(struct buf *b, const char *s);
+/* Append a string / one byte / a decimal number / a formatted text. The first
+ * is here so that a constant's length is known when it is compiled. */
+static inline void
+buf_adds(struct buf *b, const char *s)
+{
+	buf_add(b, s, strlen(s));
+}
+
 void buf_addc(struct buf *b, char c);
 void buf_addn(struct buf *b, int64_t n);
 void buf_addf(struct buf *b, const char *fmt, ...)

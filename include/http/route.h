@@ -36,8 +36,8 @@ struct route {
 /* What matching came to. param is decoded, bad when it did not decode. */
 struct route_match {
 	const struct route *route; /* NULL: none for this method */
-	unsigned allowed; /* methods of this path, all of them where none
-			     matched; 0 = no such path */
+	unsigned allowed; /* where none matched, all methods of this path, 0 =
+			     no such path; else that one */
 	struct buf param;
 	bool param_bad;
 };

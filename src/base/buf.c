@@ -29,7 +29,7 @@ buf_reserve(struct buf *b, size_t n)
 	cap = b->cap < BUF_MIN ? BUF_MIN : b->cap;
 	while (cap < need)
 		cap *= 2;
-	p = mem_alloc(cap);
+	p = mem_alloc_raw(cap);
 	if (b->data != NULL) {
 		memcpy(p, b->data, b->len);
 		explicit_bzero(b->data, b->cap);
@@ -49,12 +49,6 @@ buf_add(struct buf *b, const void *p, size_t n)
 		memcpy(b->data + b->len, p, n);
 	b->len += n;
 	b->data[b->len] = '\0';
-}
-
-void
-buf_adds(struct buf *b, const char *s)
-{
-	buf_add(b, s, strlen(s));
 }
 
 void

@@ -21,6 +21,17 @@ mem_alloc(size_t n)
 }
 
 void *
+mem_alloc_raw(size_t n)
+{
+	void *p;
+
+	p = malloc(n ? n : 1);
+	if (p == NULL)
+		abort();
+	return p;
+}
+
+void *
 mem_realloc(void *p, size_t n)
 {
 	void *q;

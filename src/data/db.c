@@ -100,9 +100,9 @@ db_set_cause(struct db *db, const struct db_cause *cause)
 }
 
 void
-db_step(struct db *db)
+db_step(struct db *db, bool quiet)
 {
-	link_step(db->link);
+	link_step(db->link, quiet);
 }
 
 bool

@@ -82,7 +82,7 @@ param_of(const char *name, size_t len)
 	static unsigned char first[64]; /* of a length, plus 1; found once */
 	size_t i = 0;
 
-	if (len > names[PARAMS - 1].len || len >= sizeof first)
+	if (len == 0 || len > names[PARAMS - 1].len || len >= sizeof first)
 		return PARAMS;
 	if (first[len] == 0) {
 		while (names[i].len < len)
@@ -90,7 +90,8 @@ param_of(const char *name, size_t len)
 		first[len] = (unsigned char)(i + 1);
 	}
 	for (i = first[len] - 1u; i < PARAMS && names[i].len == len; i++)
-		if (memcmp(name, names[i].name, len) == 0)
+		if (name[len - 1] == names[i].name[len - 1] &&
+		    memcmp(name, names[i].name, len) == 0)
 			return (enum param)i;
 	return PARAMS;
 }

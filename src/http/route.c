@@ -90,16 +90,19 @@ route_find(const struct route *table, size_t n, const struct request *req,
 	memset(m, 0, sizeof *m);
 	if (req->npath == 0 || req->npath > REQUEST_MAX_SEGMENTS)
 		return;
-	for (i = 0; i < n && m->route == NULL; i++) {
-		if (!pattern_is(table[i].pattern, req, &param))
-			continue;
-		m->allowed |= table[i].method;
-		if (table[i].method != wanted)
-			continue;
-		m->route = &table[i];
+	for (i = 0; i < n && m->route == NULL; i++)
+		if (table[i].method == wanted &&
+		    pattern_is(table[i].pattern, req, &param))
+			m->route = &table[i];
+	if (m->route != NULL) {
+		m->allowed = wanted;
 		if (param != NULL)
 			take_param(m, param);
+		return;
 	}
+	for (i = 0; i < n; i++)
+		if (pattern_is(table[i].pattern, req, &param))
+			m->allowed |= table[i].method;
 }
 
 const char *

@@ -68,6 +68,8 @@ struct worker {
 	int64_t served;
 	int64_t used_us;    /* when a request ended, 0 = libcrypto has no key */
 	int64_t patient_us; /* from when on new connections are waited for */
+	bool quiet;         /* epoll was asked for this request, and told
+			       nothing more of the database */
 	bool stop;
 	bool failed; /* it stops because it can't go on */
 };
@@ -121,6 +123,9 @@ serve(struct worker *w, struct fcgi_conn *c)
 	if (api_wants_body(&req) && !req.content_length_bad)
 		body = fcgi_read_body(
 		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
+	/* Notifications first: what was revoked is refused from here on. */
+	db_step(w->db, w->quiet);
+	w->quiet = false;
 	api_answer(&w->api, &req, body, &w->res);
 	response_render(
 	    &w->res, req.method == M_HEAD && req.gate == GATE_NO, &w->answer);
@@ -226,6 +231,7 @@ welcome(struct worker *w, struct fcgi_conn *c)
 	int64_t since = 0;
 
 	while (news == FCGI_WAIT) {
+		w->quiet = false;
 		if (since == 0)
 			since = clock_mono_us();
 		if (!is_worth_waiting(w, c, since))
@@ -314,7 +320,7 @@ accept_one(struct worker *w)
 static void
 accept_some(struct worker *w, bool pressed)
 {
-	int64_t until = clock_mono_us() + GO_US;
+	int64_t until = pressed ? clock_mono_us() + GO_US : 0;
 
 	while (accept_one(w) && pressed && !w->stop && clock_mono_us() < until)
 		;
@@ -373,9 +379,13 @@ turn(struct worker *w)
 		database = database || ev[i].data.ptr == &w->db_fd;
 	}
 	if (database || now >= db_wake_us(w->db))
-		db_step(w->db);
-	if (now >= tend_due_us(w->tend))
+		db_step(w->db, false);
+	/* So what the first request may rest upon is there. */
+	w->quiet = true;
+	if (now >= tend_due_us(w->tend)) {
 		tend_some(w->tend);
+		w->quiet = false;
+	}
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;

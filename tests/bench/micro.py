@@ -26,10 +26,8 @@ FEW, MANY = 200, 1200
 USUAL = {"sub": "user-000001", "iat": int(time.time()), "scope": "read write"}
 TOKENS = {"exp": lambda i: {}, "usual": lambda i: USUAL,
           "new": lambda i: {**USUAL, "sub": f"user-{i:06}"}}
-# Of the instructions 1,500 are for the look at each request before libfcgi
-# reads it, and so is one system call.
-BOUNDS = {"instructions, exp": 53000, "instructions, usual": 57500,
-          "instructions, new": 160000, "system calls": 8.9}
+BOUNDS = {"instructions, exp": 51500, "instructions, usual": 55000,
+          "instructions, new": 145000, "system calls": 7.5}
 
 
 def params(app, claims):
