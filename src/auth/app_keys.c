@@ -1,6 +1,6 @@
 /*
- * Registration and rotation: keys from the CSPRNG, and the row that is made or
- * changed with them. How a secret is drawn and sealed is in material.c.
+ * The keys of a registration or a rotation, and the row that is made or changed
+ * with them. How a secret is drawn and sealed is in material.c.
  */
 #include "auth/app_keys.h"
 

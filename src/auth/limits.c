@@ -1,5 +1,6 @@
 /*
- * The limits: which buckets a request takes from. Counting is base/throttle's.
+ * How often something may be done (POSTERN_LIMIT_...), and what is a 429.
+ * Counting is base/throttle's.
  */
 #include "auth/limits.h"
 

@@ -1,6 +1,7 @@
 /*
- * Sealing all rows anew. Nothing is locked between reading a row and writing
- * it: what changed meanwhile is read and tried again.
+ * All rows from former master keys to the current one (postern reseal). Nothing
+ * is locked between reading a row and writing it: what changed meanwhile is
+ * read and tried again.
  */
 #include "auth/reseal.h"
 

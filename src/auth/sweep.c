@@ -1,6 +1,6 @@
 /*
- * Deleted apps, from one short transaction to an end. Whoever waits for a
- * request's answer never waits for more than one piece.
+ * What deleted apps leave behind, taken away in pieces between requests.
+ * Whoever waits for a request's answer never waits for more than one piece.
  */
 #include "auth/sweep.h"
 

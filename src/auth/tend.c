@@ -1,5 +1,5 @@
 /*
- * The housekeeping of a worker: when what is due, and the purge of jtis that
+ * What is done between requests: when what is due, and the purge of jtis that
  * were used up. How uses are written is in uses.c, how deleted apps go in
  * sweep.c.
  */

@@ -1,6 +1,6 @@
 /*
- * Uses of keys, from many requests to few writes. What is noted stands apart
- * from the key cache: an entry that goes takes no use with it.
+ * When secrets were last used: from many requests to few writes. What is noted
+ * stands apart from the key cache: an entry that goes takes no use with it.
  *
  * A round's notes are written in pieces, oldest first, with requests between
  * them: all at once would hold the worker for as long as hundreds of requests

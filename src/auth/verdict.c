@@ -1,6 +1,7 @@
 /*
- * The table of verdicts: sets of a few places, of which a MAC names one; in a
- * set, the place that was used least recently is given away. An owner's
+ * Verdicts: what good tokens said, so that each is read once. The table has
+ * sets of a few places, of which a MAC names one; in a set, the place that was
+ * used least recently is given away. An owner's
  * verdicts hang together, so that they go when it goes.
  *
  * A client can choose tokens whose MACs fall into one set, and so push a few of
