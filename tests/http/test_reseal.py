@@ -216,7 +216,7 @@ def serve(db, keys):
         s.stop()
 
 
-def ask(stack, db, public, secret=None, *what):
+def status_of(stack, db, public, secret=None, *what):
     r = stack.fcgi(params(public, secret or db.secrets[public], *what))
     return r.status if r.status in (200, 204, 401) else (r.status, r.code)
 
@@ -224,7 +224,7 @@ def ask(stack, db, public, secret=None, *what):
 def heard(stack, db, public, secret=None):
     """Each worker learns by a notification, soon, that a row has changed."""
     wait_until("its secret verifies", lambda: [
-        ask(stack, db, public, secret) for _ in range(4)] == [200] * 4)
+        status_of(stack, db, public, secret) for _ in range(4)] == [200] * 4)
 
 
 @pytest.mark.covers("ASVS-V2.10.1", "ASVS-V6.2.4")
@@ -263,11 +263,11 @@ def test_goliauth(db, keys, serve, master):
     """Its rows come over as they stand, from any of the keys."""
     apps = db.fill(3, keys[master], goliauth=True)
     s = serve("now", "then")
-    assert [ask(s, db, a) for a in apps] == [401] * 3
+    assert [status_of(s, db, a) for a in apps] == [401] * 3
     tool = Tool(db, keys.settings("now", "then"))
     assert tool.json("reseal", "--dry-run")["by"] == {
         "goliauth": {"resealed": 3}}
-    assert [ask(s, db, a) for a in apps] == [401] * 3
+    assert [status_of(s, db, a) for a in apps] == [401] * 3
     assert tool.json("reseal")["by"] == {"goliauth": {"resealed": 3}}
     db.all_under(keys["now"])
     for public in apps:
@@ -297,12 +297,12 @@ def test_goliauth_rows_that_were_altered(db, keys, serve):
     assert {p for p, r in rows.items() if r[1]} == {f, fine}
     s = serve("k")
     for public, secret in ((a, b), (b, a), (c, d), (e, f)):
-        assert ask(s, db, public, db.secrets[secret]) == 401
+        assert status_of(s, db, public, db.secrets[secret]) == 401
     # One that was bound once, and is so no more.
     db.sql("UPDATE apps SET master_key_id = NULL, encrypted_secret_key = %s"
            " WHERE public_key = %s", rows[a][0], fine)
     assert tool.json("reseal", rc=1)["by"] == {"goliauth": {"altered": 6}}
-    assert ask(s, db, fine, db.secrets[b]) == 401
+    assert status_of(s, db, fine, db.secrets[b]) == 401
     tool.env["POSTERN_GOLIAUTH_ROWS"] = "accept"
     assert tool.json("reseal")["by"] == {"goliauth": {"resealed": 6}}
     heard(s, db, a, db.secrets[b])
@@ -321,7 +321,7 @@ def test_previous_secret_of_goliauth(db, keys, serve):
     tool.env["POSTERN_GOLIAUTH_ROWS"] = "accept"
     tool("reseal")
     db.all_under(keys["k"])
-    assert ask(serve("k"), db, app, db.previous[app]) == 200
+    assert status_of(serve("k"), db, app, db.previous[app]) == 200
 
 
 @pytest.mark.covers("ASVS-V6.2.7")
@@ -333,7 +333,7 @@ def test_swapped_ciphertexts(db, keys, serve):
     tool = Tool(db, keys.settings("new", "old"))
 
     def closed(*apps):
-        return {ask(s, db, public, secret) for public in apps
+        return {status_of(s, db, public, secret) for public in apps
                 for secret in db.secrets.values()} == {401}
 
     assert closed(a, b)
@@ -342,7 +342,7 @@ def test_swapped_ciphertexts(db, keys, serve):
     assert got["by"] == {fingerprint(keys["old"]): {"resealed": 2, "broken": 2}}
     assert a in tool.err and b in tool.err and "app rotate" in tool.err
     assert closed(a, b)
-    assert ask(s, db, c) == ask(s, db, d) == 200
+    assert status_of(s, db, c) == status_of(s, db, d) == 200
     db.swap(c, d)
     wait_until("both workers have heard of it", lambda: closed(c, d))
 
@@ -358,9 +358,9 @@ def test_missing_key(db, keys, serve):
     unavailable = (503, "key_unavailable")
 
     def service():
-        assert {ask(s, db, a) for a in lost[:3] + other} == {unavailable}
-        assert {ask(s, db, a) for a in old + half} == {200}
-        assert ask(s, db, half[0], db.previous[half[0]]) == unavailable
+        assert {status_of(s, db, a) for a in lost[:3] + other} == {unavailable}
+        assert {status_of(s, db, a) for a in old + half} == {200}
+        assert status_of(s, db, half[0], db.previous[half[0]]) == unavailable
 
     service()
     wanted = f"wanted_key_id={fingerprint(keys['lost'])}"
@@ -404,7 +404,7 @@ def test_a_stolen_database(db, keys, serve):
     s = serve("thief", database=copy.name, POSTERN_GOLIAUTH_ROWS="accept")
     for public, row in before.items():
         want = (503, "key_unavailable") if row[1] else 401
-        assert ask(s, db, public) == want
+        assert status_of(s, db, public) == want
     tool = Tool(copy, {**keys.settings("thief"),
                        "POSTERN_GOLIAUTH_ROWS": "accept"})
     got = tool.json("reseal", rc=1)
@@ -415,7 +415,7 @@ def test_a_stolen_database(db, keys, serve):
     got = tool.json("check", rc=1)
     assert any(fingerprint(keys["k"]) in c["detail"] and not c["ok"]
                for c in got["checks"])
-    assert ask(serve("k", POSTERN_GOLIAUTH_ROWS="accept"), db,
+    assert status_of(serve("k", POSTERN_GOLIAUTH_ROWS="accept"), db,
                next(iter(before))) == 200
 
 
@@ -651,15 +651,15 @@ def killed_under_load(db, keys, serve, n, kills):
     db.all_under(keys["new"])
     assert db.events() == {"created": n, "resealed": n}
     for public, raw in db.secrets.items():
-        assert ask(s, db, public, raw) == 200
+        assert status_of(s, db, public, raw) == 200
     for public, raw in db.previous.items():
-        assert ask(s, db, public, raw) == 200
+        assert status_of(s, db, public, raw) == 200
     print(f"{n} apps, done at each kill {marks},"
           f" {clients.done} requests meanwhile")
     # The former keys can go.
     last = serve("new")
     for public, raw in random.sample(sorted(db.secrets.items()), 50):
-        assert ask(last, db, public, raw) == 200
+        assert status_of(last, db, public, raw) == 200
 
 
 def test_killed_under_load(db, keys, serve):
@@ -701,7 +701,7 @@ def test_rotations_meanwhile(db, keys, serve):
     assert clients.refused == []
     db.all_under(keys["new"])
     for public in apps[:100]:
-        assert ask(s, db, public) == 200
+        assert status_of(s, db, public) == 200
 
 
 def test_two_at_once(db, keys):
@@ -780,15 +780,15 @@ def test_the_whole_way(db, keys):
     s = Stack(db.pg, way="alone", database=db.name, env={
         "POSTERN_MASTER_KEY": None, "POSTERN_CONFIG": str(conf)})
     try:
-        assert {ask(s, db, a) for a in apps} == {200}
+        assert {status_of(s, db, a) for a in apps} == {200}
         write("second", "first")
         reload()
-        assert {ask(s, db, a) for a in apps} == {200}
+        assert {status_of(s, db, a) for a in apps} == {200}
         assert "20 of 20" in s.tool("reseal").stdout
         assert "can be removed" in s.tool("check").stdout
         write("second")
         reload()
-        assert {ask(s, db, a) for a in apps} == {200}
+        assert {status_of(s, db, a) for a in apps} == {200}
         assert "former" not in s.tool("check").stdout
     finally:
         s.registered += keys.all() + db.hidden()
