@@ -1,5 +1,6 @@
 """Uses of very many keys: written in pieces, with requests between, and none
 of them lost."""
+import bisect
 import contextlib
 import pathlib
 import sys
@@ -15,14 +16,15 @@ MANY = 16384  # what a worker notes before it writes without waiting
 PIECE = 512
 
 WATCH = """
-CREATE TABLE pieces (n bigint NOT NULL);
+CREATE TABLE pieces (n bigint NOT NULL,
+    at timestamptz NOT NULL DEFAULT clock_timestamp());
 CREATE TABLE broken ();
 CREATE FUNCTION watch() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
     IF (SELECT count(*) FROM pieces) = 4 AND EXISTS (SELECT FROM broken) THEN
         RAISE 'no more';
     END IF;
-    INSERT INTO pieces SELECT count(*) FROM written;
+    INSERT INTO pieces (n) SELECT count(*) FROM written;
     PERFORM pg_sleep(0.02);
     RETURN NULL;
 END $$;
@@ -40,6 +42,7 @@ class Used:
             "POSTERN_CACHE_SIZE": "20000", "POSTERN_CACHE_TTL": "600",
             "POSTERN_LOG_LEVEL": "error"})
         self.client = Client(sock=self.s.sock)
+        self.times = []  # of answers
         self.s.sql(";".join([WATCH, *more]))
         self.first = self.client.register()
         self.s.registered.append(self.first.secret)
@@ -49,10 +52,33 @@ class Used:
         self.use(self.auths)
 
     def use(self, auths):
-        for auth in auths:  # so many that reading the answers would take long
+        for auth in auths:
             self.client.send("GET", "/v1/whoami", auth)
-            r = self.client.kept.output()
-            assert r.startswith(b"Status: 200 "), r
+            self.answered(self.client)
+
+    def answered(self, client):
+        """So many that reading the answers whole would take long."""
+        r = client.kept.output()
+        self.times.append(time.time())
+        assert r.startswith(b"Status: 200 "), r
+
+    def use_on(self, times):
+        """One key, so often; a request is always there to be served."""
+        with contextlib.closing(Client(sock=self.s.sock)) as other:
+            one, next_one = self.client, other
+            one.send("GET", "/v1/whoami", self.auths[0])
+            for _ in range(times):
+                next_one.send("GET", "/v1/whoami", self.auths[0])
+                self.answered(one)
+                one, next_one = next_one, one
+            self.answered(one)
+
+    def between(self):
+        """Between how many of the pieces a request was answered."""
+        ats = [at for at, in self.s.sql(
+            "SELECT extract(epoch FROM at)::float8 FROM pieces ORDER BY at")]
+        return len({bisect.bisect(ats, t) for t in self.times}
+                   & set(range(1, len(ats))))
 
     def written(self):
         return self.s.sql("SELECT count(*) FROM app_uses"
@@ -69,20 +95,13 @@ class Used:
 
 def test_requests_come_between_the_pieces(make):
     u = Used(make)
-    seen = set()
-    with contextlib.closing(u.s.pg.connect(u.s.database)) as c:
-        cur, until = c.cursor(), time.monotonic() + 60
 
-        # A request is always waiting, or about to: wait_until would sleep.
-        while time.monotonic() < until:
-            u.use(u.auths[:1])
-            cur.execute("SELECT count(*), sum(n) FROM pieces")
-            n, written = cur.fetchone()
-            seen.add(n)
-            if written is not None and written >= MANY:
-                break
-    assert u.written() == MANY
-    assert len(seen) > MANY // PIECE // 4
+    def all_written():
+        u.use_on(50)
+        return u.written() >= MANY
+
+    wait_until("written", all_written, 60)
+    assert u.between() > MANY // PIECE // 4
     assert max(u.pieces()) <= PIECE
     # A new round has begun: what is used again is written again, by a process
     # that ends too.

@@ -65,6 +65,8 @@ class Postgres:
             [self.bin / "postgres", "-D", self.dir / "data",
              "-c", "listen_addresses=", "-c", "fsync=off",
              "-c", "max_connections=200",
+             # Or its launcher is never done, of so many databases.
+             "-c", "autovacuum_naptime=1h",
              "-c", f"unix_socket_directories={self.dir}", *self.settings,
              *self.options],
             stdout=open(self.dir / "log", "ab"), stderr=subprocess.STDOUT,
@@ -103,7 +105,8 @@ class Postgres:
         self.count += 1
         name = f"db{self.count}"
         if migrate and not self.own:
-            self.sql(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}")
+            self.sql(f"CREATE DATABASE {name} TEMPLATE {MIGRATED}"
+                     " STRATEGY file_copy")
             return name
         self.sql(f"CREATE DATABASE {name}")
         if migrate:
