@@ -14,7 +14,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 REPO = pathlib.Path(__file__).resolve().parents[2]
-BUILD = pathlib.Path(os.environ.get("POSTERN_BUILD", REPO / "build")).resolve()
+BUILD = (REPO / os.environ.get("POSTERN_BUILD", "build")).resolve()
 SANITIZED = os.environ.get("POSTERN_SANITIZED") == "1"
 PATIENCE = 60 if SANITIZED else 30
 USER = "www-data"
