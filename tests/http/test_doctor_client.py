@@ -202,22 +202,28 @@ def test_no_proxy_to_loopback(site, broken, host):
     assert "loopback" in got.get("transport")["detail"]
 
 
-def test_proxy_that_is_not_there(site, named):
-    url = f"http://site.test:{site.port}"
-    got = doctor(url, env={**named, "http_proxy": "http://127.0.0.1:1"})
-    assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
-    got = doctor(url, env={**named, "http_proxy": "http://nobody.invalid"})
-    assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
-    assert "proxy" in got.out
+# So long a label is looked up nowhere.
+NO_NAME = "http://" + 70 * "a" + ".test"
 
 
-def test_tls_by_a_proxy(site, named, tmp_path):
+def test_proxy_that_is_not_there():
+    got = doctor("http://site.test", env={"http_proxy": "http://127.0.0.1:1"})
+    assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
+    got = doctor("http://site.test", env={"http_proxy": NO_NAME})
+    assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
+    assert "the proxy that the environment names is not in the DNS" in got.out
+    got = doctor(NO_NAME)
+    assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
+    assert "the name is not in the DNS" in got.out
+
+
+def test_tls_by_a_proxy(site, tmp_path):
     """A tunnel: its own answer is none of the site's, and it sees nothing of a
     request."""
     context, cert = certificate(tmp_path, "DNS:site.test")
     with Broken(site.port, tls=context, server="") as p, \
             Listener(tunnel=p.port) as proxy:
-        env = {**named, "https_proxy": proxy.url, "SSL_CERT_FILE": str(cert)}
+        env = {"https_proxy": proxy.url, "SSL_CERT_FILE": str(cert)}
         got = doctor("https://site.test", env=env)
         assert (got.rc, got.bad()) == (0, set()), got.out
         assert "not told by ''" in got.get("server")["detail"]
@@ -226,8 +232,7 @@ def test_tls_by_a_proxy(site, named, tmp_path):
         assert not [h for h in proxy.heads if fields(h, "Authorization")]
         assert doctor("https://other.test", env=env).bad() == {"reachable"}
     with Listener(b"HTTP/1.1 403 No\r\nContent-Length: 0\r\n\r\n") as proxy:
-        got = doctor("https://site.test", env={
-            **named, "https_proxy": proxy.url})
+        got = doctor("https://site.test", env={"https_proxy": proxy.url})
         assert (got.rc, got.bad()) == (1, {"reachable"}), got.out
         assert "403" in got.get("reachable")["detail"]
 
