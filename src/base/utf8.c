@@ -44,9 +44,12 @@ utf8_valid(const char *s, size_t len)
 	uint32_t cp;
 	size_t n;
 
-	for (; len > 0; p += n, len -= n)
-		if ((n = utf8_next(p, len, &cp)) == 0)
+	for (; len > 0; p += n, len -= n) {
+		/* Nearly all of it is ASCII. */
+		n = *p < 0x80 ? 1 : utf8_next(p, len, &cp);
+		if (n == 0)
 			return false;
+	}
 	return true;
 }
 

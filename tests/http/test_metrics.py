@@ -84,12 +84,17 @@ def test_counts_of_all_workers(make):
     """Nothing is lost or counted twice, whichever worker it was, also when
     workers die."""
     s = make(workers=3)
+    wait_until("all workers are there", lambda: value(
+        scrape(s), "postern_database_up") == 3)
     app = s.register()
     before = scrape(s)
     for _ in range(40):
         assert s.get("/v1/whoami", app.auth()).status == 200
     for _ in range(7):
         assert s.get("/v1/whoami", app.auth(secret="x" * 64)).status == 401
+    broken = {**app.auth(), "Authorization": "Bearer a.b"}
+    for _ in range(3):
+        assert s.get("/v1/whoami", broken).status == 401
     for _ in range(5):
         assert s.get("/v1/nothing").status == 404
     s.get("/v1/auth", app.auth())
@@ -101,13 +106,15 @@ def test_counts_of_all_workers(make):
     whoami = {"route": "/v1/whoami", "method": "GET"}
     requests = "postern_requests_total"
     assert grown(after, requests, status="200", **whoami) == 40
-    assert grown(after, requests, status="401", **whoami) == 7
+    assert grown(after, requests, status="401", **whoami) == 10
     assert grown(after, requests, status="404", route="none") == 5
     assert grown(after, requests, status="204", route="gate") == 1
     refusals = "postern_refusals_total"
     assert grown(after, refusals, reason="signature_bad", **whoami) == 7
+    # As the log has it, though its problem is another.
+    assert grown(after, refusals, reason="token_malformed", **whoami) == 3
     assert grown(after, refusals, route="none") == 5
-    assert grown(after, refusals) == 12
+    assert grown(after, refusals) == 15
     assert grown(after, "postern_refusals_total", reason="not_found") + grown(
         after, "postern_refusals_total", reason="no_such_route") == 5
     total = grown(after, requests)
