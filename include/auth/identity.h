@@ -26,9 +26,14 @@ struct identity {
 void identity_init(struct identity *id); /* nobody */
 void identity_clear(struct identity *id);
 
-/* A refusal: p, and its reason for the operator's log. */
-enum problem identity_refuse(
-    struct identity *id, enum problem p, const char *reason);
+/* A refusal: p, and its reason for the operator's log. Here, so that who reads
+ * a caller sees that it is p. */
+static inline enum problem
+identity_refuse(struct identity *id, enum problem p, const char *reason)
+{
+	id->reason = reason;
+	return p;
+}
 
 /* The request's bearer token, len bytes in it (RFC 6750 section 2.1), or the
  * problem with it. */

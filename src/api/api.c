@@ -163,8 +163,7 @@ is_address_like(const char *s)
 {
 	size_t n = strlen(s);
 
-	return n > 0 && n <= REMOTE_MAX &&
-	       ascii_all_alnum_or(s, n, ".:%[]/_-");
+	return n > 0 && n <= REMOTE_MAX && ascii_all_alnum_or(s, n, ".:%[]/_-");
 }
 
 /* What is changed from here on is this request's doing. */

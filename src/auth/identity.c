@@ -27,13 +27,6 @@ identity_clear(struct identity *id)
 }
 
 enum problem
-identity_refuse(struct identity *id, enum problem p, const char *reason)
-{
-	id->reason = reason;
-	return p;
-}
-
-enum problem
 identity_bearer(const struct request *req, struct identity *id,
     const char **token, size_t *len)
 {

@@ -165,8 +165,7 @@ judge_header(
 		}
 	}
 	/* RFC 8725 section 3.2: only what is allowed. */
-	if (p == P_NONE &&
-	    (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
+	if (p == P_NONE && (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
 		p = P_TOKEN_ALGORITHM;
 	return p;
 }

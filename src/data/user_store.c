@@ -37,11 +37,11 @@ user_doc_clear(struct user_doc *d)
 static const char *
 add_tags(struct buf *out, const struct user_tags *tags)
 {
-	const char *p, *end = tags->text + tags->len;
+	const char *p;
 
 	if (tags->text == NULL)
 		return NULL;
-	for (p = tags->text; p < end; p += strlen(p) + 1)
+	for (p = tags->text; p < tags->text + tags->len; p += strlen(p) + 1)
 		sql_array_add(out, p);
 	return sql_array_end(out);
 }
