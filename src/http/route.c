@@ -84,7 +84,7 @@ route_find(const struct route *table, size_t n, const struct request *req,
     struct route_match *m)
 {
 	enum method wanted = req->method == M_HEAD ? M_GET : req->method;
-	const struct segment *param;
+	const struct segment *param = NULL;
 	size_t i;
 
 	memset(m, 0, sizeof *m);
