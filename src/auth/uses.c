@@ -19,7 +19,7 @@
 #include <sys/param.h>
 
 enum { ROUND_MS = 60000, NOTED_MAX = 16384, PIECE_MAX = 512 };
-enum { LAST_US = 2000000 };
+enum { LAST_US = 5000000 }; /* for what is left at the end */
 
 struct uses {
 	struct db *db;
