@@ -16,18 +16,24 @@
  */
 struct material {
 	/* As the client holds it, in lowercase hex: these characters are the
-	 * JWT's HMAC key. Empty = none. */
+	 * JWT's HMAC key. Empty where the app brought its own key. */
 	struct secret secret;
+	struct public_key *own; /* NULL where it is a secret */
 	struct verdict_owner verdicts;
 };
 
-/* Wipes both; accepts { 0 }. */
+/* Wipes all of it; accepts { 0 }. */
 void material_clear(struct material *m);
 
 bool material_is_there(const struct material *m);
 
 /* In constant time: the same, however it was sealed? */
 bool material_same(const struct material *a, const struct material *b);
+
+/* Seal an app's own key for the row of public_key, under the current master
+ * key; appended to *sealed. */
+void material_seal_own(const struct config *cfg, const char *public_key,
+    const struct public_key *own, struct buf *sealed);
 
 /* Draw a new secret: its hex characters into *hex, and its text, sealed for
  * the row of public_key under the current master key, appended to *sealed. */
@@ -51,23 +57,28 @@ enum status material_open(const struct config *cfg, const struct sealed *s,
 enum status material_reseal(const struct config *cfg, const struct sealed *s,
     struct buf *anew) MUST_CHECK;
 
-/* Does the signature verify? Of no material it never does. */
-bool material_verifies(
-    const struct material *m, const struct token_parts *t) MUST_CHECK;
+/* What a token is judged by. */
+struct judging {
+	const struct config *cfg;
+	struct verdicts *verdicts; /* of these settings */
+	const char *public_key;    /* the app's */
+	double now;                /* seconds since the epoch */
+};
+
+/*
+ * Does the signature verify? Of no material it never does. What m is decides by
+ * what algorithm, whatever the token says. Under an own key it is enough that
+ * these very bytes did before. t->digest is set for material_judge.
+ */
+bool material_verifies(const struct material *m, struct token_parts *t,
+    const struct judging *j) MUST_CHECK;
 
 /*
  * The classic mistake of clients: does it verify with the secret's hex or
  * base64 decoded before use? Up to two HMACs more.
  */
-bool material_suspects_encoding(
-    const struct material *m, const struct token_parts *t);
-
-/* What a token is judged by. */
-struct judging {
-	const struct config *cfg;
-	struct verdicts *verdicts; /* of these settings */
-	double now;                /* seconds since the epoch */
-};
+bool material_suspects_encoding(const struct material *m,
+    const struct token_parts *t, const struct config *cfg);
 
 /*
  * token_judge for a token that m verifies. If it is known what the token says,

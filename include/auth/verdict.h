@@ -8,12 +8,14 @@
 
 /*
  * Verdicts: what good tokens said, so that each is read once and not at each
- * request. A bounded table of this process, in memory that is not dumped. It is
- * asked only about a token whose MAC was computed over the bytes at hand and
- * found to be the token's signature: by that MAC, and by the serial number of
- * the material that it was computed under, a hit says that these very bytes
- * were read strictly and that libjwt agreed. No token is kept, no refusal, and
- * nothing that the clock decides.
+ * request. A bounded table of this process, in memory that is not dumped. Under
+ * a secret it is asked only about a token whose MAC was computed over the bytes
+ * at hand and found to be the token's signature: by that MAC, and by the serial
+ * number of the material that it was computed under, a hit says that these very
+ * bytes were read strictly and that libjwt agreed. Under an app's own key the
+ * digest is an HMAC of ours over serial number and token, and a hit stands for
+ * the signature as well. No token is kept, no refusal, and nothing that the
+ * clock decides.
  */
 struct verdicts;
 
@@ -38,9 +40,18 @@ void verdict_owner_end(struct verdict_owner *o);
 struct verdicts *verdicts_new(size_t n);
 void verdicts_free(struct verdicts *vs);
 
+/* Set t->digest to what a verdict about it under an own key is found by; false
+ * where none is kept. */
+bool verdicts_digest(const struct verdicts *vs, const struct verdict_owner *o,
+    struct token_parts *t) MUST_CHECK;
+
+/* Is there a verdict about the token of this digest? */
+bool verdicts_has(const struct verdicts *vs, const struct verdict_owner *o,
+    const struct token_parts *t) MUST_CHECK;
+
 /*
- * What the token said, whose MAC is good under o's material: *claims, which
- * must be { 0 }, without payload and jti. It is still to be judged by the
+ * What the token said, whose signature is good under o's material: *claims,
+ * which must be { 0 }, without payload and jti. It is still to be judged by the
  * clock and the settings. False if it is not known.
  */
 bool verdicts_find(struct verdicts *vs, const struct verdict_owner *o,

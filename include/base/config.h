@@ -3,6 +3,7 @@
 
 #include "base/address.h"
 #include "base/buf.h"
+#include "base/crypto.h"
 #include "base/log.h"
 #include "base/seal.h"
 #include "base/secret.h"
@@ -19,20 +20,19 @@
  */
 
 enum registration { REG_TOKEN, REG_OPEN, REG_CLOSED };
-enum { JWT_HS256 = 1, JWT_HS384 = 2, JWT_HS512 = 4 }; /* jwt_algorithms bits */
 
 struct config {
-	struct secret admin_token;  /* empty: none */
-	char *base_path;            /* "" or "/api": no trailing slash */
-	int64_t cache_size;         /* apps; 0 = no cache */
-	int64_t cache_ttl_ms;       /* POSTERN_CACHE_TTL, in ms, 30000 */
-	char *cors_origins;         /* space-separated, "" none, "*" any */
-	struct secret database_url; /* libpq conninfo or URI */
-	bool goliauth_accept;       /* POSTERN_GOLIAUTH_ROWS=accept */
-	char *jwt_audience;         /* "" = not checked */
-	unsigned jwt_algorithms;    /* JWT_HS256 | ... */
-	int64_t jwt_leeway;         /* s */
-	int64_t jwt_max_age;        /* s, 0 = no limit */
+	struct secret admin_token;      /* empty: none */
+	char *base_path;                /* "" or "/api": no trailing slash */
+	int64_t cache_size;             /* apps; 0 = no cache */
+	int64_t cache_ttl_ms;           /* POSTERN_CACHE_TTL, in ms, 30000 */
+	char *cors_origins;             /* space-separated, "" none, "*" any */
+	struct secret database_url;     /* libpq conninfo or URI */
+	bool goliauth_accept;           /* POSTERN_GOLIAUTH_ROWS=accept */
+	char *jwt_audience;             /* "" = not checked */
+	enum crypto_hash jwt_algorithm; /* of tokens under secrets */
+	int64_t jwt_leeway;             /* s */
+	int64_t jwt_max_age;            /* s, 0 = no limit */
 	bool jwt_require_exp;
 	bool jwt_single_use;
 	int64_t key_bytes; /* 16..64, for new keys */
@@ -48,11 +48,12 @@ struct config {
 	enum log_target log_target;
 	struct master_key master_key;
 	struct master_key_list master_keys_old;
-	int64_t max_body;            /* bytes */
-	struct secret metrics_token; /* empty: the admin token alone */
-	int64_t max_requests;        /* a worker serves this many, 0 = no end */
-	int64_t query_timeout_ms;    /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
-	char *realm;                 /* of the challenge: "postern" */
+	int64_t max_body;               /* bytes */
+	struct secret metrics_token;    /* empty: the admin token alone */
+	bool own_key_audience_optional; /* aud may be absent under an own key */
+	int64_t max_requests;     /* a worker serves this many, 0 = no end */
+	int64_t query_timeout_ms; /* POSTERN_QUERY_TIMEOUT, in ms, 2000 */
+	char *realm;              /* of the challenge: "postern" */
 	enum registration registration;
 	struct secret registration_token; /* empty: none */
 	int64_t request_timeout;          /* s, the whole request */

@@ -14,9 +14,8 @@ enum setting_type {
 	SETTING_AUTO, /* an integer, or "auto" for -1 */
 	SETTING_MS,   /* given in whole seconds, stored in milliseconds */
 	SETTING_OCTAL,
-	SETTING_ENUM, /* the index of the word, as unsigned */
-	SETTING_BOOL, /* the second of two words is true */
-	SETTING_ALGORITHMS,
+	SETTING_ENUM,      /* the index of the word, as unsigned */
+	SETTING_BOOL,      /* the second of two words is true */
 	SETTING_RATE,      /* "N/seconds", or 0 */
 	SETTING_ADDRESSES, /* of proxies: addresses and networks */
 	SETTING_STRING,
@@ -64,8 +63,8 @@ void setting_unknown(
 /* What a setting takes, as in "a whole number from 1 to 3600". */
 void setting_describe(const struct setting *s, struct buf *out);
 
-config_check config_check_base_path, config_check_cors, config_check_database,
-    config_check_listen, config_check_realm, config_check_text,
-    config_check_token;
+config_check config_check_algorithm, config_check_base_path, config_check_cors,
+    config_check_database, config_check_listen, config_check_realm,
+    config_check_text, config_check_token;
 
 #endif

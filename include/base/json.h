@@ -30,6 +30,8 @@ enum json_fault {
 /* What json_check learnt about a good text. */
 struct json_facts {
 	size_t at;        /* offset of the fault, if any */
+	size_t member;    /* of the outermost member that has it inside; 0 = it
+			     is in none */
 	size_t expansion; /* bytes by which numbers with exponents grow when
 			     written out in full, as jsonb does */
 };
@@ -87,6 +89,10 @@ bool json_member_int(const struct json *j, const char *name, int64_t *out);
 
 /* A member that is true or false; else false, *out untouched. */
 bool json_member_bool(const struct json *j, const char *name, bool *out);
+
+/* An object member, as if it had been parsed alone; NULL if it is none. The
+ * caller frees. */
+struct json *json_member_object(const struct json *j, const char *name);
 
 /* True if member name is the string s or an array with the string s in it,
  * every element being a string. */

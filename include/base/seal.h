@@ -2,16 +2,21 @@
 #define POSTERN_BASE_SEAL_H
 
 #include "base/buf.h"
+#include "base/public_key.h"
 #include "base/secret.h"
 #include "base/status.h"
 #include <stdbool.h>
 
 /*
- * Secret keys at rest: AES-GCM under the master key. The text is lowercase
- * hex of nonce (12), ciphertext, tag (16); the plaintext is the raw key. Ours
- * bind "postern-v1", the master key's id and the public key as additional
- * data, so a ciphertext moved to another row does not open. goliauth's format
- * is the same without additional data.
+ * Apps' keys at rest: AES-GCM under the master key. A secret's text is
+ * lowercase hex of nonce (12), ciphertext, tag (16); the plaintext is the raw
+ * key. Ours bind "postern-v1", the master key's id and the public key as
+ * additional data, so a ciphertext moved to another row does not open.
+ * goliauth's format is the same without additional data.
+ *
+ * An app's own key is sealed alike, for nobody who can write to the database is
+ * to bring in one of his. Its text is "own.ALG.KID." and the hex, of its DER;
+ * ALG, KID and that it is such a key are part of the additional data.
  */
 
 enum { SEAL_KEY_ID_LEN = 16 }; /* hex characters of a master key's id */
@@ -60,13 +65,40 @@ void seal_key(const struct master_key *mk, const char *public_key,
 enum status seal_open(const struct master_key *mk, const char *key_id,
     const char *public_key, const char *sealed, struct secret *raw) MUST_CHECK;
 
+/* What a sealed text says of itself; it may be untrue until it is opened. */
+struct seal_label {
+	bool own; /* an app's own key; else a secret */
+	enum public_key_alg alg;
+	char kid[PUBLIC_KEY_KID + 1];
+};
+/* False if it begins as an own key's and is none. */
+bool seal_read_label(const char *sealed, struct seal_label *label) MUST_CHECK;
+
+/* Seal own, an app's own key, for the row of public_key. */
+void seal_own_key(const struct master_key *mk, const char *public_key,
+    const struct public_key *own, struct buf *out);
+
+/* Open what seal_own_key made; as seal_open, but key_id NULL is ST_BROKEN. The
+ * caller frees *own. */
+enum status seal_open_own_key(const struct master_key *mk, const char *key_id,
+    const char *public_key, const char *sealed,
+    struct public_key **own) MUST_CHECK;
+
+/* Open: either of the two. */
+struct seal_opened {
+	struct secret raw;
+	struct public_key *own;
+};
+void seal_opened_clear(struct seal_opened *o); /* accepts { 0 } */
+
 /*
- * The same under whichever of our master keys the row names: the current one,
- * or a former one. What goliauth sealed names none: each is tried, in this
- * order. ST_KEY_MISSING if none is the row's.
+ * Open whichever it is, under whichever of our master keys the row names: the
+ * current one, or a former one. What goliauth sealed names none: each is tried,
+ * in this order. ST_KEY_MISSING if none is the row's. o must be { 0 }; the
+ * caller clears it.
  */
 enum status seal_open_any(const struct master_key *current,
     const struct master_key_list *old, const struct sealed *s,
-    struct secret *raw) MUST_CHECK;
+    struct seal_opened *o) MUST_CHECK;
 
 #endif

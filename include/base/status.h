@@ -10,6 +10,7 @@ enum status {
 	ST_NOT_FOUND,    /* no such row, or another app's */
 	ST_CONFLICT,     /* the row changed meanwhile, or was there first */
 	ST_OVERLAP,      /* an older secret was promised to be valid for now */
+	ST_KEY_IN_USE,   /* another app has this very key of its own */
 	ST_PRECONDITION, /* If-Match or If-None-Match did not hold */
 	ST_INVALID,      /* the value can't be stored (SQLSTATE class 22, 54) */
 	ST_TOO_LARGE,    /* the value would grow past its bound */

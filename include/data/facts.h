@@ -35,6 +35,7 @@ void facts_add(struct buf *out, const struct fact *f, const char *what);
 	" ('apps', 'postern_apps_audit'),"                                     \
 	" ('apps', 'postern_apps_audit_truncate'),"                            \
 	" ('apps', 'postern_apps_guard'),"                                     \
+	" ('apps', 'postern_own_keys'),"                                       \
 	" ('app_events', 'postern_append_only'),"                              \
 	" ('users', 'postern_guard_update'),"                                  \
 	" ('app_uses', 'postern_guard_update'),"                               \

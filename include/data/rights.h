@@ -7,8 +7,8 @@
 
 /*
  * What the server's role may do on our tables, as rows of SQL: table,
- * privilege, and its columns, NULL = all. A right to lock a row is one to
- * update it.
+ * privilege (NULL = nothing), and its columns, NULL = all. A right to lock a
+ * row is one to update it.
  */
 #define RIGHTS                                                                 \
 	"('apps', 'SELECT', NULL::text[]), ('apps', 'DELETE', NULL),"          \
@@ -28,7 +28,7 @@
 	" ('used_jtis', 'UPDATE', '{expires_at}'),"                            \
 	" ('invites', 'SELECT', '{id,token_hash,uses,uses_max,expires_at,"     \
 	"revoked_at}'), ('invites', 'UPDATE', '{uses}'),"                      \
-	" ('app_events', 'SELECT', NULL),"                                     \
+	" ('app_events', 'SELECT', NULL), ('own_keys', NULL, NULL),"           \
 	" ('postern_migrations', 'SELECT', NULL)"
 
 /*

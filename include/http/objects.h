@@ -2,6 +2,7 @@
 #define POSTERN_HTTP_OBJECTS_H
 
 #include "base/buf.h"
+#include "base/config.h"
 #include "data/app_store.h"
 #include "data/event_store.h"
 #include "data/invite_store.h"
@@ -13,9 +14,11 @@
  * braces, so that a caller can add more.
  */
 
-/* An app, without any secret. */
-void objects_add_app(struct buf *b, const struct app *a);
-void objects_add_app_members(struct buf *b, const struct app *a);
+/* An app, without any secret; what secrets are used with is a setting. */
+void objects_add_app(
+    struct buf *b, const struct app *a, const struct config *cfg);
+void objects_add_app_members(
+    struct buf *b, const struct app *a, const struct config *cfg);
 
 /* A row of the audit trail. */
 void objects_add_event(struct buf *b, const struct app_event *e);

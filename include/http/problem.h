@@ -18,6 +18,7 @@ enum problem {
 	P_BODY_REQUIRED,
 	P_JSON_INVALID,
 	P_VALUE_INVALID,
+	P_KEY_INVALID, /* jwk is no public key that is taken */
 	/* 401 */
 	P_CREDENTIALS_MISSING,
 	P_PUBLIC_KEY_MISSING,
@@ -46,6 +47,7 @@ enum problem {
 	P_METHOD_NOT_ALLOWED,  /* 405 */
 	P_CONFLICT,            /* 409 */
 	P_OVERLAP,             /* 409 */
+	P_KEY_IN_USE,          /* 409 */
 	P_PRECONDITION_FAILED, /* 412 */
 	P_BODY_TOO_LARGE,      /* 413 */
 	P_MEDIA_TYPE,          /* 415 */

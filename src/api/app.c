@@ -122,22 +122,24 @@ enum problem
 api_app_rotate(struct call *c)
 {
 	struct app a = { 0 };
+	struct public_key *own = NULL;
 	struct secret secret = { 0 };
 	struct app_grace grace;
 	enum status st;
 	enum problem p;
 
-	p = api_grace(c, &grace);
+	p = api_rotation(c, &grace, &own);
 	if (p == P_NONE) {
 		do
 			st = app_keys_rotate(c->api->cfg, c->api->db, "app",
 			    c->who.app->public_key, c->who.app->sealed, &grace,
-			    &a, &secret);
+			    own, &a, &secret);
 		while (st == ST_CONFLICT && auth_reread(c->api->auth, &c->who));
 		p = own_problem(st);
 	}
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
+	public_key_free(own);
 	secret_clear(&secret);
 	app_clear(&a);
 	return p;

@@ -36,17 +36,18 @@ api_apps_create(struct call *c)
 	struct app_new new = { .actor = actor(c, text, sizeof text),
 		.invite_id = c->who.invite_id };
 	struct app a = { 0 };
+	struct public_key *own = NULL;
 	struct secret secret = { 0 };
 	struct buf location = { 0 };
 	struct buf name = { 0 };
 	enum status st;
 	enum problem p;
 
-	p = api_app_name(c, &name);
+	p = api_registration(c, &name, &own);
 	if (p != P_NONE)
 		goto out;
 	new.name = buf_str(&name);
-	st = app_keys_create(c->api->cfg, c->api->db, &new, &a, &secret);
+	st = app_keys_create(c->api->cfg, c->api->db, &new, own, &a, &secret);
 	p = problem_from_status(st);
 	if (st == ST_PRECONDITION) {
 		/* The invite was good until just now. */
@@ -62,6 +63,7 @@ api_apps_create(struct call *c)
 out:
 	buf_free(&name);
 	buf_free(&location);
+	public_key_free(own);
 	secret_clear(&secret);
 	app_clear(&a);
 	return p;
@@ -89,7 +91,7 @@ answer_page(struct call *c, struct app *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		objects_add_app(b, &list[i]);
+		objects_add_app(b, &list[i], c->api->cfg);
 	}
 	end_page(b, more ? &list[n - 1].id : NULL);
 }
@@ -281,19 +283,21 @@ enum problem
 api_apps_rotate(struct call *c)
 {
 	struct app a = { 0 };
+	struct public_key *own = NULL;
 	struct secret secret = { 0 };
 	const char *key;
 	struct app_grace grace;
 	enum problem p;
 
-	p = api_grace(c, &grace);
+	p = api_rotation(c, &grace, &own);
 	if (p == P_NONE)
 		p = take_key(c, &key);
 	if (p == P_NONE)
 		p = problem_from_status(app_keys_rotate(c->api->cfg, c->api->db,
-		    c->who.actor_kind, key, NULL, &grace, &a, &secret));
+		    c->who.actor_kind, key, NULL, &grace, own, &a, &secret));
 	if (p == P_NONE)
 		api_app_secret(c, 200, &a, &secret);
+	public_key_free(own);
 	secret_clear(&secret);
 	app_clear(&a);
 	return p;

@@ -111,11 +111,14 @@ find(struct app_auth *aa, const char *public_key, bool fresh,
 	return P_NONE;
 }
 
-/* Which material verifies: always two HMACs on the way to a "no". Without a
- * reason to refuse, the app's own may. */
+/*
+ * Which material verifies: always two HMACs on the way to a "no", or in place
+ * of one what an own key takes; a decoy is a secret, for a signature's time is
+ * not to be had for nothing. Without a reason to refuse, the app's may.
+ */
 static struct material *
-verify(
-    const struct app_auth *aa, const struct token_parts *t, struct identity *id)
+verify(const struct app_auth *aa, struct token_parts *t,
+    const struct judging *j, struct identity *id)
 {
 	const struct material *decoy = decoy_material(aa->decoy);
 	const struct material *cur = decoy, *prev = decoy;
@@ -127,9 +130,9 @@ verify(
 		    e->previous_until > clock_wall())
 			prev = &e->previous;
 	}
-	if (material_verifies(cur, t) && cur != decoy)
+	if (material_verifies(cur, t, j) && cur != decoy)
 		return &e->current;
-	if (material_verifies(prev, t) && prev != decoy) {
+	if (material_verifies(prev, t, j) && prev != decoy) {
 		id->by_previous = true;
 		return &e->previous;
 	}
@@ -138,13 +141,13 @@ verify(
 
 /* Why nothing verifies: at debug level also what may help the client. */
 static void
-explain(
-    const struct request *req, const struct token_parts *t, struct identity *id)
+explain(const struct app_auth *aa, const struct request *req,
+    const struct token_parts *t, struct identity *id)
 {
 	if (id->reason == NULL)
 		id->reason = "signature_bad";
 	if (log_wants(LOG_LVL_DEBUG) &&
-	    material_suspects_encoding(&id->key->current, t)) {
+	    material_suspects_encoding(&id->key->current, t, aa->cfg)) {
 		id->reason = "secret_encoding_suspected";
 		log_debug("secret_encoding_suspected",
 		    LOG_S("request_id", req->id),
@@ -165,7 +168,9 @@ decide_token(struct app_auth *aa, const struct request *req, bool fresh,
     struct identity *id)
 {
 	struct token_parts t;
-	struct judging judging = { .cfg = aa->cfg, .verdicts = aa->verdicts };
+	struct judging judging = { .cfg = aa->cfg,
+		.verdicts = aa->verdicts,
+		.public_key = req->public_key };
 	struct material *material;
 	enum problem p;
 
@@ -175,12 +180,12 @@ decide_token(struct app_auth *aa, const struct request *req, bool fresh,
 	p = find(aa, req->public_key, fresh, id);
 	if (p != P_NONE)
 		return p;
-	material = verify(aa, &t, id);
+	material = verify(aa, &t, &judging, id);
 	if (material == NULL && id->reason == NULL && previous_closed(id->key))
 		return identity_refuse(
 		    id, P_KEY_UNAVAILABLE, "master_key_missing");
 	if (material == NULL) {
-		explain(req, &t, id);
+		explain(aa, req, &t, id);
 		return P_INVALID_CREDENTIALS;
 	}
 	judging.now = clock_wall();

@@ -10,9 +10,21 @@
 
 enum { PUBLIC_KEY_BYTES_MAX = 64 };
 
+/* The app's own key, or a secret that is drawn, whose characters *hex gets. */
+static void
+seal(const struct config *cfg, const char *public_key,
+    const struct public_key *own, struct buf *sealed, struct secret *hex)
+{
+	if (own != NULL)
+		material_seal_own(cfg, public_key, own, sealed);
+	else
+		material_draw(cfg, public_key, sealed, hex);
+}
+
 enum status
 app_keys_create(const struct config *cfg, struct db *db,
-    const struct app_new *new, struct app *a, struct secret *secret_hex)
+    const struct app_new *new, const struct public_key *own, struct app *a,
+    struct secret *secret_hex)
 {
 	unsigned char raw[PUBLIC_KEY_BYTES_MAX];
 	char public_key[2 * PUBLIC_KEY_BYTES_MAX + 1];
@@ -23,7 +35,7 @@ app_keys_create(const struct config *cfg, struct db *db,
 
 	crypto_random(raw, (size_t)cfg->key_bytes);
 	hex_encode(raw, (size_t)cfg->key_bytes, public_key);
-	material_draw(cfg, public_key, &sealed, &hex);
+	seal(cfg, public_key, own, &sealed, &hex);
 	row.sealed = buf_str(&sealed);
 	row.key_id = cfg->master_key.id;
 	st = app_store_insert(db, new, public_key, &row, a);
@@ -37,14 +49,14 @@ app_keys_create(const struct config *cfg, struct db *db,
 enum status
 app_keys_rotate(const struct config *cfg, struct db *db, const char *actor,
     const char *public_key, const char *guard, const struct app_grace *grace,
-    struct app *a, struct secret *secret_hex)
+    const struct public_key *own, struct app *a, struct secret *secret_hex)
 {
 	struct buf sealed = { 0 };
 	struct secret hex = { 0 };
 	struct app_secret_row row;
 	enum status st;
 
-	material_draw(cfg, public_key, &sealed, &hex);
+	seal(cfg, public_key, own, &sealed, &hex);
 	row.sealed = buf_str(&sealed);
 	row.key_id = cfg->master_key.id;
 	st = app_store_rotate(db, actor, public_key, guard, &row, grace, a);

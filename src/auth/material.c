@@ -10,23 +10,28 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 void
 material_clear(struct material *m)
 {
 	verdict_owner_end(&m->verdicts);
 	secret_clear(&m->secret);
+	public_key_free(m->own);
+	m->own = NULL;
 }
 
 bool
 material_is_there(const struct material *m)
 {
-	return m->secret.len > 0;
+	return m->secret.len > 0 || m->own != NULL;
 }
 
 bool
 material_same(const struct material *a, const struct material *b)
 {
+	if (a->own != NULL && b->own != NULL)
+		return public_key_same(a->own, b->own);
 	return secret_equal(&a->secret, b->secret.data, b->secret.len);
 }
 
@@ -35,6 +40,13 @@ to_hex(const struct secret *raw, struct secret *hex)
 {
 	secret_new(hex, 2 * raw->len);
 	hex_encode((const unsigned char *)raw->data, raw->len, hex->data);
+}
+
+void
+material_seal_own(const struct config *cfg, const char *public_key,
+    const struct public_key *own, struct buf *sealed)
+{
+	seal_own_key(&cfg->master_key, public_key, own, sealed);
 }
 
 void
@@ -54,7 +66,7 @@ enum status
 material_open(
     const struct config *cfg, const struct sealed *s, struct material *m)
 {
-	struct secret raw = { 0 };
+	struct seal_opened o = { 0 };
 	enum status st;
 
 	if (s->key_id == NULL && !cfg->goliauth_accept) {
@@ -63,7 +75,7 @@ material_open(
 		    LOG_S("hint", "POSTERN_GOLIAUTH_ROWS=accept opens it"));
 		return ST_BROKEN;
 	}
-	st = seal_open_any(&cfg->master_key, &cfg->master_keys_old, s, &raw);
+	st = seal_open_any(&cfg->master_key, &cfg->master_keys_old, s, &o);
 	if (st == ST_KEY_MISSING)
 		log_error("master_key_missing",
 		    LOG_S("public_key", s->public_key),
@@ -72,52 +84,82 @@ material_open(
 		log_error("sealed_key_broken",
 		    LOG_S("public_key", s->public_key),
 		    LOG_S("key_id", s->key_id));
-	if (st == ST_OK)
-		to_hex(&raw, &m->secret);
-	secret_clear(&raw);
+	if (o.own != NULL) {
+		m->own = o.own;
+		o.own = NULL;
+	} else if (st == ST_OK) {
+		to_hex(&o.raw, &m->secret);
+	}
+	seal_opened_clear(&o);
 	return st;
 }
 
 /* What was sealed takes the place of the only copy: it has to open. */
 static void
-prove(const struct config *cfg, const char *public_key, const char *text,
-    const struct secret *raw)
+prove(const struct config *cfg, const struct sealed *s,
+    const struct seal_opened *was)
 {
-	struct secret again = { 0 };
+	static const struct master_key_list none;
+	struct seal_opened again = { 0 };
 
-	if (seal_open(&cfg->master_key, cfg->master_key.id, public_key, text,
-		&again) != ST_OK ||
-	    !secret_equal(&again, raw->data, raw->len))
+	if (seal_open_any(&cfg->master_key, &none, s, &again) != ST_OK ||
+	    (was->own == NULL) != (again.own == NULL))
 		abort();
-	secret_clear(&again);
+	if (was->own != NULL
+		? !public_key_same(again.own, was->own)
+		: !secret_equal(&again.raw, was->raw.data, was->raw.len))
+		abort();
+	seal_opened_clear(&again);
 }
 
 enum status
 material_reseal(
     const struct config *cfg, const struct sealed *s, struct buf *anew)
 {
-	struct secret raw = { 0 };
+	const struct master_key *mk = &cfg->master_key;
+	struct seal_opened o = { 0 };
 	enum status st;
 
-	st = seal_open_any(&cfg->master_key, &cfg->master_keys_old, s, &raw);
-	if (st == ST_OK) {
-		seal_key(&cfg->master_key, s->public_key, &raw, anew);
-		prove(cfg, s->public_key, buf_str(anew), &raw);
-	}
-	secret_clear(&raw);
-	return st;
+	st = seal_open_any(mk, &cfg->master_keys_old, s, &o);
+	if (st != ST_OK)
+		return st;
+	if (o.own != NULL)
+		seal_own_key(mk, s->public_key, o.own, anew);
+	else
+		seal_key(mk, s->public_key, &o.raw, anew);
+	prove(
+	    cfg, &(struct sealed){ s->public_key, mk->id, buf_str(anew) }, &o);
+	seal_opened_clear(&o);
+	return ST_OK;
+}
+
+/* By the verdict that the token had before, or else by the signature. */
+static bool
+own_key_verifies(
+    const struct material *m, struct token_parts *t, const struct judging *j)
+{
+	if (!j->cfg->jwt_single_use &&
+	    verdicts_digest(j->verdicts, &m->verdicts, t) &&
+	    verdicts_has(j->verdicts, &m->verdicts, t))
+		return true;
+	return token_signature_ok(t, m->own);
 }
 
 bool
-material_verifies(const struct material *m, const struct token_parts *t)
+material_verifies(
+    const struct material *m, struct token_parts *t, const struct judging *j)
 {
-	return token_mac_ok(t, &m->secret);
+	if (m->own != NULL)
+		return own_key_verifies(m, t, j);
+	memcpy(t->digest, t->signature, sizeof t->digest);
+	return token_mac_ok(t, &m->secret, j->cfg->jwt_algorithm);
 }
 
 bool
-material_suspects_encoding(
-    const struct material *m, const struct token_parts *t)
+material_suspects_encoding(const struct material *m,
+    const struct token_parts *t, const struct config *cfg)
 {
+	enum crypto_hash hash = cfg->jwt_algorithm;
 	const struct secret *key = &m->secret;
 	struct secret raw = { 0 };
 	struct buf b64 = { 0 };
@@ -127,10 +169,10 @@ material_suspects_encoding(
 		return false;
 	secret_new(&raw, key->len / 2);
 	if (hex_decode(key->data, key->len, (unsigned char *)raw.data, raw.len))
-		yes = token_mac_ok(t, &raw);
+		yes = token_mac_ok(t, &raw, hash);
 	if (!yes && base64url_decode(key->data, key->len, &b64)) {
 		secret_set(&raw, b64.data, b64.len);
-		yes = token_mac_ok(t, &raw);
+		yes = token_mac_ok(t, &raw, hash);
 	}
 	secret_clear(&raw);
 	buf_free(&b64);
@@ -157,15 +199,16 @@ enum problem
 material_judge(struct material *m, const struct token_parts *t,
     const struct judging *j, struct token_claims *claims)
 {
+	const struct token_key key = { &m->secret, m->own, j->public_key };
 	struct token_claims known = { 0 };
 	enum problem p;
 
 	/* Nothing is kept of tokens that are good once. */
 	if (j->cfg->jwt_single_use)
-		return token_judge(t, &m->secret, j->cfg, j->now, claims);
+		return token_judge(t, &key, j->cfg, j->now, claims);
 	if (verdicts_find(j->verdicts, &m->verdicts, t, &known))
 		return judge_known(t, j, &known, claims);
-	p = token_judge(t, &m->secret, j->cfg, j->now, claims);
+	p = token_judge(t, &key, j->cfg, j->now, claims);
 	if (p == P_NONE)
 		verdicts_keep(j->verdicts, &m->verdicts, t, claims);
 	return p;

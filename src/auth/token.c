@@ -1,11 +1,11 @@
 /*
- * JSON Web Tokens: the shape of the raw bytes, our MAC over them, the one
- * strict reading of header and payload, and libjwt's verdict. libjwt chooses
- * the algorithm by the token, compares its name without case, skips characters
- * that are no base64url and can answer 0 without having verified: so it only
- * sees tokens that passed all else, and its answer counts only together with
- * the algorithm that was pinned. What its parser can't hold it can't judge:
- * such a token is decided without it.
+ * JSON Web Tokens: the shape of the raw bytes, our MAC over them or the
+ * signature, the one strict reading of header and payload, and libjwt's
+ * verdict. libjwt chooses the algorithm by the token, compares its name without
+ * case, skips characters that are no base64url, looks at no key's size or curve
+ * and can answer 0 without having verified: so it only sees tokens that passed
+ * all else, and its answer counts only together with the algorithm that was
+ * pinned. What it can't judge is decided without it.
  */
 #include "auth/token.h"
 
@@ -21,30 +21,31 @@
 
 enum { HEADER_KEPT_MAX = 128 };
 
-/* By enum crypto_hash: the JOSE name (RFC 7518 section 3.1), libjwt's, ours. */
+/* By enum crypto_hash: the JOSE name (RFC 7518 section 3.1), and libjwt's. */
 static const struct {
 	const char *name;
 	jwt_alg_t jwt;
-	unsigned bit;
-} algorithms[] = {
-	{ "HS256", JWT_ALG_HS256, JWT_HS256 },
-	{ "HS384", JWT_ALG_HS384, JWT_HS384 },
-	{ "HS512", JWT_ALG_HS512, JWT_HS512 },
+} hashes[] = {
+	{ "HS256", JWT_ALG_HS256 },
+	{ "HS384", JWT_ALG_HS384 },
+	{ "HS512", JWT_ALG_HS512 },
 };
 
-/* The hash whose MAC has this length; the length is fixed before any JSON of
- * the token is read (RFC 8725 section 3.1: the verifier pins). */
-static bool
-hash_by_length(size_t len, enum crypto_hash *hash)
-{
-	unsigned h;
+/* Of an own key: none where libjwt knows no such algorithm. */
+static const jwt_alg_t own_algs[PUBLIC_KEY_ALGS] = {
+	[PUBLIC_KEY_RS256] = JWT_ALG_RS256,
+	[PUBLIC_KEY_ES256] = JWT_ALG_ES256,
+	[PUBLIC_KEY_EDDSA] = JWT_ALG_NONE,
+	[PUBLIC_KEY_ED25519] = JWT_ALG_NONE,
+	[PUBLIC_KEY_EITHER] = JWT_ALG_NONE,
+};
 
-	for (h = CRYPTO_SHA256; h <= CRYPTO_SHA512; h++)
-		if (crypto_mac_len((enum crypto_hash)h) == len) {
-			*hash = (enum crypto_hash)h;
-			return true;
-		}
-	return false;
+/* As long as any that we verify; the rest is refused before any work. */
+static bool
+is_signature_len(size_t len)
+{
+	return len == 32 || len == 48 || len == 64 ||
+	       (len >= 256 && len <= CRYPTO_SIGNATURE_MAX);
 }
 
 /* One part: non-empty canonical base64url (RFC 7515 section 2). */
@@ -58,7 +59,7 @@ bool
 token_split(const char *text, size_t len, struct token_parts *t)
 {
 	const char *dot1, *dot2, *end = text + len;
-	size_t mac_len;
+	size_t last;
 
 	if (len == 0 || len > TOKEN_MAX || text[len] != '\0')
 		return false;
@@ -68,13 +69,13 @@ token_split(const char *text, size_t len, struct token_parts *t)
 	dot2 = memchr(dot1 + 1, '.', (size_t)(end - dot1) - 1);
 	if (dot2 == NULL)
 		return false;
-	mac_len = (size_t)(end - dot2) - 1;
-	t->mac_len = BASE64URL_BYTES(mac_len);
+	last = (size_t)(end - dot2) - 1;
+	t->signature_len = BASE64URL_BYTES(last);
 	/* A third dot is no base64url, so five parts (JWE) end here too. */
 	if (!part_ok(text, (size_t)(dot1 - text)) ||
 	    !part_ok(dot1 + 1, (size_t)(dot2 - dot1) - 1) ||
-	    !hash_by_length(t->mac_len, &t->hash) ||
-	    !base64url_decode_to(dot2 + 1, mac_len, t->mac))
+	    !is_signature_len(t->signature_len) ||
+	    !base64url_decode_to(dot2 + 1, last, t->signature))
 		return false;
 	t->text = text;
 	t->len = len;
@@ -84,12 +85,20 @@ token_split(const char *text, size_t len, struct token_parts *t)
 }
 
 bool
-token_mac_ok(const struct token_parts *t, const struct secret *key)
+token_mac_ok(const struct token_parts *t, const struct secret *key,
+    enum crypto_hash hash)
 {
 	const struct crypto_signed s = { key->data, key->len, t->text,
 		t->signed_len };
 
-	return crypto_hmac_ok(t->hash, &s, t->mac, t->mac_len);
+	return crypto_hmac_ok(hash, &s, t->signature, t->signature_len);
+}
+
+bool
+token_signature_ok(const struct token_parts *t, const struct public_key *own)
+{
+	return public_key_verify(
+	    own, t->text, t->signed_len, t->signature, t->signature_len);
 }
 
 void
@@ -101,13 +110,45 @@ token_claims_clear(struct token_claims *c)
 	c->has_sub = false;
 }
 
+/* RFC 8725 sections 3.1, 3.2: exact bytes, and only what the key is for. */
+static bool
+is_alg(const struct token_key *key, const struct config *cfg, const char *s,
+    size_t len)
+{
+	const char *name = hashes[cfg->jwt_algorithm].name;
+
+	if (key->own != NULL)
+		return public_key_alg_is(public_key_alg(key->own), s, len);
+	return len == strlen(name) && memcmp(s, name, len) == 0;
+}
+
+/* RFC 8725 section 3.11: no other kind of token passes for a JWT. libjwt takes
+ * the short name alone. */
+static bool
+typ_ok(const struct json *j, bool *readable)
+{
+	const char *s;
+	size_t len;
+
+	*readable = true;
+	if (json_member_kind(j, "typ") == JSON_ABSENT)
+		return true;
+	if (!json_member_string(j, "typ", &s, &len))
+		return false;
+	if (strcasecmp(s, "JWT") == 0)
+		return true;
+	*readable = false;
+	return strcasecmp(s, "application/jwt") == 0;
+}
+
 /* The JOSE header (RFC 7515 section 4), and whether libjwt can read it. */
 static enum problem
-read_header(const struct token_parts *t, bool *readable)
+read_header(const struct token_parts *t, const struct token_key *key,
+    const struct config *cfg, bool *readable)
 {
 	struct buf text = { 0 };
 	struct json *j = NULL;
-	const char *s, *alg = algorithms[t->hash].name;
+	const char *s;
 	enum problem p = P_TOKEN_MALFORMED;
 	size_t len;
 
@@ -116,19 +157,13 @@ read_header(const struct token_parts *t, bool *readable)
 	if (j == NULL)
 		goto out;
 	/* RFC 7515 section 4.1.11: we understand no extension. */
-	if (json_member_kind(j, "crit") != JSON_ABSENT)
-		goto out;
-	/* RFC 8725 section 3.11: no other kind of token passes for a JWT. */
-	if (json_member_kind(j, "typ") != JSON_ABSENT &&
-	    (!json_member_string(j, "typ", &s, &len) || len != 3 ||
-		strcasecmp(s, "JWT") != 0))
+	if (json_member_kind(j, "crit") != JSON_ABSENT || !typ_ok(j, readable))
 		goto out;
 	p = P_TOKEN_ALGORITHM;
-	/* RFC 8725 section 3.1: exact bytes. */
-	if (!json_member_string(j, "alg", &s, &len) || len != strlen(alg) ||
-	    memcmp(s, alg, len) != 0)
+	if (!json_member_string(j, "alg", &s, &len) ||
+	    !is_alg(key, cfg, s, len))
 		goto out;
-	*readable = json_numbers_fit(j);
+	*readable = *readable && json_numbers_fit(j);
 	p = P_NONE;
 out:
 	json_free(j);
@@ -138,35 +173,37 @@ out:
 
 /*
  * Whatever else their tokens say, all that a library makes have one header: the
- * last good one is known by its bytes.
+ * last good one is known by its bytes, and by what it was good for.
  */
 static enum problem
-judge_header(
-    const struct token_parts *t, const struct config *cfg, bool *readable)
+judge_header(const struct token_parts *t, const struct token_key *key,
+    const struct config *cfg, bool *readable)
 {
 	static struct {
 		char text[HEADER_KEPT_MAX];
 		size_t len;
-		enum crypto_hash hash;
+		bool own;
+		unsigned alg; /* enum public_key_alg, or crypto_hash */
 		bool readable;
 	} last;
-	enum problem p = P_NONE;
+	bool own = key->own != NULL;
+	unsigned alg = own ? (unsigned)public_key_alg(key->own)
+			   : (unsigned)cfg->jwt_algorithm;
+	enum problem p;
 
-	if (t->header_len == last.len && t->hash == last.hash &&
+	if (t->header_len == last.len && own == last.own && alg == last.alg &&
 	    memcmp(t->text, last.text, last.len) == 0) {
 		*readable = last.readable;
-	} else {
-		p = read_header(t, readable);
-		if (p == P_NONE && t->header_len <= sizeof last.text) {
-			memcpy(last.text, t->text, t->header_len);
-			last.len = t->header_len;
-			last.hash = t->hash;
-			last.readable = *readable;
-		}
+		return P_NONE;
 	}
-	/* RFC 8725 section 3.2: only what is allowed. */
-	if (p == P_NONE && (cfg->jwt_algorithms & algorithms[t->hash].bit) == 0)
-		p = P_TOKEN_ALGORITHM;
+	p = read_header(t, key, cfg, readable);
+	if (p == P_NONE && t->header_len <= sizeof last.text) {
+		memcpy(last.text, t->text, t->header_len);
+		last.len = t->header_len;
+		last.own = own;
+		last.alg = alg;
+		last.readable = *readable;
+	}
 	return p;
 }
 
@@ -178,10 +215,10 @@ token_decode_payload(const struct token_parts *t, struct buf *payload)
 }
 
 static enum problem
-judge_layer(const struct token_parts *t, const struct config *cfg,
-    struct buf *payload, bool *readable)
+judge_layer(const struct token_parts *t, const struct token_key *key,
+    const struct config *cfg, struct buf *payload, bool *readable)
 {
-	enum problem p = judge_header(t, cfg, readable);
+	enum problem p = judge_header(t, key, cfg, readable);
 
 	if (p == P_NONE && !token_decode_payload(t, payload))
 		p = P_TOKEN_MALFORMED;
@@ -189,12 +226,20 @@ judge_layer(const struct token_parts *t, const struct config *cfg,
 }
 
 enum problem
-token_payload(
-    const struct token_parts *t, const struct config *cfg, struct buf *payload)
+token_payload(const struct token_parts *t, const struct token_key *key,
+    const struct config *cfg, struct buf *payload)
 {
 	bool readable;
 
-	return judge_layer(t, cfg, payload, &readable);
+	return judge_layer(t, key, cfg, payload, &readable);
+}
+
+/* What libjwt is to find, JWT_ALG_NONE where it can't be asked. */
+static jwt_alg_t
+libjwt_alg(const struct token_key *key, const struct config *cfg)
+{
+	return key->own != NULL ? own_algs[public_key_alg(key->own)]
+				: hashes[cfg->jwt_algorithm].jwt;
 }
 
 /*
@@ -202,17 +247,23 @@ token_payload(
  * copy of the key can't be allocated, it has not verified and says "none".
  */
 static bool
-libjwt_agrees(const struct token_parts *t, const struct secret *key)
+libjwt_agrees(
+    const struct token_parts *t, const struct token_key *key, jwt_alg_t alg)
 {
+	const char *k = key->secret->data;
+	size_t len = key->secret->len;
 	jwt_t *jwt = NULL;
 	bool ok = false;
 
-	if (key->len == 0)
+	if (key->own != NULL) {
+		k = public_key_pem(key->own);
+		len = strlen(k);
+	}
+	if (len == 0 || alg == JWT_ALG_NONE)
 		return false;
 	errno = 0;
-	if (jwt_decode(&jwt, t->text, (const unsigned char *)key->data,
-		(int)key->len) == 0)
-		ok = jwt_get_alg(jwt) == algorithms[t->hash].jwt;
+	if (jwt_decode(&jwt, t->text, (const unsigned char *)k, (int)len) == 0)
+		ok = jwt_get_alg(jwt) == alg;
 	/* No memory is no verdict, and would refuse a good token. */
 	if (!ok && errno == ENOMEM)
 		abort();
@@ -299,14 +350,31 @@ read_id(
 	return P_NONE;
 }
 
+/*
+ * RFC 7519 section 4.1.3, RFC 8725 section 3.9. The pair of an own key may sign
+ * for other services too, whose tokens are not to be good here: they name the
+ * app, which X-Public-Key alone would not bind them to.
+ */
 static bool
-read_claims(
-    const struct json *j, const struct config *cfg, struct token_claims *claims)
+audience_ok(
+    const struct json *j, const struct token_key *key, const struct config *cfg)
+{
+	bool ok = cfg->jwt_audience[0] == '\0' ||
+		  json_member_has(j, "aud", cfg->jwt_audience);
+
+	if (key->own == NULL || (cfg->own_key_audience_optional &&
+				    json_member_kind(j, "aud") == JSON_ABSENT))
+		return ok;
+	return ok && json_member_has(j, "aud", key->public_key);
+}
+
+static bool
+read_claims(const struct json *j, const struct token_key *key,
+    const struct config *cfg, struct token_claims *claims)
 {
 	if (!read_times(j, &claims->times))
 		return false;
-	claims->audience = cfg->jwt_audience[0] == '\0' ||
-			   json_member_has(j, "aud", cfg->jwt_audience);
+	claims->audience = audience_ok(j, key, cfg);
 	claims->fault = read_subject(j, claims);
 	if (claims->fault == P_NONE)
 		claims->fault = read_id(j, cfg, claims);
@@ -315,25 +383,28 @@ read_claims(
 
 /*
  * The one strict reading, and libjwt's agreement, as far as it can be asked:
- * its parser holds no number beyond int64 or double, and refuses the token.
- * There our MAC and our reading decide alone. Many clients set exp to 2^64 - 1.
+ * its parser holds no number beyond int64 or double, and refuses the token; and
+ * it knows no EdDSA. There the signature and our reading decide alone. Many
+ * clients set exp to 2^64 - 1.
  */
 static enum problem
-read_token(const struct token_parts *t, const struct secret *key,
+read_token(const struct token_parts *t, const struct token_key *key,
     const struct config *cfg, struct token_claims *claims)
 {
+	jwt_alg_t alg = libjwt_alg(key, cfg);
 	struct json *j;
 	bool readable, ok;
-	enum problem p = judge_layer(t, cfg, &claims->payload, &readable);
+	enum problem p = judge_layer(t, key, cfg, &claims->payload, &readable);
 
 	if (p != P_NONE)
 		return p;
 	j = json_parse(buf_str(&claims->payload), claims->payload.len);
 	if (j == NULL)
 		return P_TOKEN_MALFORMED;
-	claims->own_reading = !readable || !json_numbers_fit(j);
-	ok = (claims->own_reading || libjwt_agrees(t, key)) &&
-	     read_claims(j, cfg, claims);
+	claims->own_reading =
+	    !readable || alg == JWT_ALG_NONE || !json_numbers_fit(j);
+	ok = (claims->own_reading || libjwt_agrees(t, key, alg)) &&
+	     read_claims(j, key, cfg, claims);
 	json_free(j);
 	return ok ? P_NONE : P_TOKEN_MALFORMED;
 }
@@ -355,7 +426,7 @@ token_claims_judge(
 }
 
 enum problem
-token_judge(const struct token_parts *t, const struct secret *key,
+token_judge(const struct token_parts *t, const struct token_key *key,
     const struct config *cfg, double now, struct token_claims *claims)
 {
 	struct token_claims c = { 0 };

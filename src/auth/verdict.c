@@ -1,7 +1,7 @@
 /*
  * Verdicts: what good tokens said, so that each is read once. The table has
- * sets of a few places, of which a MAC names one; in a set, the place that was
- * used least recently is given away. An owner's
+ * sets of a few places, of which a digest names one; in a set, the place that
+ * was used least recently is given away. An owner's
  * verdicts hang together, so that they go when it goes.
  *
  * A client can choose tokens whose MACs fall into one set, and so push a few of
@@ -9,6 +9,7 @@
  */
 #include "auth/verdict.h"
 
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "base/metrics.h"
 #include "base/secret.h"
@@ -17,16 +18,15 @@
 #include <string.h>
 #include <sys/param.h>
 
-enum { WAYS = 8, DIGEST = 32 };
+enum { WAYS = 8, KEY = 32 };
 
 /* Three cache lines; what a search reads is in the first. */
 struct verdict {
 	uint64_t serial; /* the owner's; 0 = a free place */
-	unsigned char digest[DIGEST];
+	unsigned char digest[TOKEN_DIGEST];
 	uint64_t used;
 	struct verdict *next, **link; /* the owner's; what points here */
 	struct token_times times;
-	unsigned char hash; /* enum crypto_hash */
 	bool audience, own_reading;
 	unsigned char sub_len; /* 0 = an app token */
 	char sub[VERDICT_SUB_MAX];
@@ -36,7 +36,8 @@ _Static_assert(sizeof(struct verdict) == 192, "4 MiB hold 16,384 with room");
 struct verdicts {
 	struct verdict *places;
 	size_t sets, ways;
-	uint64_t clock; /* counts uses */
+	uint64_t clock;    /* counts uses */
+	struct secret key; /* of digests under own keys */
 };
 
 struct verdicts *
@@ -49,6 +50,8 @@ verdicts_new(size_t n)
 	if (n > 0)
 		vs->places =
 		    secret_map(vs->sets * vs->ways * sizeof *vs->places);
+	secret_new(&vs->key, KEY);
+	crypto_random(vs->key.data, vs->key.len);
 	return vs;
 }
 
@@ -58,6 +61,7 @@ verdicts_free(struct verdicts *vs)
 	if (vs == NULL)
 		return;
 	secret_unmap(vs->places, vs->sets * vs->ways * sizeof *vs->places);
+	secret_clear(&vs->key);
 	free(vs);
 }
 
@@ -87,41 +91,74 @@ verdict_owner_end(struct verdict_owner *o)
 	o->serial = 0;
 }
 
-/* The places that a token's verdict may have. A MAC's bits are as good as
+bool
+verdicts_digest(const struct verdicts *vs, const struct verdict_owner *o,
+    struct token_parts *t)
+{
+	unsigned char text[sizeof o->serial + TOKEN_MAX];
+
+	if (vs->sets == 0 || o->serial == 0)
+		return false;
+	memcpy(text, &o->serial, sizeof o->serial);
+	memcpy(text + sizeof o->serial, t->text, t->len);
+	return crypto_hmac(CRYPTO_SHA256, vs->key.data, vs->key.len, text,
+	    sizeof o->serial + t->len, t->digest);
+}
+
+/* The places that a token's verdict may have. A digest's bits are as good as
  * random. */
 static struct verdict *
 set_of(const struct verdicts *vs, const struct token_parts *t)
 {
 	uint32_t bits;
 
-	memcpy(&bits, t->mac, sizeof bits);
+	memcpy(&bits, t->digest, sizeof bits);
 	return &vs->places[((uint64_t)bits * vs->sets >> 32) * vs->ways];
 }
 
-/* Who asks has shown that he has the MAC: comparing needs no constant time. Of
- * longer ones 256 bits are enough. */
+/* Who asks has shown that he has the MAC, and nobody can make one of our
+ * digests: comparing needs no constant time. Of longer MACs 256 bits are
+ * enough. */
 static bool
 is_of(const struct verdict *v, const struct verdict_owner *o,
     const struct token_parts *t)
 {
 	return v->serial == o->serial &&
-	       memcmp(v->digest, t->mac, sizeof v->digest) == 0 &&
-	       v->hash == t->hash;
+	       memcmp(v->digest, t->digest, sizeof v->digest) == 0;
+}
+
+/* NULL if there is none. */
+static struct verdict *
+search(const struct verdicts *vs, const struct verdict_owner *o,
+    const struct token_parts *t)
+{
+	struct verdict *v, *end;
+
+	if (vs->sets == 0 || o->serial == 0)
+		return NULL;
+	v = set_of(vs, t);
+	for (end = v + vs->ways; v < end && !is_of(v, o, t); v++)
+		;
+	return v < end ? v : NULL;
+}
+
+bool
+verdicts_has(const struct verdicts *vs, const struct verdict_owner *o,
+    const struct token_parts *t)
+{
+	return search(vs, o, t) != NULL;
 }
 
 bool
 verdicts_find(struct verdicts *vs, const struct verdict_owner *o,
     const struct token_parts *t, struct token_claims *claims)
 {
-	struct verdict *v, *end;
+	struct verdict *v = search(vs, o, t);
 
 	if (vs->sets == 0 || o->serial == 0)
 		return false;
-	v = set_of(vs, t);
-	for (end = v + vs->ways; v < end && !is_of(v, o, t); v++)
-		;
-	metrics_add(v < end ? METRIC_VERDICT_HITS : METRIC_VERDICT_MISSES, 1);
-	if (v == end)
+	metrics_add(v != NULL ? METRIC_VERDICT_HITS : METRIC_VERDICT_MISSES, 1);
+	if (v == NULL)
 		return false;
 	v->used = ++vs->clock;
 	claims->times = v->times;
@@ -162,8 +199,7 @@ verdicts_keep(struct verdicts *vs, struct verdict_owner *o,
 		return;
 	v = make_room(vs, t);
 	v->serial = o->serial;
-	memcpy(v->digest, t->mac, sizeof v->digest);
-	v->hash = (unsigned char)t->hash;
+	memcpy(v->digest, t->digest, sizeof v->digest);
 	v->used = ++vs->clock;
 	v->times = claims->times;
 	v->audience = claims->audience;

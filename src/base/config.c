@@ -98,30 +98,6 @@ set_word(struct config *c, const struct setting *s, const char *text)
 	return true;
 }
 
-static bool
-set_algorithms(struct config *c, const struct setting *s, const char *text)
-{
-	unsigned *out = field(c, s), bits = 0;
-	char word[8];
-	size_t n;
-	int i;
-
-	while (*(text += strspn(text, " ,")) != '\0') {
-		n = strcspn(text, " ,");
-		if (n >= sizeof(word))
-			return false;
-		memcpy(word, text, n);
-		word[n] = '\0';
-		i = word_index("HS256|HS384|HS512", word);
-		if (i == -1)
-			return false;
-		bits |= 1U << i;
-		text += n;
-	}
-	*out = bits;
-	return bits != 0;
-}
-
 /* Former master keys; each has to be as good as a current one. */
 static bool
 set_master_keys(struct config *c, const struct setting *s, const char *text,
@@ -185,8 +161,6 @@ set_field(struct config *c, const struct setting *s, const char *text,
 	case SETTING_ENUM:
 	case SETTING_BOOL:
 		return set_word(c, s, text);
-	case SETTING_ALGORITHMS:
-		return set_algorithms(c, s, text);
 	case SETTING_RATE:
 		return set_rate(c, s, text);
 	case SETTING_ADDRESSES:

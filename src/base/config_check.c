@@ -31,6 +31,17 @@ all_of(const char *s, size_t len, const char *more)
 }
 
 bool
+config_check_algorithm(const char *s, size_t len, const char **why)
+{
+	*why = "needs one algorithm alone, as each key is good for one (RFC "
+	       "8725 section 3.1)";
+	if (strcspn(s, " ,\t") != len)
+		return false;
+	*why = NULL;
+	return true;
+}
+
+bool
 config_check_base_path(const char *s, size_t len, const char **why)
 {
 	*why = "needs a path that starts with / and does not end with one, of "

@@ -49,9 +49,10 @@ static const struct setting settings[] = {
 	{ "POSTERN_GOLIAUTH_ROWS", SETTING_BOOL, AT(goliauth_accept), "refuse",
 	    0, 0, "refuse|accept", NULL,
 	    "Whether keys sealed by goliauth, not bound to their row, open." },
-	{ "POSTERN_JWT_ALGORITHMS", SETTING_ALGORITHMS, AT(jwt_algorithms),
-	    "HS256", 0, 0, NULL, NULL,
-	    "Algorithms that a token may be signed with." },
+	{ "POSTERN_JWT_ALGORITHMS", SETTING_ENUM, AT(jwt_algorithm), "HS256", 0,
+	    0, "HS256|HS384|HS512", config_check_algorithm,
+	    "The algorithm of tokens that are signed with a secret key; an "
+	    "app's own key has its own." },
 	{ "POSTERN_JWT_AUDIENCE", SETTING_STRING, AT(jwt_audience), "", 0, 0,
 	    NULL, config_check_text,
 	    "What a token's aud has to hold; empty: not checked." },
@@ -108,6 +109,11 @@ static const struct setting settings[] = {
 	{ "POSTERN_METRICS_TOKEN", SETTING_SECRET, AT(metrics_token), "", 0, 0,
 	    NULL, config_check_token,
 	    "Bearer token that reads /metrics, as the admin token does." },
+	{ "POSTERN_OWN_KEY_AUDIENCE", SETTING_BOOL,
+	    AT(own_key_audience_optional), "required", 0, 0,
+	    "required|optional", NULL,
+	    "Whether a token under an app's own key is refused without aud; "
+	    "one that is there has to name the app's public key." },
 	{ "POSTERN_QUERY_TIMEOUT", SETTING_MS, AT(query_timeout_ms), "2", 1, 60,
 	    NULL, NULL, "Seconds that one query may take." },
 	{ "POSTERN_REALM", SETTING_STRING, AT(realm), "postern", 0, 0, NULL,
@@ -234,9 +240,6 @@ setting_describe(const struct setting *s, struct buf *out)
 	case SETTING_ENUM:
 	case SETTING_BOOL:
 		buf_adds(out, s->words);
-		break;
-	case SETTING_ALGORITHMS:
-		buf_adds(out, "one or more of HS256 HS384 HS512");
 		break;
 	case SETTING_RATE:
 		buf_addf(out,

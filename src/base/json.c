@@ -222,6 +222,20 @@ json_member_bool(const struct json *j, const char *name, bool *out)
 	return true;
 }
 
+struct json *
+json_member_object(const struct json *j, const char *name)
+{
+	struct json_object *v;
+	struct json *o;
+
+	if (member(j, name, &v) != JSON_OBJECT)
+		return NULL;
+	o = mem_alloc(sizeof *o);
+	o->object = json_object_get(v);
+	o->beyond = j->beyond;
+	return o;
+}
+
 static bool
 string_is(struct json_object *v, const char *s)
 {

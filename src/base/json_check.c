@@ -27,7 +27,9 @@ struct name {
 struct checker {
 	const char *start, *p, *end;
 	int depth;
+	size_t outer; /* where the outermost member at hand begins */
 	enum json_fault fault;
+	int fault_depth;
 	size_t expansion;
 	struct buf names; /* decoded names of all open objects */
 	struct buf list;  /* of struct name, the same */
@@ -37,8 +39,10 @@ struct checker {
 static bool
 fault(struct checker *c, enum json_fault f)
 {
-	if (c->fault == JSON_OK)
+	if (c->fault == JSON_OK) {
 		c->fault = f;
+		c->fault_depth = c->depth;
+	}
 	return false;
 }
 
@@ -356,6 +360,8 @@ member(struct checker *c)
 	struct name name = { .at = c->names.len };
 
 	skip_space(c);
+	if (c->depth == 1)
+		c->outer = (size_t)(c->p - c->start);
 	if (!string(c, &c->names))
 		return false;
 	name.len = c->names.len - name.at;
@@ -470,6 +476,7 @@ json_check_noting(const char *text, size_t len, struct json_facts *facts,
 	}
 	if (facts != NULL) {
 		facts->at = (size_t)(c.p - c.start);
+		facts->member = c.fault_depth > 1 ? c.outer : 0;
 		facts->expansion = c.expansion;
 	}
 	names = c.names;

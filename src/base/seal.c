@@ -1,22 +1,28 @@
 /*
- * Secret keys at rest, and the master key that seals them. A sealed text is
+ * Apps' keys at rest, and the master key that seals them. A sealed text is
  * hex of nonce, ciphertext and tag; what binds it to its row is the additional
- * data, which names format, master key and public key.
+ * data, which names format, master key and public key, and of an app's own key
+ * what it is.
  */
 #include "base/seal.h"
 
+#include "base/base64url.h"
 #include "base/crypto.h"
 #include "base/hex.h"
 
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/param.h>
 
 enum { KEY_MIN = 16, KEY_MAX = 64 };
 enum { OVERHEAD = CRYPTO_NONCE_LEN + CRYPTO_TAG_LEN };
-enum { SEALED_MAX = KEY_MAX + OVERHEAD };
+enum { PLAIN_MAX = MAX((int)KEY_MAX, (int)PUBLIC_KEY_DER_MAX) };
+enum { SEALED_MAX = PLAIN_MAX + OVERHEAD };
 
 static const char AAD_PREFIX[] = "postern-v1|";
+static const char AAD_OWN_PREFIX[] = "postern-v2|own|";
+static const char OWN[] = "own.";
 
 /*
  * Keys that stand in documents: goliauth's README, NIST's AES and GCM
@@ -129,7 +135,7 @@ master_key_clear(struct master_key *mk)
 	memset(mk->id, 0, sizeof mk->id);
 }
 
-/* What a ciphertext is bound to: "postern-v1|KEYID|PUBLICKEY". */
+/* What a secret's ciphertext is bound to: "postern-v1|KEYID|PUBLICKEY". */
 static void
 aad_make(struct buf *b, const char *key_id, const char *public_key)
 {
@@ -137,6 +143,16 @@ aad_make(struct buf *b, const char *key_id, const char *public_key)
 	buf_adds(b, key_id);
 	buf_addc(b, '|');
 	buf_adds(b, public_key);
+}
+
+/* And an own key's: "postern-v2|own|ALG|KID|KEYID|PUBLICKEY". */
+static void
+aad_make_own(struct buf *b, const struct seal_label *label, const char *key_id,
+    const char *public_key)
+{
+	buf_adds(b, AAD_OWN_PREFIX);
+	buf_addf(b, "%s|%s|%s|%s", public_key_alg_name(label->alg), label->kid,
+	    key_id, public_key);
 }
 
 /* How a sealed text's bytes are read and written. */
@@ -148,67 +164,178 @@ gcm(const struct master_key *mk, const unsigned char *box,
 		CRYPTO_NONCE_LEN, aad->data, aad->len };
 }
 
+/* Append the hex of n bytes, sealed; aad is used up. */
+static void
+seal_bytes(const struct master_key *mk, struct buf *aad, const void *p,
+    size_t n, struct buf *out)
+{
+	unsigned char box[SEALED_MAX];
+	char hex[2 * SEALED_MAX + 1];
+	struct crypto_gcm g;
+
+	crypto_random(box, CRYPTO_NONCE_LEN);
+	g = gcm(mk, box, aad);
+	if (n > PLAIN_MAX || !crypto_gcm_seal(&g, p, n, box + CRYPTO_NONCE_LEN))
+		abort();
+	hex_encode(box, n + OVERHEAD, hex);
+	buf_adds(out, hex);
+	buf_free(aad);
+}
+
+/* Of a text with a plaintext of min to max bytes; aad is used up. */
+static enum status
+open_bytes(const struct master_key *mk, struct buf *aad, const char *hex,
+    const size_t bounds[2], struct secret *raw)
+{
+	unsigned char box[SEALED_MAX];
+	size_t len = strlen(hex), n;
+	struct crypto_gcm g;
+	bool ok = false;
+
+	if (len >= 2 * (bounds[0] + OVERHEAD) &&
+	    len <= 2 * (bounds[1] + OVERHEAD) &&
+	    hex_decode(hex, len, box, sizeof box)) {
+		n = len / 2 - OVERHEAD;
+		secret_new(raw, n);
+		g = gcm(mk, box, aad);
+		ok = crypto_gcm_open(
+		    &g, box + CRYPTO_NONCE_LEN, n, (unsigned char *)raw->data);
+	}
+	if (!ok)
+		secret_clear(raw);
+	buf_free(aad);
+	return ok ? ST_OK : ST_BROKEN;
+}
+
 void
 seal_key(const struct master_key *mk, const char *public_key,
     const struct secret *raw, struct buf *out)
 {
-	unsigned char box[SEALED_MAX];
-	char hex[2 * SEALED_MAX + 1];
 	struct buf aad = { 0 };
-	struct crypto_gcm g;
 
 	if (raw->len < KEY_MIN || raw->len > KEY_MAX)
 		abort();
 	aad_make(&aad, mk->id, public_key);
-	crypto_random(box, CRYPTO_NONCE_LEN);
-	g = gcm(mk, box, &aad);
-	if (!crypto_gcm_seal(&g, raw->data, raw->len, box + CRYPTO_NONCE_LEN))
-		abort();
-	hex_encode(box, raw->len + OVERHEAD, hex);
-	buf_adds(out, hex);
-	buf_free(&aad);
+	seal_bytes(mk, &aad, raw->data, raw->len, out);
 }
 
 enum status
 seal_open(const struct master_key *mk, const char *key_id,
     const char *public_key, const char *sealed, struct secret *raw)
 {
-	unsigned char box[SEALED_MAX];
+	static const size_t bounds[] = { KEY_MIN, KEY_MAX };
 	struct buf aad = { 0 };
-	size_t len = strlen(sealed), n;
-	struct crypto_gcm g;
-	bool ok;
 
 	if (key_id != NULL && strcmp(key_id, mk->id) != 0)
 		return ST_KEY_MISSING;
-	if (len < 2 * (KEY_MIN + OVERHEAD) || len > 2 * SEALED_MAX ||
-	    !hex_decode(sealed, len, box, sizeof box))
-		return ST_BROKEN;
-	n = len / 2 - OVERHEAD;
 	if (key_id != NULL)
 		aad_make(&aad, key_id, public_key);
-	secret_new(raw, n);
-	g = gcm(mk, box, &aad);
-	ok = crypto_gcm_open(
-	    &g, box + CRYPTO_NONCE_LEN, n, (unsigned char *)raw->data);
-	if (!ok)
-		secret_clear(raw);
-	buf_free(&aad);
-	return ok ? ST_OK : ST_BROKEN;
+	return open_bytes(mk, &aad, sealed, bounds, raw);
+}
+
+/* The hex behind an own key's label, NULL if it has none. */
+static const char *
+read_own_label(const char *sealed, struct seal_label *label)
+{
+	const char *alg = sealed + sizeof OWN - 1, *kid, *hex;
+
+	if (strncmp(sealed, OWN, sizeof OWN - 1) != 0)
+		return NULL;
+	kid = strchr(alg, '.');
+	if (kid == NULL ||
+	    !public_key_alg_find(alg, (size_t)(kid - alg), &label->alg))
+		return NULL;
+	hex = strchr(++kid, '.');
+	if (hex == NULL || hex - kid != PUBLIC_KEY_KID ||
+	    !base64url_decode_to(kid, PUBLIC_KEY_KID, NULL))
+		return NULL;
+	memcpy(label->kid, kid, PUBLIC_KEY_KID);
+	return hex + 1;
+}
+
+bool
+seal_read_label(const char *sealed, struct seal_label *label)
+{
+	memset(label, 0, sizeof *label);
+	label->own = strncmp(sealed, OWN, sizeof OWN - 1) == 0;
+	return !label->own || read_own_label(sealed, label) != NULL;
+}
+
+void
+seal_own_key(const struct master_key *mk, const char *public_key,
+    const struct public_key *own, struct buf *out)
+{
+	struct seal_label label = { .own = true, .alg = public_key_alg(own) };
+	const struct buf *der = public_key_der(own);
+	struct buf aad = { 0 };
+
+	strcpy(label.kid, public_key_kid(own));
+	aad_make_own(&aad, &label, mk->id, public_key);
+	buf_addf(
+	    out, "%s%s.%s.", OWN, public_key_alg_name(label.alg), label.kid);
+	seal_bytes(mk, &aad, der->data, der->len, out);
+}
+
+enum status
+seal_open_own_key(const struct master_key *mk, const char *key_id,
+    const char *public_key, const char *sealed, struct public_key **own)
+{
+	static const size_t bounds[] = { 1, PUBLIC_KEY_DER_MAX };
+	struct seal_label label = { 0 };
+	const char *hex = read_own_label(sealed, &label), *why;
+	struct secret der = { 0 };
+	struct public_key *k = NULL;
+	struct buf aad = { 0 };
+	enum status st;
+
+	if (hex == NULL || key_id == NULL)
+		return ST_BROKEN;
+	if (strcmp(key_id, mk->id) != 0)
+		return ST_KEY_MISSING;
+	aad_make_own(&aad, &label, key_id, public_key);
+	st = open_bytes(mk, &aad, hex, bounds, &der);
+	if (st == ST_OK)
+		k = public_key_from_der(label.alg, der.data, der.len, &why);
+	secret_clear(&der);
+	if (k == NULL)
+		return ST_BROKEN;
+	if (strcmp(public_key_kid(k), label.kid) != 0) {
+		public_key_free(k);
+		return ST_BROKEN;
+	}
+	*own = k;
+	return ST_OK;
+}
+
+void
+seal_opened_clear(struct seal_opened *o)
+{
+	secret_clear(&o->raw);
+	public_key_free(o->own);
+	o->own = NULL;
+}
+
+static enum status
+open_either(
+    const struct master_key *mk, const struct sealed *s, struct seal_opened *o)
+{
+	if (strncmp(s->text, OWN, sizeof OWN - 1) == 0)
+		return seal_open_own_key(
+		    mk, s->key_id, s->public_key, s->text, &o->own);
+	return seal_open(mk, s->key_id, s->public_key, s->text, &o->raw);
 }
 
 enum status
 seal_open_any(const struct master_key *current,
     const struct master_key_list *old, const struct sealed *s,
-    struct secret *raw)
+    struct seal_opened *o)
 {
 	enum status go_on = s->key_id == NULL ? ST_BROKEN : ST_KEY_MISSING;
 	enum status st;
 	size_t i;
 
-	st = seal_open(current, s->key_id, s->public_key, s->text, raw);
+	st = open_either(current, s, o);
 	for (i = 0; st == go_on && i < old->n; i++)
-		st = seal_open(
-		    &old->key[i], s->key_id, s->public_key, s->text, raw);
+		st = open_either(&old->key[i], s, o);
 	return st;
 }

@@ -75,10 +75,11 @@ add_app_text(struct buf *out, const struct app *a, const struct secret *key)
 }
 
 static void
-add_app_json(struct buf *out, const struct app *a, const struct secret *key)
+add_app_json(struct buf *out, const struct app_call *k, const struct app *a,
+    const struct secret *key)
 {
 	buf_addc(out, '{');
-	objects_add_app_members(out, a);
+	objects_add_app_members(out, a, &k->cfg);
 	if (key != NULL) {
 		buf_adds(out, ",\"secret_key\":\"");
 		buf_add(out, key->data, key->len);
@@ -95,7 +96,7 @@ print_app(
 	struct buf out = { 0 };
 
 	if (k->json)
-		add_app_json(&out, a, key);
+		add_app_json(&out, k, a, key);
 	else
 		add_app_text(&out, a, key);
 	if (cli_write(&out) != CLI_OK) {
@@ -121,7 +122,7 @@ run_create(struct app_call *k, struct app *a)
 	new.actor = k->actor;
 	new.name = buf_str(&k->name);
 	new.expires_at = k->expires.len > 0 ? buf_str(&k->expires) : NULL;
-	st = app_keys_create(&k->cfg, k->db, &new, a, &key);
+	st = app_keys_create(&k->cfg, k->db, &new, NULL, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
 	secret_clear(&key);
 	return rc;
@@ -134,8 +135,8 @@ run_rotate(struct app_call *k, struct app *a)
 	enum status st;
 	int rc;
 
-	st = app_keys_rotate(
-	    &k->cfg, k->db, k->actor, k->operand, NULL, &k->grace, a, &key);
+	st = app_keys_rotate(&k->cfg, k->db, k->actor, k->operand, NULL,
+	    &k->grace, NULL, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key)
 			 : cli_status(k->db, st, k->operand);
 	secret_clear(&key);

@@ -40,6 +40,7 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
     struct secret *key)
 {
 	struct app a = { 0 };
+	struct seal_label label;
 	char expired[DATE_SIZE];
 	struct material m = { 0 };
 	enum status st;
@@ -57,6 +58,9 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 	else if (st == ST_OK && a.key_id == NULL && !cfg->goliauth_accept)
 		rc = cli_fail("the app's secret is in goliauth's format: "
 			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
+	else if (st == ST_OK && seal_read_label(a.sealed, &label) && label.own)
+		rc = cli_fail("the app brought its own key: what signs with it "
+			      "is with its owner, not here");
 	else if (st == ST_OK)
 		st = material_open(cfg,
 		    &(struct sealed){ a.public_key, a.key_id, a.sealed }, &m);

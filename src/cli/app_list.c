@@ -51,7 +51,7 @@ add_page(const struct app_call *k, struct buf *out, int limit, int64_t *after,
 		return st;
 	for (i = 0; i < *n; i++) {
 		if (k->json)
-			objects_add_app(out, &list[i]);
+			objects_add_app(out, &list[i], &k->cfg);
 		else
 			add_line(out, &list[i]);
 		if (k->json && i + 1 < *n)

@@ -170,6 +170,9 @@ cli_status(const struct db *db, enum status st, const char *public_key)
 				"valid, 'postern app get' tells until when "
 				"and when it was last used: --end-previous "
 				"ends it");
+	case ST_KEY_IN_USE:
+		return cli_fail("another app has this key: each needs one of "
+				"its own");
 	case ST_INVALID:
 		return cli_fail("the database can't hold that value");
 	case ST_KEY_MISSING:

@@ -218,7 +218,8 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" array_to_string(w.columns, ', ')), '; ')" \
 	" FROM (VALUES ('apps', '{id}'::name[]), ('apps', '{public_key}')," \
 	" ('users', '{app_id,user_id}'), ('app_uses', '{app_id}')," \
-	" ('used_jtis', '{app_id,jti_hash}'), ('invites', '{token_hash}'))" \
+	" ('used_jtis', '{app_id,jti_hash}'), ('invites', '{token_hash}')," \
+	" ('own_keys', '{thumbprint}'))" \
 	" AS w (name, columns) WHERE EXISTS (SELECT FROM needs" \
 	" WHERE needs.name = w.name AND rel IS NOT NULL)" \
 	" AND NOT EXISTS (SELECT FROM pg_index AS i" \

@@ -19,6 +19,9 @@ static const struct {
 	/* the app went meanwhile */
 	{ "23503", "users_app_id_fkey", ST_NOT_FOUND, FATE_ALONE },
 	{ "23503", "app_uses_app_id_fkey", ST_NOT_FOUND, FATE_ALONE },
+	/* an app's own key is another's already */
+	{ "23505", "own_keys_pkey", ST_KEY_IN_USE, FATE_ALONE },
+	{ "23505", "own_keys_thumbprint_idx", ST_KEY_IN_USE, FATE_ALONE },
 	/* a sequence's end is no value of the caller's */
 	{ "2200H", NULL, ST_UNAVAILABLE, FATE_ALONE },
 	{ "22", NULL, ST_INVALID, FATE_ALONE },

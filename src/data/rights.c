@@ -60,8 +60,9 @@ static const struct db_stmt tables = { "rights_tables",
 	" current_schema(), r.name), (SELECT string_agg("
 	"format('REVOKE ALL ON TABLE %s FROM PUBLIC%s; ', t.name,"
 	" CASE WHEN t.relowner <> r.oid THEN ', ' || r.name END)"
-	" || format('GRANT %s ON TABLE %s TO %s; ',"
-	" t.rights, t.name, r.name), '') FROM t)) FROM r",
+	" || CASE WHEN t.rights <> '' THEN format('GRANT %s ON TABLE %s TO %s; "
+	"',"
+	" t.rights, t.name, r.name) ELSE '' END, '') FROM t)) FROM r",
 	1 };
 
 static const struct db_stmt sequences = { "rights_sequences",

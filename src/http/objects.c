@@ -5,6 +5,7 @@
 #include "http/objects.h"
 
 #include "base/json.h"
+#include "base/seal.h"
 
 #include <string.h>
 
@@ -16,27 +17,55 @@ objects_add_time(struct buf *b, const char *name, const struct date *d)
 	json_add_member(b, name, date_text(d, text));
 }
 
+/* ,"name":{"kind":…,"alg":…,"kid":…} of what is sealed; null if nothing is. */
+static void
+add_key(struct buf *b, const char *name, const char *sealed,
+    const struct config *cfg)
+{
+	static const char *const algs[] = { "HS256", "HS384", "HS512" };
+	struct seal_label label;
+	bool good;
+
+	if (sealed == NULL) {
+		json_add_member(b, name, NULL);
+		return;
+	}
+	good = seal_read_label(sealed, &label);
+	buf_addf(
+	    b, ",\"%s\":{\"kind\":\"%s\"", name, label.own ? "own" : "secret");
+	if (!label.own)
+		json_add_member(b, "alg", algs[cfg->jwt_algorithm]);
+	else
+		json_add_member(
+		    b, "alg", good ? public_key_alg_told(label.alg) : NULL);
+	json_add_member(b, "kid", label.own && good ? label.kid : NULL);
+	buf_addc(b, '}');
+}
+
 void
-objects_add_app_members(struct buf *b, const struct app *a)
+objects_add_app_members(
+    struct buf *b, const struct app *a, const struct config *cfg)
 {
 	buf_adds(b, "\"id\":");
 	buf_addn(b, a->id);
 	json_add_member(b, "name", a->name);
 	json_add_member(b, "public_key", a->public_key);
+	add_key(b, "key", a->sealed, cfg);
 	objects_add_time(b, "created_at", &a->created_at);
 	objects_add_time(b, "updated_at", &a->updated_at);
 	objects_add_time(b, "disabled_at", &a->disabled_at);
 	objects_add_time(b, "expires_at", &a->expires_at);
+	add_key(b, "previous_key", a->previous_sealed, cfg);
 	objects_add_time(b, "previous_valid_until", &a->previous_valid_until);
 	objects_add_time(b, "last_used_at", &a->last_used_at);
 	objects_add_time(b, "previous_last_used_at", &a->previous_last_used_at);
 }
 
 void
-objects_add_app(struct buf *b, const struct app *a)
+objects_add_app(struct buf *b, const struct app *a, const struct config *cfg)
 {
 	buf_addc(b, '{');
-	objects_add_app_members(b, a);
+	objects_add_app_members(b, a, cfg);
 	buf_addc(b, '}');
 }
 

@@ -69,7 +69,9 @@ header_ok(json_t *h, const char *alg)
 	       member(h, "crit") == NULL &&
 	       (typ == NULL ||
 		   (json_is_string(typ) &&
-		       strcasecmp(json_string_value(typ), "JWT") == 0));
+		       (strcasecmp(json_string_value(typ), "JWT") == 0 ||
+			   strcasecmp(json_string_value(typ),
+			       "application/jwt") == 0)));
 }
 
 static bool

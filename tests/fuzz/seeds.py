@@ -33,8 +33,9 @@ def tokens():
     yield b"\0bearer   " + token(*GENUINE[0])
     yield b"\0Bearer e30.e30." + b64(bytes(32))
     yield b"\0Basic e30.e30.e30"
-    for mode in (1, 3, 7, 11):
-        alg = [b"HS256", b"HS384", b"HS512"][(mode >> 2) % 3]
+    for mode in (1, 9, 17, 3, 5, 7):
+        alg = [[b"HS256", b"HS384", b"HS512"][(mode >> 3) % 3], b"RS256",
+               b"ES256", b"EdDSA"][(mode >> 1) % 4]
         for header, payload in GENUINE:
             yield bytes([mode]) + header.replace(
                 b"HS256", alg) + b"\0" + payload
@@ -48,6 +49,33 @@ def tokens():
                     b'{"exp":2e9,"iat":3e9}', b'{"exp":1,"exp":2e9}',
                     b'{"exp":2e9,"sub":"\xc3\xbc"}', b'{"exp":1}'):
         yield b"\1" + GENUINE[0][0] + b"\0" + payload
+
+
+def jwk():
+    x = b"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU"
+    y = b"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"
+    p = b"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+    n = b64(bytes([0xc1]) * 255 + b"\1")
+    ec = b'{"kty":"EC","crv":"P-256","x":"%s","y":"%s"' % (x, y)
+    okp = b'{"kty":"OKP","crv":"Ed25519","x":"%s"' % p
+    rsa = b'{"kty":"RSA","e":"AQAB","n":"%s"' % n
+    for key in (ec, okp, rsa):
+        for more in (b"", b',"use":"sig"', b',"key_ops":["verify"]',
+                     b',"d":"AA"', b',"alg":"RS256"', b',"alg":"EdDSA"'):
+            yield key + more + b"}"
+    yield ec.replace(b"P-256", b"P-384") + b"}"
+    yield okp.replace(p, b64(b"\1" + bytes(31))) + b"}"
+    pairs = (b"3059301306072a8648ce3d020106082a8648ce3d03010703420004",
+             base64.urlsafe_b64decode(x + b"=")
+             + base64.urlsafe_b64decode(y + b"=")), (
+        b"302a300506032b6570032100", base64.urlsafe_b64decode(p + b"=")), (
+        b"30820122300d06092a864886f70d01010105000382010f003082010a0282010100",
+        bytes([0xc1]) * 255 + b"\1" + b"\2\3\1\0\1")
+    for head, numbers in pairs:
+        text = base64.encodebytes(bytes.fromhex(head.decode()) + numbers)
+        for label in (b"PUBLIC KEY", b"PRIVATE KEY", b"CERTIFICATE"):
+            yield (b"-----BEGIN %s-----\n" % label + text
+                   + b"-----END %s-----\n" % label)
 
 
 def json():
@@ -296,7 +324,7 @@ def logline():
             yield mode + a + b"\0" + a
 
 
-TARGETS = {"token": tokens, "json": json, "parse": parse,
+TARGETS = {"token": tokens, "jwk": jwk, "json": json, "parse": parse,
            "request": requests, "config": config, "sealed": sealed,
            "body": body, "fcgi": fcgi, "record": records,
            "logline": logline}

@@ -1,11 +1,12 @@
 /*
- * The whole verification of a bearer token, from the header's value on, with a
- * known key. The first byte says what the rest is: an Authorization value as a
- * stranger sends it, of which only the genuine tokens may pass; or header and
- * payload (apart by a NUL), signed here as the key's holder may sign anything,
- * of which only what RFC 8725 allows by another library's reading may pass.
- * Each token is judged three times: without verdicts, by a table that doesn't
- * know it, and by one that may.
+ * The whole verification of a bearer token, from the header's value on, with
+ * known keys: a secret, and an app's own of each kind. The first byte says
+ * which one, and what the rest is: an Authorization value as a stranger sends
+ * it, of which only the genuine tokens may pass; or header and payload (apart
+ * by a NUL), signed here as the key's holder may sign anything, of which only
+ * what RFC 8725 allows by another library's reading may pass. Each token is
+ * judged three times: without verdicts, by a table that doesn't know it, and by
+ * one that may.
  */
 #include "fuzz.h"
 
@@ -13,62 +14,157 @@
 #include "auth/token.h"
 #include "base/base64url.h"
 #include "base/bearer.h"
+#include "base/jwk.h"
 #include "base/mem.h"
 
+#include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define NOW 1700000000.0
 
-enum { SIGNED = 1, WIDE = 2, SHIFT = 2 };
+/* Bits of the first byte. */
+enum { SIGNED = 1, KIND_SHIFT = 1, HASH_SHIFT = 3 };
+
+enum { SECRET, RS256, ES256, EDDSA, KINDS };
 
 static const char *const genuine[][2] = {
-	{ "{\"alg\":\"HS256\"}", "{\"exp\":1700000100}" },
-	{ "{\"alg\":\"HS256\",\"typ\":\"JWT\"}",
+	{ "{\"alg\":\"%s\"}", "{\"exp\":1700000100}" },
+	{ "{\"alg\":\"%s\",\"typ\":\"JWT\"}",
 	    "{\"sub\":\"ann\",\"exp\":1700000100.5,\"iat\":1}" },
 };
 enum { GENUINE = sizeof genuine / sizeof genuine[0] };
 
-static const char *const alg_names[] = { "HS256", "HS384", "HS512" };
-static struct material key;
+static const char *const hash_names[] = { "HS256", "HS384", "HS512" };
+static const char *const alg_names[KINDS] = { "HS256", "RS256", "ES256",
+	"EdDSA" };
+static struct material keys[KINDS];
+static EVP_PKEY *private_keys[KINDS];
 static struct verdicts *verdicts;
-static char *tokens[GENUINE];
-static struct config narrow, wide;
+static struct config cfg;
+static char *tokens[KINDS][GENUINE];
+
+/* r and s of 32 bytes each, from the DER of libcrypto. */
+static void
+to_numbers(const unsigned char *der, unsigned char out[64])
+{
+	const unsigned char *p = der + 2;
+	size_t i, len;
+
+	for (i = 0; i < 2; i++, p += len) {
+		len = p[1];
+		p += 2;
+		if (*p == 0) {
+			p++;
+			len--;
+		}
+		memset(out + 32 * i, 0, 32);
+		memcpy(out + 32 * i + 32 - len, p, len);
+	}
+}
+
+static void
+add_signature(int kind, struct buf *out)
+{
+	const EVP_MD *md = kind == EDDSA ? NULL : EVP_sha256();
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	unsigned char sig[CRYPTO_SIGNATURE_MAX], numbers[64];
+	size_t len = sizeof sig;
+
+	FUZZ_MUST(EVP_DigestSignInit(ctx, NULL, md, NULL, private_keys[kind]));
+	FUZZ_MUST(EVP_DigestSign(
+	    ctx, sig, &len, (const unsigned char *)out->data, out->len));
+	EVP_MD_CTX_free(ctx);
+	buf_addc(out, '.');
+	if (kind == ES256)
+		to_numbers(sig, numbers);
+	base64url_encode(out, kind == ES256 ? numbers : sig,
+	    kind == ES256 ? sizeof numbers : len);
+}
+
+static void
+add_mac(enum crypto_hash hash, struct buf *out)
+{
+	const struct secret *s = &keys[SECRET].secret;
+	unsigned char mac[CRYPTO_MAC_MAX];
+
+	FUZZ_MUST(crypto_hmac(hash, s->data, s->len, out->data, out->len, mac));
+	buf_addc(out, '.');
+	base64url_encode(out, mac, crypto_mac_len(hash));
+}
 
 static void
 sign(const void *header, size_t hlen, const void *payload, size_t plen,
-    enum crypto_hash hash, struct buf *out)
+    int kind, enum crypto_hash hash, struct buf *out)
 {
-	unsigned char mac[CRYPTO_MAC_MAX];
-
 	base64url_encode(out, header, hlen);
 	buf_addc(out, '.');
 	base64url_encode(out, payload, plen);
-	FUZZ_MUST(crypto_hmac(
-	    hash, key.secret.data, key.secret.len, out->data, out->len, mac));
-	buf_addc(out, '.');
-	base64url_encode(out, mac, crypto_mac_len(hash));
+	if (kind == SECRET)
+		add_mac(hash, out);
+	else
+		add_signature(kind, out);
+}
+
+static void
+make_key(int kind)
+{
+	BIO *bio = BIO_new(BIO_s_mem());
+	const char *why;
+	char *pem;
+	long len;
+
+	private_keys[kind] = kind == RS256 ? EVP_RSA_gen(2048)
+			     : kind == ES256
+				 ? EVP_EC_gen("P-256")
+				 : EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+	FUZZ_MUST(private_keys[kind] != NULL);
+	FUZZ_MUST(PEM_write_bio_PUBKEY(bio, private_keys[kind]));
+	len = BIO_get_mem_data(bio, &pem);
+	keys[kind].own = jwk_key_from_text(pem, (size_t)len, &why);
+	FUZZ_MUST(keys[kind].own != NULL);
+	BIO_free(bio);
+}
+
+static void
+make_tokens(int kind)
+{
+	struct buf header = { 0 }, text = { 0 };
+	const char *at;
+	size_t i;
+
+	for (i = 0; i < GENUINE; i++) {
+		buf_reset(&header);
+		buf_reset(&text);
+		at = strstr(genuine[i][0], "%s");
+		buf_add(&header, genuine[i][0], (size_t)(at - genuine[i][0]));
+		buf_adds(&header, alg_names[kind]);
+		buf_adds(&header, at + 2);
+		sign(header.data, header.len, genuine[i][1],
+		    strlen(genuine[i][1]), kind, CRYPTO_SHA256, &text);
+		tokens[kind][i] = mem_strdup(buf_str(&text));
+	}
+	buf_free(&header);
+	buf_free(&text);
 }
 
 int
 LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	struct buf text = { 0 };
-	size_t i;
+	int kind;
 
 	(void)argc;
 	(void)argv;
-	wide = narrow = *fuzz_config();
-	wide.jwt_algorithms = JWT_HS256 | JWT_HS384 | JWT_HS512;
+	cfg = *fuzz_config();
+	cfg.own_key_audience_optional = true;
 	verdicts = verdicts_new(64);
-	secret_set(&key.secret, FUZZ_SECRET, strlen(FUZZ_SECRET));
-	for (i = 0; i < GENUINE; i++) {
-		buf_reset(&text);
-		sign(genuine[i][0], strlen(genuine[i][0]), genuine[i][1],
-		    strlen(genuine[i][1]), CRYPTO_SHA256, &text);
-		tokens[i] = mem_strdup(buf_str(&text));
+	secret_set(&keys[SECRET].secret, FUZZ_SECRET, strlen(FUZZ_SECRET));
+	for (kind = SECRET; kind < KINDS; kind++) {
+		if (kind != SECRET)
+			make_key(kind);
+		make_tokens(kind);
 	}
-	buf_free(&text);
 	return 0;
 }
 
@@ -86,49 +182,54 @@ same(const struct token_claims *a, const struct token_claims *b)
 
 /* Cold and warm it is what it is without a table. */
 static enum problem
-judge(const struct token_parts *t, const struct config *cfg,
+judge(struct material *m, struct token_parts *t, const struct config *c,
     struct token_claims *claims)
 {
-	const struct judging j = { cfg, verdicts, NOW };
+	const struct judging j = { c, verdicts, FUZZ_PUBLIC, NOW };
+	const struct token_key key = { &m->secret, m->own, FUZZ_PUBLIC };
 	struct token_claims known = { 0 };
-	enum problem p = token_judge(t, &key.secret, cfg, NOW, claims);
+	enum problem p;
 	int i;
 
-	verdict_owner_begin(&key.verdicts);
+	if (!material_verifies(m, t, &j))
+		return P_INVALID_CREDENTIALS;
+	p = token_judge(t, &key, c, NOW, claims);
+	verdict_owner_begin(&m->verdicts);
 	for (i = 0; i < 2; i++) {
-		FUZZ_MUST(material_judge(&key, t, &j, &known) == p);
+		FUZZ_MUST(material_verifies(m, t, &j));
+		FUZZ_MUST(material_judge(m, t, &j, &known) == p);
 		if (p == P_NONE)
 			same(claims, &known);
 		token_claims_clear(&known);
 	}
-	FUZZ_MUST((key.verdicts.first != NULL) ==
+	FUZZ_MUST((m->verdicts.first != NULL) ==
 		  (p == P_NONE && claims->sub.len <= VERDICT_SUB_MAX));
-	verdict_owner_end(&key.verdicts);
+	verdict_owner_end(&m->verdicts);
 	return p;
 }
 
 /* A token's way through all of our checks. */
 static bool
-passes(const char *value, const struct config *cfg, struct token_parts *t,
-    struct token_claims *claims)
+passes(const char *value, struct material *m, const struct config *c,
+    struct token_parts *t, struct token_claims *claims)
 {
 	const char *text;
 	size_t len;
 
 	return bearer_parse(value, &text, &len) && token_split(text, len, t) &&
-	       token_mac_ok(t, &key.secret) && judge(t, cfg, claims) == P_NONE;
+	       judge(m, t, c, claims) == P_NONE;
 }
 
 static void
-as_stranger(const char *value)
+as_stranger(const char *value, int kind)
 {
 	struct token_claims claims = { 0 };
 	struct token_parts t;
 	size_t i;
 
-	if (passes(value, &narrow, &t, &claims)) {
+	if (passes(value, &keys[kind], &cfg, &t, &claims)) {
 		for (i = 0; i < GENUINE; i++)
-			if (strcmp(t.text, tokens[i]) == 0)
+			if (strcmp(t.text, tokens[kind][i]) == 0)
 				break;
 		FUZZ_MUST(i < GENUINE);
 		FUZZ_MUST(claims.has_sub == (i == 1));
@@ -145,26 +246,29 @@ take_part(const char *p, size_t len, struct buf *out)
 }
 
 static void
-as_holder(const char *data, size_t size, const struct config *cfg,
-    enum crypto_hash hash)
+as_holder(const char *data, size_t size, int kind, enum crypto_hash hash)
 {
+	struct config c = cfg;
 	struct token_claims claims = { 0 };
 	struct token_parts t;
 	struct buf value = { 0 }, header = { 0 }, payload = { 0 };
+	struct buf token = { 0 };
 	size_t hlen = strnlen(data, size);
 	size_t from = hlen < size ? hlen + 1 : size;
 
+	c.jwt_algorithm = hash;
 	buf_adds(&value, "Bearer ");
-	struct buf token = { 0 };
-	sign(data, hlen, data + from, size - from, hash, &token);
+	sign(data, hlen, data + from, size - from, kind, hash, &token);
 	buf_adds(&value, buf_str(&token));
-	if (passes(buf_str(&value), cfg, &t, &claims)) {
+	if (passes(buf_str(&value), &keys[kind], &c, &t, &claims)) {
 		take_part(t.text, t.header_len, &header);
 		take_part(t.text + t.header_len + 1,
 		    t.signed_len - t.header_len - 1, &payload);
-		FUZZ_MUST((cfg->jwt_algorithms & (1u << hash)) != 0);
 		FUZZ_MUST(
-		    oracle_token_ok(&header, &payload, NOW, alg_names[hash]));
+		    oracle_token_ok(&header, &payload, NOW,
+			kind == SECRET ? hash_names[hash] : alg_names[kind]) ||
+		    (kind == EDDSA &&
+			oracle_token_ok(&header, &payload, NOW, "Ed25519")));
 		FUZZ_MUST(claims.has_sub == (claims.sub.len > 0));
 	}
 	token_claims_clear(&claims);
@@ -180,12 +284,13 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	uint8_t mode = fuzz_byte(&data, &size);
 	char *text = fuzz_text(data, size);
+	int kind = (mode >> KIND_SHIFT) % KINDS;
 
 	if (mode & SIGNED)
-		as_holder(text, size, mode & WIDE ? &wide : &narrow,
-		    (enum crypto_hash)((mode >> SHIFT) % 3));
+		as_holder(text, size, kind,
+		    (enum crypto_hash)((mode >> HASH_SHIFT) % 3));
 	else
-		as_stranger(text);
+		as_stranger(text, kind);
 	free(text);
 	return 0;
 }

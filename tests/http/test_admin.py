@@ -10,8 +10,8 @@ from lib.tokens import ADMIN, REGISTRATION, App
 
 JSON = {"Content-Type": "application/json"}
 AUTH = {"Authorization": "Bearer " + ADMIN}
-MEMBERS = ["id", "name", "public_key", "created_at", "updated_at",
-           "disabled_at", "expires_at", "previous_valid_until",
+MEMBERS = ["id", "name", "public_key", "key", "created_at", "updated_at",
+           "disabled_at", "expires_at", "previous_key", "previous_valid_until",
            "last_used_at", "previous_last_used_at"]
 UNKNOWN = "ab" * 32
 MALFORMED = ["x", "AB" * 32, "ab" * 15, "ab" * 65, "a" * 63, "..", "%2e%2e",

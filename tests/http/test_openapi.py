@@ -9,9 +9,10 @@ import time
 
 import pytest
 
+from lib.ownkey import Pair
 from lib.process import REPO, wait_until
 from lib.stack import Stack
-from lib.tokens import ADMIN, REGISTRATION
+from lib.tokens import ADMIN, REGISTRATION, raw_token
 from openapi import Document, judge
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -153,6 +154,8 @@ def overlap(w, op):
 def conflict(w, op):
     if op.path == "/v1/apps/{public_key}/rotate":
         return overlap(w, op)
+    if op.path == "/v1/apps":
+        return key_in_use(w)
     app, headers = w.prepare(op)
     return w.during(
         ("UPDATE apps SET encrypted_secret_key = 'other' WHERE id = %s",
@@ -222,7 +225,8 @@ def test_too_many_failures(make):
 
 
 @pytest.mark.parametrize("op", [o for o in OPERATIONS if "409" in o.responses
-                                and "{public_key}" not in o.path],
+                                and o.path.startswith("/v1/app/")
+                                or o.id in ("changeOwnApp", "deleteOwnApp")],
                          ids=lambda op: op.id)
 def test_the_app_goes_meanwhile(walk, op):
     """Its credentials were good a moment ago; they are of nobody now."""
@@ -264,6 +268,18 @@ def whoami_with(**kw):
     return recipe
 
 
+def token_algorithm(w):
+    app = w.s.register()
+    return ask(w, {"X-Public-Key": app.public, **bearer(
+        raw_token(app.secret, '{"alg":"HS512"}'))})
+
+
+def key_in_use(w):
+    body = json.dumps({"name": "An app", "jwk": Pair("ES256").jwk()})
+    assert register(w, body).status == 201
+    return register(w, body)
+
+
 def body_incomplete(w):
     return judge(DOCUMENT.operations["registerApp"], w.s.fcgi({
         "REQUEST_METHOD": "POST", "REQUEST_URI": "/v1/apps",
@@ -298,6 +314,8 @@ PLAIN = {
     "body_required": lambda w: register(w, ""),
     "json_invalid": lambda w: register(w, "{"),
     "value_invalid": lambda w: register(w, '{"name":""}'),
+    "key_invalid": lambda w: register(w, '{"name":"x","jwk":{}}'),
+    "key_in_use": key_in_use,
     "credentials_missing": lambda w: ask(w, {}),
     "public_key_missing": lambda w: ask(w, bearer("a.b.c")),
     "token_missing": lambda w: ask(w, {"X-Public-Key": UNKNOWN}),
@@ -306,7 +324,7 @@ PLAIN = {
     "token_not_yet_valid": whoami_with(nbf=600),
     "token_without_exp": whoami_with(exp=None),
     "token_subject": whoami_with(sub=""),
-    "token_algorithm": whoami_with(algorithm="HS512"),
+    "token_algorithm": token_algorithm,
     "token_malformed": whoami_with(nbf="soon"),
     "previous_secret": previous_secret,
     "app_token_required": lambda w: ask(

@@ -318,7 +318,8 @@ def columns(s):
 
 
 # They run with their owner's rights.
-DEFINERS = {"postern_apps_audit", "postern_invites_audit"}
+DEFINERS = {"postern_apps_audit", "postern_invites_audit",
+            "postern_own_keys"}
 PLACES = {
     "temporary": "CREATE TEMP TABLE apps ({0})",
     "temporary, other name": "CREATE TEMP TABLE mine ({0})",
@@ -497,6 +498,9 @@ REFUSED = [
     "UPDATE app_uses SET previous_last_used_at = '2020-01-01'",
     "UPDATE app_uses SET previous_last_used_at = NULL",
     "UPDATE app_uses SET app_id = {other}", "DELETE FROM app_uses",
+    "INSERT INTO own_keys (thumbprint, app_id) VALUES ('x', {app})",
+    "DELETE FROM own_keys", "UPDATE own_keys SET app_id = {app}",
+    "SELECT thumbprint FROM own_keys",
     "INSERT INTO app_uses (app_id, last_used_at) VALUES ({app}, '2020-01-01')"
     " ON CONFLICT (app_id) DO UPDATE SET last_used_at = excluded.last_used_at",
     # tokens that were used

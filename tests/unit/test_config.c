@@ -76,7 +76,8 @@ test_defaults(void **state)
 	assert_int_equal(c.database_url.len, 0);
 	assert_false(c.goliauth_accept);
 	assert_string_equal(c.jwt_audience, "");
-	assert_int_equal(c.jwt_algorithms, JWT_HS256);
+	assert_int_equal(c.jwt_algorithm, CRYPTO_SHA256);
+	assert_false(c.own_key_audience_optional);
 	assert_int_equal(c.jwt_leeway, 30);
 	assert_int_equal(c.jwt_max_age, 0);
 	assert_true(c.jwt_require_exp);
@@ -108,7 +109,7 @@ test_values(void **state)
 	(void)state;
 	assert_true(load("POSTERN_WORKERS=4\n"
 			 "POSTERN_QUERY_TIMEOUT=60\n"
-			 "POSTERN_JWT_ALGORITHMS=HS512 HS256\n"
+			 "POSTERN_JWT_ALGORITHMS=HS512\n"
 			 "POSTERN_MASTER_KEY=" KEY "\n"
 			 "POSTERN_ADMIN_TOKEN=" TOKEN_A "\n"
 			 "POSTERN_REALM=\n",
@@ -126,7 +127,7 @@ test_values(void **state)
 	    CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY, &c, &err));
 	assert_int_equal(c.workers, 4);
 	assert_int_equal(c.query_timeout_ms, 60000);
-	assert_int_equal(c.jwt_algorithms, JWT_HS256 | JWT_HS512);
+	assert_int_equal(c.jwt_algorithm, CRYPTO_SHA512);
 	assert_int_equal(c.master_key.key.len, 16);
 	assert_string_equal(c.admin_token.data, TOKEN_A);
 	assert_string_equal(c.registration_token.data, TOKEN_B);
@@ -172,10 +173,10 @@ static const struct text_case text_cases[] = {
 	    LIST("db", "mysql://x") },
 	{ "POSTERN_GOLIAUTH_ROWS", LIST("accept", "refuse"),
 	    LIST("yes", "Accept", "accept ", "refuse|accept") },
-	{ "POSTERN_JWT_ALGORITHMS",
-	    LIST("HS256", "HS384", "HS256,HS512", "HS512 HS384 HS256"),
+	{ "POSTERN_JWT_ALGORITHMS", LIST("HS256", "HS384", "HS512"),
 	    LIST("none", "hs256", "RS256", "HS256 none", " ", "HS256HS384",
-		"HS2567") },
+		"HS2567", "HS256,HS512", "HS512 HS384 HS256", "HS256 HS256",
+		"HS256|HS384", "HS256,") },
 	{ "POSTERN_JWT_LEEWAY", LIST("0", "300"),
 	    LIST("-1", "301", "1s", "+1", " 1", "0x1", "1.0",
 		"99999999999999999999999") },

@@ -27,13 +27,14 @@ static char no_audience[] = "";
 static char audience[] = "https://api.example";
 
 static struct config cfg = {
-	.jwt_algorithms = JWT_HS256,
+	.jwt_algorithm = CRYPTO_SHA256,
 	.jwt_leeway = 30,
 	.jwt_require_exp = true,
 	.jwt_audience = no_audience,
 };
 
 static struct secret key;
+static const struct token_key by_key = { &key, NULL, NULL };
 
 /* Sign any bytes as header and payload, as a client with the key can. */
 static void
@@ -63,8 +64,10 @@ judge_at(const char *header, const char *payload, enum crypto_hash hash,
 
 	sign(header, payload, hash, &text);
 	assert_true(token_split(text.data, text.len, &t));
-	assert_true(token_mac_ok(&t, &key));
-	p = token_judge(&t, &key, c, now, &claims);
+	if (!token_mac_ok(&t, &key, c->jwt_algorithm))
+		p = P_INVALID_CREDENTIALS;
+	else
+		p = token_judge(&t, &by_key, c, now, &claims);
 	if (p != P_NONE)
 		assert_null(claims.payload.data);
 	token_claims_clear(&claims);
@@ -430,18 +433,23 @@ algorithms(void **state)
 
 	(void)state;
 	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW),
+	    P_INVALID_CREDENTIALS);
+	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
 	    P_TOKEN_ALGORITHM);
-	c.jwt_algorithms = JWT_HS256 | JWT_HS512;
+	c.jwt_algorithm = CRYPTO_SHA512;
 	assert_int_equal(
 	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW), P_NONE);
 	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &cfg, NOW),
+	    P_INVALID_CREDENTIALS);
+	/* The header is known, but not as good for this. */
+	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &cfg, NOW),
 	    P_TOKEN_ALGORITHM);
 	assert_int_equal(
 	    judge_at(hs512, "{" EXP "}", CRYPTO_SHA512, &c, NOW), P_NONE);
 	assert_int_equal(judge_at(hs384, "{" EXP "}", CRYPTO_SHA384, &c, NOW),
-	    P_TOKEN_ALGORITHM);
-	/* The MAC's length and the name must be one algorithm. */
-	assert_int_equal(judge_at(hs512, "{" EXP "}", CRYPTO_SHA256, &c, NOW),
+	    P_INVALID_CREDENTIALS);
+	/* The MAC and the name must be of the key's algorithm. */
+	assert_int_equal(judge_at(HS256, "{" EXP "}", CRYPTO_SHA512, &c, NOW),
 	    P_TOKEN_ALGORITHM);
 }
 
@@ -450,6 +458,7 @@ static void
 empty_key(void **state)
 {
 	struct secret none = { 0 };
+	const struct token_key by_none = { &none, NULL, NULL };
 	struct token_claims c = { 0 };
 	struct token_parts t;
 	struct buf text = { 0 };
@@ -457,8 +466,8 @@ empty_key(void **state)
 	(void)state;
 	sign(HS256, "{" EXP "}", CRYPTO_SHA256, &text);
 	assert_true(token_split(text.data, text.len, &t));
-	assert_false(token_mac_ok(&t, &none));
-	assert_int_not_equal(token_judge(&t, &none, &cfg, NOW, &c), P_NONE);
+	assert_false(token_mac_ok(&t, &none, CRYPTO_SHA256));
+	assert_int_not_equal(token_judge(&t, &by_none, &cfg, NOW, &c), P_NONE);
 	buf_free(&text);
 }
 
@@ -478,7 +487,8 @@ every_bit(void **state)
 		for (bit = 0; bit < 8; bit++) {
 			text.data[i] = (char)(text.data[i] ^ (1 << bit));
 			if (token_split(text.data, text.len, &t))
-				assert_false(token_mac_ok(&t, &key));
+				assert_false(
+				    token_mac_ok(&t, &key, CRYPTO_SHA256));
 			text.data[i] = (char)(text.data[i] ^ (1 << bit));
 		}
 	buf_free(&text);
@@ -495,8 +505,8 @@ minted(void **state)
 	assert_true(
 	    token_mint(&key, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
 	assert_true(token_split(text.data, text.len, &t));
-	assert_true(token_mac_ok(&t, &key));
-	assert_int_equal(token_judge(&t, &key, &cfg, NOW, &c), P_NONE);
+	assert_true(token_mac_ok(&t, &key, CRYPTO_SHA256));
+	assert_int_equal(token_judge(&t, &by_key, &cfg, NOW, &c), P_NONE);
 	assert_true(c.has_sub);
 	assert_string_equal(buf_str(&c.sub), "J\xc3\xbcrgen");
 	token_claims_clear(&c);
@@ -580,8 +590,8 @@ judge_starved(const struct buf *text, bool check_mac, long nth)
 		signal(SIGABRT, SIG_DFL);
 		fail_at = nth;
 		yes = token_split(text->data, text->len, &t) &&
-		      (!check_mac || token_mac_ok(&t, &key)) &&
-		      token_judge(&t, &key, &cfg, NOW, &c) == P_NONE;
+		      (!check_mac || token_mac_ok(&t, &key, CRYPTO_SHA256)) &&
+		      token_judge(&t, &by_key, &cfg, NOW, &c) == P_NONE;
 		_exit(!yes ? NO : fail_at == 0 ? YES : UNTOUCHED);
 	}
 	assert_true(pid > 0);

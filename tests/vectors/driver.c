@@ -3,6 +3,8 @@
  * a line on stdout. Fields are hex ("-" is the empty one), apart by one space:
  *
  *	jws KEY TOKEN			-> ok PAYLOAD | no
+ *	own JWK TOKEN			-> ok PAYLOAD | no | key
+ *	pem PEM TEXT SIGNATURE		-> ok | no | key
  *	hmac KEY TEXT MAC		-> ok | no
  *	seal KEY NONCE AAD PLAIN	-> ok SEALED | no
  *	open KEY NONCE AAD SEALED	-> ok PLAIN | no
@@ -11,12 +13,15 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/hex.h"
+#include "base/jwk.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { FIELDS = 4 };
+
+static const struct config cfg = { .jwt_algorithm = CRYPTO_SHA256 };
 
 /* A question's fields, decoded. */
 struct question {
@@ -44,20 +49,69 @@ no(void)
 static void
 ask_jws(struct question *q)
 {
-	static const struct config cfg = { .jwt_algorithms = JWT_HS256 };
+	struct secret key = { 0 };
+	const struct token_key by = { &key, NULL, NULL };
 	struct buf *token = &q->field[1], payload = { 0 };
 	struct token_parts t;
-	struct secret key = { 0 };
 
 	secret_set(&key, q->field[0].data, q->field[0].len);
 	if (token_split(buf_str(token), token->len, &t) &&
-	    token_mac_ok(&t, &key) &&
-	    token_payload(&t, &cfg, &payload) == P_NONE)
+	    token_mac_ok(&t, &key, CRYPTO_SHA256) &&
+	    token_payload(&t, &by, &cfg, &payload) == P_NONE)
 		answer(&payload);
 	else
 		no();
 	secret_clear(&key);
 	buf_free(&payload);
+}
+
+/* An app's own key; "key" says that it is none. */
+static struct public_key *
+take_key(const struct buf *text)
+{
+	const char *why;
+	struct public_key *k =
+	    jwk_key_from_text(buf_str(text), text->len, &why);
+
+	if (k == NULL)
+		puts("key");
+	return k;
+}
+
+static void
+ask_own(struct question *q)
+{
+	static const struct secret none;
+	struct buf *token = &q->field[1], payload = { 0 };
+	struct public_key *k = take_key(&q->field[0]);
+	const struct token_key by = { &none, k, NULL };
+	struct token_parts t;
+
+	if (k == NULL)
+		return;
+	if (token_split(buf_str(token), token->len, &t) &&
+	    token_signature_ok(&t, k) &&
+	    token_payload(&t, &by, &cfg, &payload) == P_NONE)
+		answer(&payload);
+	else
+		no();
+	public_key_free(k);
+	buf_free(&payload);
+}
+
+static void
+ask_pem(struct question *q)
+{
+	const struct buf *text = &q->field[1], *sig = &q->field[2];
+	struct public_key *k = take_key(&q->field[0]);
+
+	if (k == NULL)
+		return;
+	puts(public_key_verify(k, buf_str(text), text->len,
+		 (const unsigned char *)buf_str(sig), sig->len)
+		 ? "ok"
+		 : "no");
+	public_key_free(k);
 }
 
 static void
@@ -125,6 +179,8 @@ static const struct {
 	void (*ask)(struct question *);
 } kinds[] = {
 	{ "jws", 2, ask_jws },
+	{ "own", 2, ask_own },
+	{ "pem", 3, ask_pem },
 	{ "hmac", 3, ask_hmac },
 	{ "seal", 4, ask_seal },
 	{ "open", 4, ask_open },

@@ -1,6 +1,8 @@
 """Project Wycheproof's vectors against the product's own layers: the JWS layer
-of auth/token, and HMAC-SHA256 and AES-GCM of base/crypto, which seal and token
-stand on. Every vector is accounted for: taken and right, or refused.
+of auth/token under secrets and apps' own keys, the keys that base/jwk takes and
+the signatures of base/crypto_key, and HMAC-SHA256 and AES-GCM of base/crypto,
+which seal and token stand on. Every vector is accounted for: taken and right, or
+refused.
 """
 import base64
 import collections
@@ -159,3 +161,104 @@ def test_aes_gcm(report):
             counts["invalid, refused"] += 1
     report("AES-GCM", counts, 316)
     assert counts["of another nonce's length, refused"] == 119
+
+
+@pytest.mark.covers("RFC8725-3.1", "RFC8725-3.2", "ASVS-V6.2.2")
+def test_jws_own_keys(report):
+    """Under the key that its group has, where its algorithm is one of ours."""
+    counts = collections.Counter()
+    cases = [(g, t) for g in groups("json_web_signature_test.json", 401)
+             for t in g["tests"] if jwk_of(g)["kty"] != "oct"]
+    answers = ask([("own", json.dumps(g["public"]).encode(), t["jws"].encode())
+                   for g, t in cases])
+    for (g, t), (yes, payload) in zip(cases, answers):
+        alg = g["public"].get("alg")
+        if alg not in ("RS256", "ES256", None):
+            assert yes == "key", t
+            counts["of a key for another algorithm, refused"] += 1
+        elif alg is None:
+            # By use or key_ops they are there to encrypt.
+            assert (yes, t["result"]) == ("key", "invalid"), t
+            counts["of a key for another use, refused"] += 1
+        elif t["tcId"] in EITHER:
+            counts["either way, here: " + yes] += 1
+        elif ".." in t["jws"] and t["result"] == "valid":
+            assert yes == "no", t
+            counts["valid, but of an empty payload, refused"] += 1
+        elif t["result"] == "valid":
+            assert yes == "ok", (g["public"], t)
+            assert bytes.fromhex(payload) == unb64(t["jws"].split(".")[1]), t
+            counts[f"of {alg}, valid, taken, payload right"] += 1
+        else:
+            assert t["result"] == "invalid" and yes == "no", (g["public"], t)
+            counts[f"of {alg}, invalid, refused"] += 1
+    report("JWS, own keys", counts, 361)
+
+
+def signatures(report, name, expected, what):
+    counts = collections.Counter()
+    cases = [(g, t) for g in groups(name, expected) for t in g["tests"]]
+    answers = ask([("pem", g["publicKeyPem"].encode(), t["msg"], t["sig"])
+                   for g, t in cases])
+    for (g, t), (yes, _) in zip(cases, answers):
+        if t["result"] == "acceptable":
+            counts["either way, here: " + yes] += 1
+        elif yes == "key":
+            # A valid signature under a key that isn't taken here.
+            counts[f"{t['result']}, of a key that is refused"] += 1
+        else:
+            assert yes == {"valid": "ok", "invalid": "no"}[t["result"]], (g, t)
+            counts[f"{t['result']}, "
+                   + ("taken" if yes == "ok" else "refused")] += 1
+    report(what, counts, expected)
+    return counts
+
+
+@pytest.mark.covers("ASVS-V6.2.2")
+def test_ecdsa(report):
+    counts = signatures(report, "ecdsa_secp256r1_sha256_p1363_test.json", 262,
+                        "ECDSA P-256, r and s")
+    assert counts["valid, taken"] == 173
+
+
+@pytest.mark.covers("ASVS-V6.2.2")
+def test_ed25519(report):
+    counts = signatures(report, "ed25519_test.json", 151, "Ed25519")
+    assert counts["valid, taken"] == 88
+
+
+@pytest.mark.covers("ASVS-V6.2.2")
+def test_rsa(report):
+    counts = signatures(report, "rsa_signature_2048_sha256_test.json", 259,
+                        "RSA 2048, SHA-256")
+    assert counts["valid, taken"] == 7
+    # Their e is 3.
+    assert counts["valid, of a key that is refused"] == 2
+
+
+@pytest.mark.covers("RFC8725-3.1", "RFC8725-3.5")
+def test_jwk(report):
+    """Of a key set the key that the token names: a set is no key here."""
+    counts = collections.Counter()
+    questions, cases = [], []
+    for g in groups("json_web_key_test.json", 26):
+        for t in g["tests"]:
+            header = json.loads(unb64(t["jws"].split(".")[0]))
+            keys = jwk_of({"public": None, **g} if "public" not in g else
+                          {"public": g["public"]})["keys"]
+            key = next(k for k in keys if k.get("kid") == header.get("kid"))
+            questions.append(("own", json.dumps(key).encode(),
+                              t["jws"].encode()))
+            cases.append((key, t))
+    for (key, t), (yes, _) in zip(cases, ask(questions)):
+        if key["kty"] == "oct":
+            assert yes == "key", t
+            counts["symmetric, refused as a key"] += 1
+        elif t["result"] == "valid":
+            assert yes == "ok", t
+            counts["valid, taken"] += 1
+        else:
+            assert yes in ("key", "no"), t
+            counts["invalid, refused " + {
+                "key": "as a key", "no": "as a token"}[yes]] += 1
+    report("JWK", counts, 26)

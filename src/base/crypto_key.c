@@ -1,0 +1,199 @@
+/*
+ * Public keys in libcrypto, beside crypto.c the one file that meets it. Where
+ * it has no memory the process ends: that is no verdict about a signature.
+ */
+#include "base/crypto_key.h"
+
+#include "base/mem.h"
+
+#include <openssl/bn.h>
+#include <openssl/core_names.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/params.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { ED25519_SIGNATURE = 64, DER_MAX = 2 + 2 * (3 + CRYPTO_COORDINATE) };
+
+struct crypto_key {
+	enum crypto_key_kind kind;
+	EVP_PKEY *pkey;
+	size_t signature_len;
+};
+
+static void
+must(bool done)
+{
+	if (!done)
+		abort();
+}
+
+/* Whatever it was that libcrypto said no to, it had the memory to look. */
+static void
+must_have_looked(void)
+{
+	unsigned long e;
+
+	while ((e = ERR_get_error()) != 0)
+		must(ERR_GET_REASON(e) != ERR_R_MALLOC_FAILURE);
+}
+
+static EVP_PKEY *
+from_params(const char *type, OSSL_PARAM *params)
+{
+	EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+	EVP_PKEY *pkey = NULL;
+
+	must(ctx != NULL && EVP_PKEY_fromdata_init(ctx) == 1);
+	if (EVP_PKEY_fromdata(ctx, &pkey, EVP_PKEY_PUBLIC_KEY, params) != 1)
+		pkey = NULL;
+	EVP_PKEY_CTX_free(ctx);
+	return pkey;
+}
+
+static EVP_PKEY *
+rsa_new(const unsigned char *p, size_t len)
+{
+	unsigned char native[CRYPTO_SIGNATURE_MAX];
+	unsigned e = 65537;
+	OSSL_PARAM params[3];
+	BIGNUM *n;
+
+	if (len > sizeof native)
+		return NULL;
+	n = BN_bin2bn(p, (int)len, NULL);
+	must(n != NULL && BN_bn2nativepad(n, native, (int)len) == (int)len);
+	BN_free(n);
+	params[0] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_RSA_N, native, len);
+	params[1] = OSSL_PARAM_construct_uint(OSSL_PKEY_PARAM_RSA_E, &e);
+	params[2] = OSSL_PARAM_construct_end();
+	return from_params("RSA", params);
+}
+
+static EVP_PKEY *
+p256_new(const unsigned char *p, size_t len)
+{
+	unsigned char point[1 + 2 * CRYPTO_COORDINATE] = { 4 };
+	char group[] = "P-256";
+	OSSL_PARAM params[3];
+
+	if (len != sizeof point - 1)
+		return NULL;
+	memcpy(point + 1, p, len);
+	params[0] = OSSL_PARAM_construct_utf8_string(
+	    OSSL_PKEY_PARAM_GROUP_NAME, group, 0);
+	params[1] = OSSL_PARAM_construct_octet_string(
+	    OSSL_PKEY_PARAM_PUB_KEY, point, sizeof point);
+	params[2] = OSSL_PARAM_construct_end();
+	return from_params("EC", params);
+}
+
+struct crypto_key *
+crypto_key_new(enum crypto_key_kind kind, const unsigned char *p, size_t len)
+{
+	struct crypto_key *k;
+	EVP_PKEY *pkey = NULL;
+
+	switch (kind) {
+	case CRYPTO_KEY_RSA:
+		pkey = rsa_new(p, len);
+		break;
+	case CRYPTO_KEY_P256:
+		pkey = p256_new(p, len);
+		break;
+	case CRYPTO_KEY_ED25519:
+		pkey =
+		    EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, p, len);
+		break;
+	}
+	must_have_looked();
+	if (pkey == NULL)
+		return NULL;
+	k = mem_alloc(sizeof *k);
+	k->kind = kind;
+	k->pkey = pkey;
+	k->signature_len = kind == CRYPTO_KEY_RSA ? len : ED25519_SIGNATURE;
+	return k;
+}
+
+void
+crypto_key_free(struct crypto_key *k)
+{
+	if (k == NULL)
+		return;
+	EVP_PKEY_free(k->pkey);
+	free(k);
+}
+
+/* 0 < number < n, the order of P-256 (SP 800-186 section 3.2.1.3). */
+static bool
+in_range(const unsigned char number[CRYPTO_COORDINATE])
+{
+	static const unsigned char zero[CRYPTO_COORDINATE],
+	    order[CRYPTO_COORDINATE] = { 0xff, 0xff, 0xff, 0xff, 0x00, 0x00,
+		    0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+		    0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9,
+		    0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51 };
+
+	return memcmp(number, zero, sizeof zero) != 0 &&
+	       memcmp(number, order, sizeof order) < 0;
+}
+
+/* The number as an INTEGER of DER; its length. */
+static size_t
+put_integer(unsigned char *out, const unsigned char *number)
+{
+	size_t skip = 0, pad;
+
+	while (skip < CRYPTO_COORDINATE - 1 && number[skip] == 0)
+		skip++;
+	pad = number[skip] >> 7;
+	out[0] = 0x02;
+	out[1] = (unsigned char)(pad + CRYPTO_COORDINATE - skip);
+	out[2] = 0;
+	memcpy(out + 2 + pad, number + skip, CRYPTO_COORDINATE - skip);
+	return 2 + out[1];
+}
+
+/* What libcrypto calls a signature, of r and s; its length, 0 = it is none. */
+static size_t
+to_der(const unsigned char *sig, unsigned char der[DER_MAX])
+{
+	const unsigned char *r = sig, *s = sig + CRYPTO_COORDINATE;
+	size_t n = 2;
+
+	if (!in_range(r) || !in_range(s))
+		return 0;
+	n += put_integer(der + n, r);
+	n += put_integer(der + n, s);
+	der[0] = 0x30;
+	der[1] = (unsigned char)(n - 2);
+	return n;
+}
+
+bool
+crypto_key_verify(const struct crypto_key *k, const void *p, size_t n,
+    const unsigned char *sig, size_t siglen)
+{
+	const EVP_MD *md = k->kind != CRYPTO_KEY_ED25519 ? EVP_sha256() : NULL;
+	unsigned char der[DER_MAX];
+	EVP_MD_CTX *ctx;
+	bool ok;
+
+	if (siglen != k->signature_len)
+		return false;
+	if (k->kind == CRYPTO_KEY_P256) {
+		siglen = to_der(sig, der);
+		sig = der;
+		if (siglen == 0)
+			return false;
+	}
+	ctx = EVP_MD_CTX_new();
+	must(ctx != NULL &&
+	     EVP_DigestVerifyInit(ctx, NULL, md, NULL, k->pkey) == 1);
+	ok = EVP_DigestVerify(ctx, sig, siglen, p, n) == 1;
+	EVP_MD_CTX_free(ctx);
+	must_have_looked();
+	return ok;
+}
