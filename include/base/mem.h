@@ -12,8 +12,7 @@
 /* Zeroed memory of n bytes (at least one). */
 void *mem_alloc(size_t n);
 
-/* The same, not zeroed. What free has just put aside is used again for it:
- * glibc's calloc passes that by. */
+/* The same, not zeroed. */
 void *mem_alloc_raw(size_t n);
 
 /* realloc; the new tail is not zeroed. */
