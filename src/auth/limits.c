@@ -1,5 +1,5 @@
 /*
- * How often something may be done (POSTERN_LIMIT_...), and what is a 429.
+ * How often something may be done (the limits), and what is a 429.
  * Counting is base/throttle's.
  */
 #include "auth/limits.h"
