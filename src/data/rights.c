@@ -10,10 +10,10 @@
 #define OWN_SCHEMA                                                             \
 	"(SELECT oid FROM pg_namespace WHERE nspname = current_schema())"
 
-/* The ones that are called by name. */
+/* The ones that are called by name; one that is not there is null. */
 #define NEEDED                                                                 \
-	"p.oid IN (SELECT to_regprocedure(signature)"                          \
-	" FROM (VALUES " RIGHTS_FUNCTIONS ") AS f (signature, requests))"
+	"coalesce(p.oid IN (SELECT to_regprocedure(signature) FROM"            \
+	" (VALUES " RIGHTS_FUNCTIONS ") AS f (signature, requests)), false)"
 
 static const struct db_stmt functions = { "rights_functions",
 	"WITH ours AS (SELECT p.oid, " NEEDED " AS needed, p.proowner,"

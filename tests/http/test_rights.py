@@ -259,6 +259,14 @@ def test_a_right_too_many_is_taken_back(pg, logins):
     assert s.tool("migrate").stdout.startswith("nothing to do")
 
 
+def test_taken_back_where_a_function_is_missing(pg, logins):
+    s = prepared(pg, migrate=[])
+    s.sql("DROP FUNCTION postern_note_opened; " + WIDE)
+    s.tool("migrate", "--grant", "server", check=False)
+    assert held(s, "server").keys() <= wanted(RIGHTS).keys()
+    assert held(s, "stranger") == wanted(EVERYONE)
+
+
 def test_migrated_without_grant(make):
     """As with a program that knew no such rights: it can go on, and functions
     are for nobody else."""
