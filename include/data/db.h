@@ -63,9 +63,8 @@ int64_t db_wake_us(const struct db *db);
 uint64_t db_generation(const struct db *db);
 
 /* Go on with connecting, notice a lost connection, take in what came. Never
- * blocks. quiet: by db_fd and db_events there is nothing, as the caller has
- * seen just now; only what came with a result is taken in then. */
-void db_step(struct db *db, bool quiet);
+ * blocks. */
+void db_step(struct db *db);
 
 /* Wait until the connection is up, at most timeout_ms. */
 bool db_wait(struct db *db, int64_t timeout_ms);

@@ -89,7 +89,7 @@ void link_free(struct link *l);
 void link_listen(struct link *l, const struct db_listener *listener);
 uint32_t link_events(const struct link *l);
 int64_t link_due_us(const struct link *l);
-void link_step(struct link *l, bool quiet);
+void link_step(struct link *l);
 bool link_is_up(const struct link *l);
 bool link_hears(const struct link *l);
 bool link_in_vain(const struct link *l);

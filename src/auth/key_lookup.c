@@ -128,7 +128,7 @@ read_fresh(struct key_lookup *kl, const char *public_key, struct key_entry **e)
 
 	if (st == ST_OK && (*e)->state == KEY_UNKNOWN) {
 		key_cache_store(kl->cache, *e, asked_us);
-		db_step(kl->db, false);
+		db_step(kl->db);
 	}
 	return st;
 }
@@ -173,7 +173,7 @@ key_lookup_find(struct key_lookup *kl, const char *public_key, bool fresh,
 		if (st != ST_OK)
 			return *e != NULL ? ST_OK : st;
 		key_cache_store(kl->cache, *e, asked_us);
-		db_step(kl->db, false);
+		db_step(kl->db);
 		if (!(*e)->changed || tries + 1 == TRIES)
 			break;
 		key_entry_release(*e);

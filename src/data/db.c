@@ -100,9 +100,9 @@ db_set_cause(struct db *db, const struct db_cause *cause)
 }
 
 void
-db_step(struct db *db, bool quiet)
+db_step(struct db *db)
 {
-	link_step(db->link, quiet);
+	link_step(db->link);
 }
 
 bool

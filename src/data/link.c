@@ -368,13 +368,13 @@ link_can_read(const struct link *l)
 }
 
 void
-link_step(struct link *l, bool quiet)
+link_step(struct link *l)
 {
 	const struct phase *p = &l->phases[l->phase];
 
 	if (leave_replaced(l))
 		return;
-	if (!quiet && p->ready != NULL &&
+	if (p->ready != NULL &&
 	    readable(l->fd, writes(l) ? POLLOUT : POLLIN, 0))
 		p->ready(l);
 	if (link_is_up(l))
@@ -397,7 +397,7 @@ wait_and_step(struct link *l, int64_t until_us)
 
 	(void)readable(
 	    l->fd, writes(l) ? POLLOUT : POLLIN, (int)(left / 1000 + 1));
-	link_step(l, false);
+	link_step(l);
 }
 
 bool

@@ -68,8 +68,6 @@ struct worker {
 	int64_t served;
 	int64_t used_us;    /* when a request ended, 0 = libcrypto has no key */
 	int64_t patient_us; /* from when on new connections are waited for */
-	bool quiet;         /* epoll was asked for this request, and told
-			       nothing more of the database */
 	bool stop;
 	bool failed; /* it stops because it can't go on */
 };
@@ -124,8 +122,7 @@ serve(struct worker *w, struct fcgi_conn *c)
 		body = fcgi_read_body(
 		    c, req.content_length, (size_t)w->cfg->max_body, &req.body);
 	/* Notifications first: what was revoked is refused from here on. */
-	db_step(w->db, w->quiet);
-	w->quiet = false;
+	db_step(w->db);
 	api_answer(&w->api, &req, body, &w->res);
 	response_render(
 	    &w->res, req.method == M_HEAD && req.gate == GATE_NO, &w->answer);
@@ -231,7 +228,6 @@ welcome(struct worker *w, struct fcgi_conn *c)
 	int64_t since = 0;
 
 	while (news == FCGI_WAIT) {
-		w->quiet = false;
 		if (since == 0)
 			since = clock_mono_us();
 		if (!is_worth_waiting(w, c, since))
@@ -379,13 +375,9 @@ turn(struct worker *w)
 		database = database || ev[i].data.ptr == &w->db_fd;
 	}
 	if (database || now >= db_wake_us(w->db))
-		db_step(w->db, false);
-	/* So what the first request may rest upon is there. */
-	w->quiet = true;
-	if (now >= tend_due_us(w->tend)) {
+		db_step(w->db);
+	if (now >= tend_due_us(w->tend))
 		tend_some(w->tend);
-		w->quiet = false;
-	}
 	for (i = 0; i < n; i++) {
 		if (ev[i].data.ptr == &w->listen_fd)
 			incoming = true;
