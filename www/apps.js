@@ -29,6 +29,7 @@ function rowOf(app) {
 		statePill(app), time(app.last_used_at, "never"), time(app.created_at)];
 }
 
+// In the server's order, page by page.
 function list(root, signal) {
 	const body = el("div", { "aria-live": "off" });
 	const pages = pagesOf("apps", body, load);

@@ -238,7 +238,12 @@ const advice = {
 	user_token_required: "Use a token with sub.",
 	other_user: "Use that user's token, or an app token.",
 	precondition_failed: "It changed since you read it. Read it again, then decide.",
-	too_many_requests: "Wait for as long as Retry-After says.",
+	overlap_in_progress: "The secret of the last rotation still verifies. Wait for its end, or end it first.",
+	key_in_use: "Another app holds this key. Make a new pair for each app.",
+	key_invalid: "Send the public half alone: RSA of 2048 to 4096 bits, P-256 or Ed25519.",
+	too_many_failures: "Wait for as long as Retry-After says, and look at what was refused before.",
+	too_many_registrations: "Wait for as long as Retry-After says.",
+	app_rate_limited: "Wait for as long as Retry-After says.",
 	database_unavailable: "Try again in a moment. Nothing was let in or changed without the database's word.",
 	key_unavailable: "Tell the operator: a master key is missing.",
 };
