@@ -405,11 +405,14 @@ set_fault(const struct transfer *t, CURLcode code)
 bool
 http_ask(const struct http_request *q, struct http_answer *a)
 {
-	struct transfer t = { .curl = curl_easy_init(), .a = a };
+	struct transfer t = { .a = a };
 	bool answered;
 	CURLcode code;
 	long status = 0;
 
+	/* It would have libcurl write there what opens the connection. */
+	unsetenv("SSLKEYLOGFILE");
+	t.curl = curl_easy_init();
 	if (t.curl == NULL)
 		abort();
 	set_way(&t, q);
