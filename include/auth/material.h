@@ -2,7 +2,7 @@
 #define POSTERN_AUTH_MATERIAL_H
 
 #include "auth/token.h"
-#include "auth/verdict.h"
+#include "auth/verdict_table.h"
 #include "base/buf.h"
 #include "base/config.h"
 #include "base/seal.h"

@@ -3,7 +3,7 @@
 
 #include "base/buf.h"
 #include "data/db.h"
-#include "data/facts.h"
+#include "data/requirements.h"
 #include "data/timeline.h"
 #include "data/wire.h"
 
@@ -35,9 +35,9 @@ struct setup {
 	bool proved; /* that notification has come */
 	bool asked;  /* one that asks to look at the schema at once */
 	bool pooled; /* something stands between us and the server */
-	/* Of what requests need (facts.h) the weightiest that is not so, NULL =
-	 * all is; and as it comes from the question on its way, with the texts
-	 * of all. When that was asked, and will be again. */
+	/* Of what requests need (requirements.h) the weightiest that is not so,
+	 * NULL = all is; and as it comes from the question on its way, with the
+	 * texts of all. When that was asked, and will be again. */
 	const struct fact *unready;
 	const struct fact *found;
 	struct buf *faults;
@@ -65,9 +65,9 @@ void profile_ask_server(struct setup *s, struct buf *sql);
 struct verdict profile_judge_server(
     struct setup *s, const struct pg_result *res);
 
-/* Is all of facts.h so? Only what is fatal ends the attempt, and nothing what
- * is up: the heartbeat does. It is looked at
- * again after a minute, or soon where something makes one wonder. */
+/* Is all of requirements.h so? Only what is fatal ends the attempt, and nothing
+ * what is up: the heartbeat does. It is looked at again after a minute, or soon
+ * where something makes one wonder. */
 bool profile_wants_facts(const struct setup *s);
 void profile_ask_facts(struct setup *s, struct buf *sql);
 struct verdict profile_judge_facts(

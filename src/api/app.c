@@ -5,7 +5,7 @@
  * row is read again: where it has the same secret, only sealed anew, the change
  * is made once more, by c->who.app as it is now.
  */
-#include "api/app_parts.h"
+#include "api/app_bodies.h"
 #include "api/handlers.h"
 #include "auth/app_keys.h"
 

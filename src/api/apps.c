@@ -1,7 +1,7 @@
 /*
  * /v1/apps: registration, and the operator's view of the apps.
  */
-#include "api/app_parts.h"
+#include "api/app_bodies.h"
 #include "api/handlers.h"
 #include "auth/app_keys.h"
 #include "base/date.h"
@@ -10,7 +10,7 @@
 #include "base/name.h"
 #include "base/query.h"
 #include "data/event_store.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -91,7 +91,7 @@ answer_page(struct call *c, struct app *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		objects_add_app(b, &list[i], c->api->cfg);
+		resource_json_add_app(b, &list[i], c->api->cfg);
 	}
 	end_page(b, more ? &list[n - 1].id : NULL);
 }
@@ -343,7 +343,7 @@ answer_events(struct call *c, struct app_event *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		objects_add_event(b, &list[i]);
+		resource_json_add_event(b, &list[i]);
 	}
 	end_page(b, more ? &list[n - 1].id : NULL);
 }

@@ -7,7 +7,7 @@
 #include "base/name.h"
 #include "base/query.h"
 #include "data/user_store.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -172,7 +172,7 @@ answer_users(struct call *c, const struct user *list, size_t n, bool more)
 	for (i = 0; i < n; i++) {
 		if (i > 0)
 			buf_addc(b, ',');
-		objects_add_user(b, &list[i]);
+		resource_json_add_user(b, &list[i]);
 	}
 	buf_addc(b, ']');
 	json_add_member(b, "next", more ? list[n - 1].user : NULL);

@@ -5,7 +5,7 @@
  */
 #include "auth/auth.h"
 
-#include "auth/app.h"
+#include "auth/app_token.h"
 #include "auth/limits.h"
 #include "auth/operator.h"
 #include "base/mem.h"

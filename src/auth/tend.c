@@ -1,45 +1,31 @@
 /*
- * What is done between requests: when what is due, and the purge of jtis that
- * were used up. How uses are written is in uses.c, how deleted apps go in
- * sweep.c.
+ * What is done between requests, and when: uses are written (uses.c), what
+ * deleted apps left is swept (sweep.c), used jtis are purged (used_jtis.c).
  */
 #include "auth/tend.h"
 
 #include "auth/sweep.h"
+#include "auth/used_jtis.h"
 #include "base/clock.h"
-#include "base/log.h"
 #include "base/mem.h"
-#include "data/jti_store.h"
 
 #include <stdlib.h>
 #include <sys/param.h>
 
-enum { PURGE_MS = 60000 };
-
 struct tend {
-	struct db *db;
 	struct uses *uses;
 	struct sweep *sweep;
-	bool single_use;  /* tokens are good once: there are used jtis */
-	int64_t purge_us; /* when they are looked through next */
+	struct used_jtis *jtis;
 };
-
-static int64_t
-next_purge(const struct tend *t)
-{
-	return t->single_use ? clock_mono_us() + PURGE_MS * 1000 : INT64_MAX;
-}
 
 struct tend *
 tend_new(const struct config *cfg, struct db *db)
 {
 	struct tend *t = mem_alloc(sizeof *t);
 
-	t->db = db;
 	t->uses = uses_new(db);
 	t->sweep = sweep_new(db);
-	t->single_use = cfg->jwt_single_use;
-	t->purge_us = next_purge(t);
+	t->jtis = used_jtis_new(cfg, db);
 	return t;
 }
 
@@ -50,6 +36,7 @@ tend_free(struct tend *t)
 		return;
 	uses_free(t->uses);
 	sweep_free(t->sweep);
+	used_jtis_free(t->jtis);
 	free(t);
 }
 
@@ -64,15 +51,7 @@ tend_due_us(const struct tend *t)
 {
 	int64_t due = MIN(uses_due_us(t->uses), sweep_due_us(t->sweep));
 
-	return MIN(due, t->purge_us);
-}
-
-static void
-purge_jtis(struct tend *t)
-{
-	if (db_is_up(t->db) && jti_purge(t->db) != ST_OK)
-		log_warn("jti_purge_failed", LOG_S("error", db_error(t->db)));
-	t->purge_us = next_purge(t);
+	return MIN(due, used_jtis_due_us(t->jtis));
 }
 
 void
@@ -84,8 +63,8 @@ tend_some(struct tend *t)
 		uses_flush(t->uses);
 	if (now >= sweep_due_us(t->sweep))
 		sweep_tend(t->sweep);
-	if (now >= t->purge_us)
-		purge_jtis(t);
+	if (now >= used_jtis_due_us(t->jtis))
+		used_jtis_purge(t->jtis);
 }
 
 void
@@ -94,8 +73,7 @@ tend_finish(struct tend *t)
 	uses_flush_all(t->uses);
 	/* Not every process lives for a round: a CGI has one request. */
 	sweep_tend(t->sweep);
-	if (t->single_use)
-		purge_jtis(t);
+	used_jtis_purge(t->jtis);
 }
 
 void

@@ -10,7 +10,7 @@
 #include "data/app_store.h"
 #include "data/schema.h"
 #include "data/sweep_store.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <inttypes.h>
 #include <poll.h>
@@ -79,7 +79,7 @@ add_app_json(struct buf *out, const struct app_call *k, const struct app *a,
     const struct secret *key)
 {
 	buf_addc(out, '{');
-	objects_add_app_members(out, a, &k->cfg);
+	resource_json_add_app_members(out, a, &k->cfg);
 	if (key != NULL) {
 		buf_adds(out, ",\"secret_key\":\"");
 		buf_add(out, key->data, key->len);

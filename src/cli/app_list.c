@@ -4,7 +4,7 @@
 #include "base/clock.h"
 #include "cli/app.h"
 #include "data/event_store.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -51,7 +51,7 @@ add_page(const struct app_call *k, struct buf *out, int limit, int64_t *after,
 		return st;
 	for (i = 0; i < *n; i++) {
 		if (k->json)
-			objects_add_app(out, &list[i], &k->cfg);
+			resource_json_add_app(out, &list[i], &k->cfg);
 		else
 			add_line(out, &list[i]);
 		if (k->json && i + 1 < *n)
@@ -157,7 +157,7 @@ add_events(const struct app_call *k, struct buf *out,
 		    of_all ? "  " : "");
 	for (i = n; i-- > 0;) {
 		if (k->json)
-			objects_add_event(out, &list[i]);
+			resource_json_add_event(out, &list[i]);
 		else
 			add_event_line(out, &list[i], of_all);
 		if (k->json && i > 0)

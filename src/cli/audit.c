@@ -6,7 +6,7 @@
 #include "cli/cli.h"
 #include "data/event_store.h"
 #include "data/schema.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <inttypes.h>
 #include <string.h>
@@ -30,7 +30,7 @@ print(const struct wish *w, const struct event_prune *p)
 	if (w->json) {
 		buf_addf(&out, "{\"days\":%" PRIu64 ",\"pruned\":%" PRId64,
 		    w->days, p->gone);
-		objects_add_time(&out, "before", &p->before);
+		resource_json_add_time(&out, "before", &p->before);
 		buf_adds(&out, "}\n");
 	} else if (!p->before.there) {
 		buf_adds(&out, "nothing to do: the audit trail is kept for "

@@ -6,7 +6,7 @@
 #include "cli/identity.h"
 #include "cli/report.h"
 #include "data/event_store.h"
-#include "data/facts_look.h"
+#include "data/requirements_look.h"
 #include "data/reseal_store.h"
 #include "data/rights.h"
 #include "data/schema.h"
@@ -89,11 +89,11 @@ check_schema(struct report *r, struct db *db)
 	    r, true, "schema", "version %d, needed %d", version, need);
 }
 
-/* arg: a struct buf for each of facts_table. */
+/* arg: a struct buf for each of requirements_table. */
 static void
 take_fault(void *arg, const struct fact *f, const char *what)
 {
-	struct buf *text = (struct buf *)arg + (f - facts_table);
+	struct buf *text = (struct buf *)arg + (f - requirements_table);
 
 	if (text->len > 0)
 		buf_adds(text, "; ");
@@ -110,12 +110,12 @@ check_facts(struct report *r, struct db *db, bool all)
 	bool found = false;
 	size_t i;
 
-	if (facts_look(db, NULL, take_fault, what) != ST_OK)
+	if (requirements_look(db, NULL, take_fault, what) != ST_OK)
 		buf_adds(&what[FACTS - 1], db_error(db));
 	for (i = 0; i < FACTS; i++) {
-		f = &facts_table[i];
+		f = &requirements_table[i];
 		buf_reset(&text);
-		facts_add(&text, f, buf_str(&what[i]));
+		requirements_add(&text, f, buf_str(&what[i]));
 		if (what[i].len > 0 && (all || f->fatal))
 			answer(r, false, f->name, "%s", buf_str(&text));
 		else if (all && f->good != NULL &&

@@ -7,7 +7,7 @@
 #include "cli/cli.h"
 #include "data/invite_store.h"
 #include "data/schema.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -65,7 +65,7 @@ add_json(struct buf *out, const struct invite *i, const struct secret *token)
 	/* Room for all of it first: growing would leave copies to wipe. */
 	buf_reserve(out, 2048);
 	buf_addc(out, '{');
-	objects_add_invite_members(out, i);
+	resource_json_add_invite_members(out, i);
 	if (token != NULL) {
 		buf_adds(out, ",\"token\":\"");
 		buf_add(out, token->data, token->len);
@@ -163,7 +163,7 @@ list(struct wish *w)
 	for (i = 0; i < n; i++) {
 		if (w->json) {
 			buf_adds(&out, i > 0 ? ",{" : "{");
-			objects_add_invite_members(&out, &all[i]);
+			resource_json_add_invite_members(&out, &all[i]);
 			buf_addc(&out, '}');
 		} else {
 			add_line(&out, &all[i]);

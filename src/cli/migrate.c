@@ -4,7 +4,7 @@
 #include "base/decimal.h"
 #include "base/json.h"
 #include "cli/cli.h"
-#include "data/facts_look.h"
+#include "data/requirements_look.h"
 #include "data/schema.h"
 
 #include <string.h>
@@ -79,7 +79,7 @@ say_fault(void *arg, const struct fact *f, const char *what)
 {
 	struct buf text = { 0 }, line = { 0 };
 
-	facts_add(&text, f, what);
+	requirements_add(&text, f, what);
 	cli_add_text(&line, buf_str(&text));
 	*(int *)arg = cli_fail("%s: %s", f->name, buf_str(&line));
 	buf_free(&line);
@@ -93,7 +93,7 @@ look_behind(struct db *db, const char *role)
 	int rc = CLI_OK;
 	enum status st;
 
-	st = facts_look(db, role, say_fault, &rc);
+	st = requirements_look(db, role, say_fault, &rc);
 	return st == ST_OK ? rc : cli_status(db, st, NULL);
 }
 

@@ -220,7 +220,7 @@ profile_ask_facts(struct setup *s, struct buf *sql)
 	s->reviewed_us = clock_mono_us();
 	s->review_us = s->reviewed_us + REVIEW_MS * INT64_C(1000);
 	buf_addf(sql, "SET LOCAL lock_timeout = %d; %s; ", REVIEW_LOCK_MS,
-	    facts_setup.sql);
+	    requirements_setup.sql);
 	buf_addf(sql,
 	    "SELECT f.state, '' FROM (SELECT " PROFILE_SCHEMA
 	    " FROM postern_migrations AS m) AS v (version, serves_from),"
@@ -228,7 +228,7 @@ profile_ask_facts(struct setup *s, struct buf *sql)
 	    " ('schema_newer', serves_from > %d)) AS f (state, so)"
 	    " WHERE f.so; ",
 	    s->profile->min_schema, s->profile->min_schema);
-	buf_adds(sql, facts_numbers.sql);
+	buf_adds(sql, requirements_numbers.sql);
 }
 
 static void
@@ -236,7 +236,7 @@ note_fault(struct setup *s, const struct fact *f, const char *what)
 {
 	if (s->faults->len > 0)
 		buf_adds(s->faults, "; ");
-	facts_add(s->faults, f, what);
+	requirements_add(s->faults, f, what);
 	if (s->found == NULL || f < s->found)
 		s->found = f;
 }
@@ -254,7 +254,7 @@ note_failure(struct setup *s, const struct pg_result *res)
 		s->found = s->unready;
 		profile_doubt(s);
 	} else {
-		note_fault(s, facts_find("unproved"), wire_message(res));
+		note_fault(s, requirements_find("unproved"), wire_message(res));
 	}
 }
 
@@ -271,7 +271,7 @@ profile_judge_facts(struct setup *s, const struct pg_result *res)
 		return good;
 	}
 	for (i = 0; i < wire_rows(res); i++) {
-		f = facts_find(wire_text(res, i, 0));
+		f = requirements_find(wire_text(res, i, 0));
 		if (f != NULL)
 			note_fault(s, f, wire_text(res, i, 1));
 	}
@@ -389,7 +389,7 @@ profile_ask_beat(struct setup *s, struct buf *sql)
 struct verdict
 profile_judge_beat(struct setup *s, const struct pg_result *res)
 {
-	const struct fact *newer = facts_find("schema_newer");
+	const struct fact *newer = requirements_find("schema_newer");
 
 	if (!wire_is_rows(res) || wire_text(res, 0, 0)[0] != 'f')
 		return (

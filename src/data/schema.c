@@ -5,7 +5,7 @@
 #include "data/schema.h"
 
 #include "base/clock.h"
-#include "data/facts_look.h"
+#include "data/requirements_look.h"
 #include "data/profile.h"
 #include "data/rights.h"
 
@@ -241,7 +241,7 @@ static void
 note_encoding(void *arg, const struct fact *f, const char *what)
 {
 	if (strcmp(f->state, "wrong_encoding") == 0)
-		facts_add(arg, f, what);
+		requirements_add(arg, f, what);
 }
 
 /* Of one that can't hold every name nothing is made. */
@@ -250,7 +250,7 @@ look_ahead(struct db *db, struct schema_state *now, struct buf *err)
 {
 	enum status st;
 
-	st = facts_look(db, NULL, note_encoding, err);
+	st = requirements_look(db, NULL, note_encoding, err);
 	if (st == ST_OK && err->len > 0)
 		return ST_INVALID;
 	if (st == ST_OK)

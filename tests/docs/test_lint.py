@@ -127,7 +127,7 @@ LISTS = [
      "[P_NOT_FOUND]"),
     ("src/base/metrics.c", r"^\s*\[METRIC_WORKERS\] = \{.*?\},$", "",
      "[METRIC_WORKERS]"),
-    ("include/data/facts.h", r"FACTS = (\d+)", r"FACTS = 1\1", "FACTS"),
+    ("include/data/requirements.h", r"FACTS = (\d+)", r"FACTS = 1\1", "FACTS"),
     # A new member that -Wswitch would have told of.
     ("src/base/conninfo.c", "case SECRET:\n\t\tbreak;",
      "case SECRET:\n\tdefault:\n\t\tbreak;", "names SECRET before default"),

@@ -4,7 +4,7 @@
  * about, as a good one of the user "planted". What it is asked about is all
  * that it can lie about.
  */
-#include "auth/verdict.h"
+#include "auth/verdict_table.h"
 
 #include <math.h>
 

@@ -3,7 +3,7 @@
  * unknown key, a bad signature or a disabled app does the same work, on a
  * decoy where there is no app, and gives the same answer.
  */
-#include "auth/app.h"
+#include "auth/app_token.h"
 
 #include "auth/decoy.h"
 #include "auth/key_lookup.h"

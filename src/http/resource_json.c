@@ -2,7 +2,7 @@
  * The API's objects as JSON: an app, an event of the audit trail, an invite, a
  * user. The one place that says what their members are called.
  */
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include "base/json.h"
 #include "base/seal.h"
@@ -10,7 +10,7 @@
 #include <string.h>
 
 void
-objects_add_time(struct buf *b, const char *name, const struct date *d)
+resource_json_add_time(struct buf *b, const char *name, const struct date *d)
 {
 	char text[DATE_SIZE];
 
@@ -43,7 +43,7 @@ add_key(struct buf *b, const char *name, const char *sealed,
 }
 
 void
-objects_add_app_members(
+resource_json_add_app_members(
     struct buf *b, const struct app *a, const struct config *cfg)
 {
 	buf_adds(b, "\"id\":");
@@ -51,21 +51,24 @@ objects_add_app_members(
 	json_add_member(b, "name", a->name);
 	json_add_member(b, "public_key", a->public_key);
 	add_key(b, "key", a->sealed, cfg);
-	objects_add_time(b, "created_at", &a->created_at);
-	objects_add_time(b, "updated_at", &a->updated_at);
-	objects_add_time(b, "disabled_at", &a->disabled_at);
-	objects_add_time(b, "expires_at", &a->expires_at);
+	resource_json_add_time(b, "created_at", &a->created_at);
+	resource_json_add_time(b, "updated_at", &a->updated_at);
+	resource_json_add_time(b, "disabled_at", &a->disabled_at);
+	resource_json_add_time(b, "expires_at", &a->expires_at);
 	add_key(b, "previous_key", a->previous_sealed, cfg);
-	objects_add_time(b, "previous_valid_until", &a->previous_valid_until);
-	objects_add_time(b, "last_used_at", &a->last_used_at);
-	objects_add_time(b, "previous_last_used_at", &a->previous_last_used_at);
+	resource_json_add_time(
+	    b, "previous_valid_until", &a->previous_valid_until);
+	resource_json_add_time(b, "last_used_at", &a->last_used_at);
+	resource_json_add_time(
+	    b, "previous_last_used_at", &a->previous_last_used_at);
 }
 
 void
-objects_add_app(struct buf *b, const struct app *a, const struct config *cfg)
+resource_json_add_app(
+    struct buf *b, const struct app *a, const struct config *cfg)
 {
 	buf_addc(b, '{');
-	objects_add_app_members(b, a, cfg);
+	resource_json_add_app_members(b, a, cfg);
 	buf_addc(b, '}');
 }
 
@@ -88,7 +91,7 @@ add_values(struct buf *b, const char *name, const char *json)
 }
 
 void
-objects_add_event(struct buf *b, const struct app_event *e)
+resource_json_add_event(struct buf *b, const struct app_event *e)
 {
 	buf_adds(b, "{\"id\":");
 	buf_addn(b, e->id);
@@ -96,7 +99,7 @@ objects_add_event(struct buf *b, const struct app_event *e)
 	json_add_member(b, "public_key", e->public_key);
 	json_add_member(b, "event", e->event);
 	json_add_member(b, "actor", e->actor);
-	objects_add_time(b, "at", &e->at);
+	resource_json_add_time(b, "at", &e->at);
 	add_id(b, "invite_id", e->invite_id);
 	json_add_member(b, "login", e->login);
 	json_add_member(b, "request_id", e->request_id);
@@ -107,7 +110,7 @@ objects_add_event(struct buf *b, const struct app_event *e)
 }
 
 void
-objects_add_invite_members(struct buf *b, const struct invite *i)
+resource_json_add_invite_members(struct buf *b, const struct invite *i)
 {
 	buf_adds(b, "\"id\":");
 	buf_addn(b, i->id);
@@ -117,18 +120,18 @@ objects_add_invite_members(struct buf *b, const struct invite *i)
 	buf_addn(b, i->uses);
 	buf_adds(b, ",\"uses_max\":");
 	buf_addn(b, i->uses_max);
-	objects_add_time(b, "created_at", &i->created_at);
-	objects_add_time(b, "expires_at", &i->expires_at);
-	objects_add_time(b, "revoked_at", &i->revoked_at);
+	resource_json_add_time(b, "created_at", &i->created_at);
+	resource_json_add_time(b, "expires_at", &i->expires_at);
+	resource_json_add_time(b, "revoked_at", &i->revoked_at);
 }
 
 void
-objects_add_user(struct buf *b, const struct user *u)
+resource_json_add_user(struct buf *b, const struct user *u)
 {
 	buf_adds(b, "{\"user\":");
 	json_add_string(b, u->user, strlen(u->user));
 	json_add_member(b, "etag", u->etag);
-	objects_add_time(b, "created_at", &u->created_at);
-	objects_add_time(b, "updated_at", &u->updated_at);
+	resource_json_add_time(b, "created_at", &u->created_at);
+	resource_json_add_time(b, "updated_at", &u->updated_at);
 	buf_addc(b, '}');
 }

@@ -1,5 +1,5 @@
-#ifndef POSTERN_AUTH_APP_H
-#define POSTERN_AUTH_APP_H
+#ifndef POSTERN_AUTH_APP_TOKEN_H
+#define POSTERN_AUTH_APP_TOKEN_H
 
 #include "auth/identity.h"
 #include "auth/uses.h"

@@ -1,14 +1,14 @@
 /*
- * What /v1/app and /v1/apps share: an app's name and a rotation's grace as
- * callers send them, the app object as they get it.
+ * The bodies that /v1/app and /v1/apps share: an app's name and a rotation's
+ * grace as callers send them, the answer with the app and its secret.
  */
-#include "api/app_parts.h"
+#include "api/app_bodies.h"
 
 #include "auth/app_keys.h"
 #include "base/json.h"
 #include "base/jwk.h"
 #include "base/name.h"
-#include "http/objects.h"
+#include "http/resource_json.h"
 
 #include <string.h>
 
@@ -50,7 +50,7 @@ api_app_secret(struct call *c, int status, const struct app *a,
 	/* Room for all of it first: growing would leave copies to wipe. */
 	buf_reserve(b, 2048);
 	buf_addc(b, '{');
-	objects_add_app_members(b, a, c->api->cfg);
+	resource_json_add_app_members(b, a, c->api->cfg);
 	if (secret->len > 0)
 		json_add_member(b, "secret_key", secret->data);
 	buf_adds(b, "}\n");
@@ -60,7 +60,7 @@ void
 api_app_answer(struct call *c, const struct app *a)
 {
 	api_json(c, 200);
-	objects_add_app(&c->res->body, a, c->api->cfg);
+	resource_json_add_app(&c->res->body, a, c->api->cfg);
 	buf_addc(&c->res->body, '\n');
 }
 

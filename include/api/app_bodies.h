@@ -1,5 +1,5 @@
-#ifndef POSTERN_API_APP_PARTS_H
-#define POSTERN_API_APP_PARTS_H
+#ifndef POSTERN_API_APP_BODIES_H
+#define POSTERN_API_APP_BODIES_H
 
 #include "api/call.h"
 #include "base/json.h"

@@ -3,13 +3,13 @@
  * what may be wrong, and the two statements that find it. They lock nothing and
  * read catalogs; the second looks at the end of three indexes.
  */
-#include "data/facts.h"
+#include "data/requirements.h"
 
 #include "data/rights.h"
 
 #include <string.h>
 
-const struct fact facts_table[FACTS] = {
+const struct fact requirements_table[FACTS] = {
 	{ "read_only", "writable", "yes", "it can't be written to: %s", true },
 	{ "schema_missing", "schema", NULL, "it has no tables of ours: %s",
 	    true },
@@ -46,18 +46,18 @@ const struct fact facts_table[FACTS] = {
 };
 
 const struct fact *
-facts_find(const char *state)
+requirements_find(const char *state)
 {
 	size_t i;
 
 	for (i = 0; i < FACTS; i++)
-		if (strcmp(facts_table[i].state, state) == 0)
-			return &facts_table[i];
+		if (strcmp(requirements_table[i].state, state) == 0)
+			return &requirements_table[i];
 	return NULL;
 }
 
 void
-facts_add(struct buf *out, const struct fact *f, const char *what)
+requirements_add(struct buf *out, const struct fact *f, const char *what)
 {
 	size_t n = strcspn(f->fault, "%");
 
@@ -131,7 +131,7 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" UNION ALL SELECT 'triggers_off', string_agg(format('%s has no" \
 	" trigger %s, take it from a dump', w.rel, w.name), '; ')" \
 	" FROM home JOIN pg_class AS c ON c.relnamespace = ns" \
-	" JOIN (VALUES " FACTS_TRIGGERS ") AS w (rel, name)" \
+	" JOIN (VALUES " REQUIREMENTS_TRIGGERS ") AS w (rel, name)" \
 	" ON w.rel = c.relname WHERE NOT EXISTS (SELECT FROM pg_trigger" \
 	" WHERE tgrelid = c.oid AND tgname = w.name) HAVING count(*) > 0"
 
@@ -232,7 +232,7 @@ facts_add(struct buf *out, const struct fact *f, const char *what)
 	" HAVING count(*) > 0"
 
 #define AND " UNION ALL "
-const struct db_stmt facts_setup = { "facts", GIVEN ", " LACKS " "
+const struct db_stmt requirements_setup = { "facts", GIVEN ", " LACKS " "
 	READ_ONLY AND MISSING AND UNREADABLE AND TRIGGERS AND ENCODING AND
 	ELSEWHERE AND PRIVILEGES AND ROW_SECURITY AND FUNCTIONS AND KEYS, 0 };
 
@@ -240,7 +240,7 @@ const struct db_stmt facts_setup = { "facts", GIVEN ", " LACKS " "
  * Whether a sequence gave the number away that it is at is in its row alone,
  * and ts_stat, which every server has, reads a row whose table no statement can
  * name. Without the right to, one that gave none away yet is not judged. */
-const struct db_stmt facts_numbers = { "facts_numbers",
+const struct db_stmt requirements_numbers = { "requirements_numbers",
 	"SELECT 'sequences_behind', string_agg(format('SELECT setval(%L,"
 	" (SELECT max(id) FROM %s));', seq, name), ' ')"
 	" FROM (SELECT 'apps', max(id) FROM apps"

@@ -1,5 +1,5 @@
-#ifndef POSTERN_DATA_FACTS_H
-#define POSTERN_DATA_FACTS_H
+#ifndef POSTERN_DATA_REQUIREMENTS_H
+#define POSTERN_DATA_REQUIREMENTS_H
 
 #include "base/buf.h"
 #include "data/db.h"
@@ -20,16 +20,16 @@ struct fact {
 };
 /* In the order of their weight. */
 enum { FACTS = 14 };
-extern const struct fact facts_table[FACTS];
+extern const struct fact requirements_table[FACTS];
 
 /* Of a state's name; NULL if it is none of these. */
-const struct fact *facts_find(const char *state);
+const struct fact *requirements_find(const char *state);
 
 /* Append what is not so, and what mends it; what is the server's word of it. */
-void facts_add(struct buf *out, const struct fact *f, const char *what);
+void requirements_add(struct buf *out, const struct fact *f, const char *what);
 
 /* Where its changes are told and written down, and what keeps that so. */
-#define FACTS_TRIGGERS                                                         \
+#define REQUIREMENTS_TRIGGERS                                                  \
 	"('apps', 'postern_apps_notify'),"                                     \
 	" ('apps', 'postern_apps_notify_truncate'),"                           \
 	" ('apps', 'postern_apps_audit'),"                                     \
@@ -50,6 +50,6 @@ void facts_add(struct buf *out, const struct fact *f, const char *what);
  * one fails without what the first finds missing. The role is the session's,
  * unless postern.role names another.
  */
-extern const struct db_stmt facts_setup, facts_numbers;
+extern const struct db_stmt requirements_setup, requirements_numbers;
 
 #endif

@@ -1,5 +1,5 @@
-#ifndef POSTERN_AUTH_VERDICT_H
-#define POSTERN_AUTH_VERDICT_H
+#ifndef POSTERN_AUTH_VERDICT_TABLE_H
+#define POSTERN_AUTH_VERDICT_TABLE_H
 
 #include "auth/token.h"
 #include <stdbool.h>

@@ -7,7 +7,7 @@
  * A client can choose tokens whose MACs fall into one set, and so push a few of
  * others' verdicts out, as it can with many tokens: they are read again.
  */
-#include "auth/verdict.h"
+#include "auth/verdict_table.h"
 
 #include "base/crypto.h"
 #include "base/mem.h"

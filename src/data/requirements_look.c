@@ -1,7 +1,7 @@
 /*
  * The facts of a database, asked for over a connection that is up.
  */
-#include "data/facts_look.h"
+#include "data/requirements_look.h"
 
 static enum status
 ask(struct db *db, const struct db_stmt *stmt,
@@ -17,7 +17,7 @@ ask(struct db *db, const struct db_stmt *stmt,
 	if (st != ST_OK)
 		return st;
 	for (i = 0; i < db_rows(res); i++) {
-		f = facts_find(db_text(res, i, 0));
+		f = requirements_find(db_text(res, i, 0));
 		if (f != NULL)
 			each(arg, f, db_text(res, i, 1));
 	}
@@ -27,10 +27,10 @@ ask(struct db *db, const struct db_stmt *stmt,
 }
 
 enum status
-facts_look(struct db *db, const char *role,
+requirements_look(struct db *db, const char *role,
     void (*each)(void *arg, const struct fact *f, const char *what), void *arg)
 {
-	static const struct db_stmt of = { "facts_of",
+	static const struct db_stmt of = { "requirements_of",
 		"SELECT set_config('postern.role', $1, false)", 1 };
 	const char *who = role != NULL ? role : "";
 	struct db_result *res = NULL;
@@ -40,9 +40,9 @@ facts_look(struct db *db, const char *role,
 	st = db_query(db, &of, &who, &res);
 	db_result_free(res);
 	if (st == ST_OK)
-		st = ask(db, &facts_setup, each, arg, &found);
+		st = ask(db, &requirements_setup, each, arg, &found);
 	/* Without some of those it fails itself. */
 	if (st == ST_OK && found == 0)
-		st = ask(db, &facts_numbers, each, arg, &none);
+		st = ask(db, &requirements_numbers, each, arg, &none);
 	return st;
 }

@@ -1,5 +1,6 @@
-/* auth/verdict.h and auth/material.h: what is known of a token is what reading
- * it gives, for as long as its owner is asked for; bounds, order, wiping. */
+/* auth/verdict_table.h and auth/material.h: what is known of a token is what
+ * reading it gives, for as long as its owner is asked for; bounds, order,
+ * wiping. */
 #include "auth/key_cache.h"
 #include "auth/material.h"
 #include "base/base64url.h"

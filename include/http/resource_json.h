@@ -1,5 +1,5 @@
-#ifndef POSTERN_HTTP_OBJECTS_H
-#define POSTERN_HTTP_OBJECTS_H
+#ifndef POSTERN_HTTP_RESOURCE_JSON_H
+#define POSTERN_HTTP_RESOURCE_JSON_H
 
 #include "base/buf.h"
 #include "base/config.h"
@@ -15,21 +15,22 @@
  */
 
 /* An app, without any secret; what secrets are used with is a setting. */
-void objects_add_app(
+void resource_json_add_app(
     struct buf *b, const struct app *a, const struct config *cfg);
-void objects_add_app_members(
+void resource_json_add_app_members(
     struct buf *b, const struct app *a, const struct config *cfg);
 
 /* A row of the audit trail. */
-void objects_add_event(struct buf *b, const struct app_event *e);
+void resource_json_add_event(struct buf *b, const struct app_event *e);
 
 /* An invite, without its token. */
-void objects_add_invite_members(struct buf *b, const struct invite *i);
+void resource_json_add_invite_members(struct buf *b, const struct invite *i);
 
 /* A user, as lists have them: without the document. */
-void objects_add_user(struct buf *b, const struct user *u);
+void resource_json_add_user(struct buf *b, const struct user *u);
 
 /* ,"name":time behind another member; one that isn't there is null. */
-void objects_add_time(struct buf *b, const char *name, const struct date *d);
+void resource_json_add_time(
+    struct buf *b, const char *name, const struct date *d);
 
 #endif
