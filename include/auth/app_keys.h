@@ -14,9 +14,6 @@
  * alike.
  */
 
-/* A rotation's grace_seconds: what it is if nothing is said, and the most. */
-enum { GRACE_DEFAULT = 86400, GRACE_MAX = 30 * 86400 };
-
 /*
  * Register: new keys, sealed, inserted, committed. own is what the app brought,
  * and then there is no secret; NULL: one is drawn, and secret_hex is set, only

@@ -1,11 +1,11 @@
 /*
  * What is done between requests, and when: uses are written (uses.c), what
- * deleted apps left is swept (sweep.c), used jtis are purged (used_jtis.c).
+ * deleted apps left is swept (sweep.c), used jtis are purged (jti_purge.c).
  */
 #include "auth/tend.h"
 
 #include "auth/sweep.h"
-#include "auth/used_jtis.h"
+#include "auth/jti_purge.h"
 #include "base/clock.h"
 #include "base/mem.h"
 
@@ -15,7 +15,7 @@
 struct tend {
 	struct uses *uses;
 	struct sweep *sweep;
-	struct used_jtis *jtis;
+	struct jti_purge *jtis;
 };
 
 struct tend *
@@ -25,7 +25,7 @@ tend_new(const struct config *cfg, struct db *db)
 
 	t->uses = uses_new(db);
 	t->sweep = sweep_new(db);
-	t->jtis = used_jtis_new(cfg, db);
+	t->jtis = jti_purge_new(cfg, db);
 	return t;
 }
 
@@ -36,7 +36,7 @@ tend_free(struct tend *t)
 		return;
 	uses_free(t->uses);
 	sweep_free(t->sweep);
-	used_jtis_free(t->jtis);
+	jti_purge_free(t->jtis);
 	free(t);
 }
 
@@ -51,7 +51,7 @@ tend_due_us(const struct tend *t)
 {
 	int64_t due = MIN(uses_due_us(t->uses), sweep_due_us(t->sweep));
 
-	return MIN(due, used_jtis_due_us(t->jtis));
+	return MIN(due, jti_purge_due_us(t->jtis));
 }
 
 void
@@ -63,8 +63,8 @@ tend_some(struct tend *t)
 		uses_flush(t->uses);
 	if (now >= sweep_due_us(t->sweep))
 		sweep_tend(t->sweep);
-	if (now >= used_jtis_due_us(t->jtis))
-		used_jtis_purge(t->jtis);
+	if (now >= jti_purge_due_us(t->jtis))
+		jti_purge_some(t->jtis);
 }
 
 void
@@ -73,7 +73,7 @@ tend_finish(struct tend *t)
 	uses_flush_all(t->uses);
 	/* Not every process lives for a round: a CGI has one request. */
 	sweep_tend(t->sweep);
-	used_jtis_purge(t->jtis);
+	jti_purge_some(t->jtis);
 }
 
 void

@@ -3,6 +3,7 @@
  * the login name of who made it.
  */
 #include "auth/app_keys.h"
+#include "auth/grace.h"
 #include "base/decimal.h"
 #include "base/hex.h"
 #include "base/name.h"
