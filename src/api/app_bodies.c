@@ -4,7 +4,6 @@
  */
 #include "api/app_bodies.h"
 
-#include "auth/app_keys.h"
 #include "auth/grace.h"
 #include "base/json.h"
 #include "base/jwk.h"
