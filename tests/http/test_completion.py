@@ -1,4 +1,5 @@
 """What shells complete is what --help says and what the commands take."""
+import errno
 import os
 import pty
 import re
@@ -215,6 +216,9 @@ class Zsh:
                 pass
         except BlockingIOError:
             pass
+        except OSError as e:
+            if e.errno != errno.EIO:  # of a terminal whose other end is gone
+                raise
         return True
 
     def complete(self, *words):
