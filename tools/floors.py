@@ -23,8 +23,9 @@ LIBRARIES = {
     "libjwt": (("jwt.h",), ("jwt_",), ("auth/token",)),
     "json-c": (("json.h",), ("json_c_", "json_object_", "json_tokener_"),
                ("base/json",)),
-    "libcrypto": (("openssl/",), ("BN_", "CRYPTO_", "ERR_", "EVP_", "OPENSSL_",
-                                  "OSSL_", "RAND_", "SHA"),
+    "libcrypto": (("openssl/",), ("BIO_", "BN_", "CRYPTO_", "ECDSA_", "ERR_",
+                                  "EVP_", "OPENSSL_", "OSSL_", "PEM_", "RAND_",
+                                  "SHA", "d2i_"),
                   ("base/crypto", "base/crypto_key")),
     "libcurl": (("curl/",), ("curl_",), ("cli/http",)),
 }

@@ -105,10 +105,16 @@ enum problem token_claims_judge(const struct token_claims *c,
     const struct config *cfg, double now) MUST_CHECK;
 
 /*
- * Mint with HS256 through libjwt: claims is a JSON object text. Appends the
- * compact form to out; false if libjwt fails or claims is no object.
+ * Mint with HMAC by this hash through libjwt: claims is a JSON object text.
+ * Appends the compact form to out; false if libjwt fails or claims is no
+ * object.
  */
-bool token_mint(
-    const struct secret *key, const char *claims, struct buf *out) MUST_CHECK;
+bool token_mint(const struct secret *key, enum crypto_hash hash,
+    const char *claims, struct buf *out) MUST_CHECK;
+
+/* The same with a private key, of which alg is the algorithm's name, through
+ * libcrypto. */
+bool token_sign(const struct crypto_key *key, const char *alg,
+    const char *claims, struct buf *out) MUST_CHECK;
 
 #endif

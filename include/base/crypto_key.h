@@ -5,7 +5,7 @@
 #include <stddef.h>
 
 /*
- * libcrypto's part of public keys: made once, asked often. Which numbers make a
+ * libcrypto's part of key pairs: made once, asked often. Which numbers make a
  * key that is good is for base/public_key.h to say.
  */
 
@@ -24,6 +24,25 @@ struct crypto_key;
 struct crypto_key *crypto_key_new(
     enum crypto_key_kind kind, const unsigned char *p, size_t len);
 void crypto_key_free(struct crypto_key *k);
+
+/*
+ * A key that signs too, from its PEM (RFC 7468 sections 10 and 11, or what
+ * openssl made before), not encrypted; NULL if there is none of the three
+ * kinds. What libcrypto copied is wiped by crypto_key_free. For the tool.
+ */
+struct crypto_key *crypto_key_from_private(const char *pem, size_t len);
+
+enum crypto_key_kind crypto_key_kind(const struct crypto_key *k);
+
+/* Its public half, as crypto_key_new takes it; the length, 0 where it has
+ * another e or is too long. */
+size_t crypto_key_numbers(
+    const struct crypto_key *k, unsigned char out[CRYPTO_SIGNATURE_MAX]);
+
+/* Sign the n bytes at p, in the form that crypto_key_verify takes; the length,
+ * 0 where it fails. */
+size_t crypto_key_sign(const struct crypto_key *k, const void *p, size_t n,
+    unsigned char sig[CRYPTO_SIGNATURE_MAX]);
 
 /*
  * Is sig the signature of the n bytes at p? RSASSA-PKCS1-v1_5 with SHA-256, as

@@ -15,7 +15,8 @@
  */
 struct public_key *jwk_key(const struct json *jwk, const char **why);
 
-/* The same from a file's text: a JWK, or PEM (RFC 7468 section 13). */
+/* The same from a file's text: a JWK, or PEM (RFC 7468 section 13). What shows
+ * private members is refused unparsed: its caller alone has it to wipe. */
 struct public_key *jwk_key_from_text(
     const char *text, size_t len, const char **why);
 

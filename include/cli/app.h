@@ -21,7 +21,9 @@ struct app_call {
 	const char *search; /* NULL = all */
 	struct buf expires; /* RFC 3339; empty = never */
 	bool expires_given;
-	size_t printed; /* rows */
+	const char *key_file;   /* NULL = a secret is made */
+	struct public_key *own; /* what it has */
+	size_t printed;         /* rows */
 	char actor[CLI_ACTOR_MAX];
 	struct config cfg;
 	struct db *db;

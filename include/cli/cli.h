@@ -3,6 +3,8 @@
 
 #include "base/buf.h"
 #include "base/config.h"
+#include "base/crypto_key.h"
+#include "base/public_key.h"
 #include "base/secret.h"
 #include "base/status.h"
 #include "data/db.h"
@@ -138,14 +140,35 @@ bool cli_expiry(const char *s, struct buf *out) MUST_CHECK;
 /* Why the database isn't there, and what to do: a sentence, appended. */
 void cli_add_db_fault(struct buf *out, const struct db *db);
 
-/* The app's secret key from the database that the settings name. CLI_FAILURE
- * after having said what is wrong. The caller clears key. */
-int cli_fetch_key(
-    const char *public_key, const struct config_env *env, struct secret *key);
+/* The app's secret key from the database that the settings name, which *cfg
+ * gets. CLI_FAILURE after having said what is wrong. The caller clears key, and
+ * frees cfg, which must be { 0 }. */
+int cli_fetch_key(const char *public_key, const struct config_env *env,
+    struct config *cfg, struct secret *key);
 
 /* A secret key from stdin: one line, asked for without echo on a terminal.
  * Likewise. */
 int cli_read_key(struct secret *key);
+
+/* What tokens go by of the settings, for who signs without the database: where
+ * they can't be read, *cfg stays { 0 }, the defaults, and a note says so. */
+void cli_load_token_rules(struct config *cfg, const struct config_env *env);
+
+/* The public key in a file, "-" being standard input: *own is the caller's to
+ * free, and must be NULL. CLI_FAILURE after having said what is there and what
+ * should be; then nothing of it is left in memory. */
+int cli_public_key(const char *path, struct public_key **own);
+
+/* A private key, and its public half. { 0 } is none. */
+struct cli_pair {
+	struct crypto_key *key;
+	struct public_key *half;
+};
+
+/* The private key in a file, likewise; it is to be as closed to others as
+ * secrets are. The caller clears pair, whatever the outcome. */
+int cli_private_key(const char *path, struct cli_pair *pair);
+void cli_pair_clear(struct cli_pair *pair);
 
 /* Who calls, as the audit trail names them: "cli:" and the login name. */
 enum { CLI_ACTOR_MAX = 64 };

@@ -2,6 +2,7 @@
 #define POSTERN_CLI_DOCTOR_H
 
 #include "base/buf.h"
+#include "base/crypto.h"
 #include "base/secret.h"
 #include "cli/http.h"
 #include "cli/report.h"
@@ -52,6 +53,7 @@ struct doctor {
 	int timeout_s;
 	const char *public_key; /* NULL: no credentials */
 	struct secret key;      /* its secret key */
+	enum crypto_hash hash;  /* of its tokens */
 	struct secret wrong;    /* a secret key of no app */
 	char unknown[65];       /* a public key of no app */
 	char user[64];          /* of the scratch document */

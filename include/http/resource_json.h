@@ -20,6 +20,9 @@ void resource_json_add_app(
 void resource_json_add_app_members(
     struct buf *b, const struct app *a, const struct config *cfg);
 
+/* The algorithm of tokens under what is sealed; NULL if that is malformed. */
+const char *resource_json_alg(const char *sealed, const struct config *cfg);
+
 /* A row of the audit trail. */
 void resource_json_add_event(struct buf *b, const struct app_event *e);
 

@@ -443,7 +443,8 @@ token_judge(const struct token_parts *t, const struct token_key *key,
 }
 
 bool
-token_mint(const struct secret *key, const char *claims, struct buf *out)
+token_mint(const struct secret *key, enum crypto_hash hash, const char *claims,
+    struct buf *out)
 {
 	jwt_t *jwt = NULL;
 	char *text = NULL;
@@ -455,7 +456,7 @@ token_mint(const struct secret *key, const char *claims, struct buf *out)
 	if (jwt_new(&jwt) != 0)
 		return false;
 	if (jwt_add_grants_json(jwt, claims) == 0 &&
-	    jwt_set_alg(jwt, JWT_ALG_HS256, (const unsigned char *)key->data,
+	    jwt_set_alg(jwt, hashes[hash].jwt, (const unsigned char *)key->data,
 		(int)key->len) == 0)
 		text = jwt_encode_str(jwt);
 	if (text != NULL) {
@@ -466,4 +467,29 @@ token_mint(const struct secret *key, const char *claims, struct buf *out)
 	}
 	jwt_free(jwt);
 	return ok;
+}
+
+bool
+token_sign(const struct crypto_key *key, const char *alg, const char *claims,
+    struct buf *out)
+{
+	unsigned char sig[CRYPTO_SIGNATURE_MAX];
+	struct buf header = { 0 }, text = { 0 };
+	size_t len = 0;
+
+	if (json_check(claims, strlen(claims), NULL) != JSON_OK)
+		return false;
+	buf_addf(&header, "{\"alg\":\"%s\",\"typ\":\"JWT\"}", alg);
+	base64url_encode(&text, header.data, header.len);
+	buf_addc(&text, '.');
+	base64url_encode(&text, claims, strlen(claims));
+	len = crypto_key_sign(key, text.data, text.len, sig);
+	if (len > 0) {
+		buf_add(out, text.data, text.len);
+		buf_addc(out, '.');
+		base64url_encode(out, sig, len);
+	}
+	buf_free(&text);
+	buf_free(&header);
+	return len > 0;
 }

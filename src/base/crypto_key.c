@@ -1,20 +1,24 @@
 /*
- * Public keys in libcrypto, beside crypto.c the one file that meets it. Where
+ * Key pairs in libcrypto, beside crypto.c the one file that meets it. Where
  * it has no memory the process ends: that is no verdict about a signature.
  */
 #include "base/crypto_key.h"
 
 #include "base/mem.h"
 
+#include <openssl/bio.h>
 #include <openssl/bn.h>
 #include <openssl/core_names.h>
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/params.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <string.h>
 
 enum { ED25519_SIGNATURE = 64, DER_MAX = 2 + 2 * (3 + CRYPTO_COORDINATE) };
+enum { EXPONENT = 65537, GROUP_MAX = 64 };
 
 struct crypto_key {
 	enum crypto_key_kind kind;
@@ -56,7 +60,7 @@ static EVP_PKEY *
 rsa_new(const unsigned char *p, size_t len)
 {
 	unsigned char native[CRYPTO_SIGNATURE_MAX];
-	unsigned e = 65537;
+	unsigned e = EXPONENT;
 	OSSL_PARAM params[3];
 	BIGNUM *n;
 
@@ -89,10 +93,21 @@ p256_new(const unsigned char *p, size_t len)
 	return from_params("EC", params);
 }
 
+/* Takes pkey; len is that of RSA's signatures. */
+static struct crypto_key *
+wrap(enum crypto_key_kind kind, EVP_PKEY *pkey, size_t len)
+{
+	struct crypto_key *k = mem_alloc(sizeof *k);
+
+	k->kind = kind;
+	k->pkey = pkey;
+	k->signature_len = kind == CRYPTO_KEY_RSA ? len : ED25519_SIGNATURE;
+	return k;
+}
+
 struct crypto_key *
 crypto_key_new(enum crypto_key_kind kind, const unsigned char *p, size_t len)
 {
-	struct crypto_key *k;
 	EVP_PKEY *pkey = NULL;
 
 	switch (kind) {
@@ -110,11 +125,118 @@ crypto_key_new(enum crypto_key_kind kind, const unsigned char *p, size_t len)
 	must_have_looked();
 	if (pkey == NULL)
 		return NULL;
-	k = mem_alloc(sizeof *k);
-	k->kind = kind;
-	k->pkey = pkey;
-	k->signature_len = kind == CRYPTO_KEY_RSA ? len : ED25519_SIGNATURE;
+	return wrap(kind, pkey, len);
+}
+
+/* Nobody is asked for a pass phrase. */
+static int
+no_phrase(char *buf, int size, int writing, void *arg)
+{
+	(void)buf;
+	(void)size;
+	(void)writing;
+	(void)arg;
+	return -1;
+}
+
+static bool
+find_kind(const EVP_PKEY *pkey, enum crypto_key_kind *kind)
+{
+	char group[GROUP_MAX];
+
+	if (EVP_PKEY_is_a(pkey, "RSA"))
+		*kind = CRYPTO_KEY_RSA;
+	else if (EVP_PKEY_is_a(pkey, "ED25519"))
+		*kind = CRYPTO_KEY_ED25519;
+	else if (EVP_PKEY_is_a(pkey, "EC") &&
+		 EVP_PKEY_get_group_name(pkey, group, sizeof group, NULL) ==
+		     1 &&
+		 strcmp(group, "prime256v1") == 0)
+		*kind = CRYPTO_KEY_P256;
+	else
+		return false;
+	return true;
+}
+
+struct crypto_key *
+crypto_key_from_private(const char *pem, size_t len)
+{
+	BIO *bio = BIO_new_mem_buf(pem, (int)len);
+	enum crypto_key_kind kind;
+	struct crypto_key *k = NULL;
+	EVP_PKEY *pkey;
+
+	must(bio != NULL);
+	pkey = PEM_read_bio_PrivateKey(bio, NULL, no_phrase, NULL);
+	BIO_free(bio);
+	if (pkey != NULL && find_kind(pkey, &kind))
+		k = wrap(kind, pkey, (size_t)EVP_PKEY_get_size(pkey));
+	else
+		EVP_PKEY_free(pkey);
+	must_have_looked();
 	return k;
+}
+
+enum crypto_key_kind
+crypto_key_kind(const struct crypto_key *k)
+{
+	return k->kind;
+}
+
+static BIGNUM *
+take_number(const EVP_PKEY *pkey, const char *name)
+{
+	BIGNUM *n = NULL;
+
+	must(EVP_PKEY_get_bn_param(pkey, name, &n) == 1);
+	return n;
+}
+
+static size_t
+rsa_numbers(const EVP_PKEY *pkey, unsigned char out[CRYPTO_SIGNATURE_MAX])
+{
+	BIGNUM *n = take_number(pkey, OSSL_PKEY_PARAM_RSA_N);
+	BIGNUM *e = take_number(pkey, OSSL_PKEY_PARAM_RSA_E);
+	size_t len = (size_t)BN_num_bytes(n);
+
+	if (!BN_is_word(e, EXPONENT) || len > CRYPTO_SIGNATURE_MAX)
+		len = 0;
+	else
+		(void)BN_bn2bin(n, out);
+	BN_free(n);
+	BN_free(e);
+	return len;
+}
+
+static size_t
+p256_numbers(const EVP_PKEY *pkey, unsigned char *out)
+{
+	BIGNUM *x = take_number(pkey, OSSL_PKEY_PARAM_EC_PUB_X);
+	BIGNUM *y = take_number(pkey, OSSL_PKEY_PARAM_EC_PUB_Y);
+	bool ok =
+	    BN_bn2binpad(x, out, CRYPTO_COORDINATE) > 0 &&
+	    BN_bn2binpad(y, out + CRYPTO_COORDINATE, CRYPTO_COORDINATE) > 0;
+
+	BN_free(x);
+	BN_free(y);
+	return ok ? 2 * CRYPTO_COORDINATE : 0;
+}
+
+size_t
+crypto_key_numbers(
+    const struct crypto_key *k, unsigned char out[CRYPTO_SIGNATURE_MAX])
+{
+	size_t len = CRYPTO_SIGNATURE_MAX;
+
+	switch (k->kind) {
+	case CRYPTO_KEY_RSA:
+		return rsa_numbers(k->pkey, out);
+	case CRYPTO_KEY_P256:
+		return p256_numbers(k->pkey, out);
+	default:
+		must(EVP_PKEY_get_raw_public_key(k->pkey, out, &len) == 1);
+		return len;
+	}
 }
 
 void
@@ -196,4 +318,41 @@ crypto_key_verify(const struct crypto_key *k, const void *p, size_t n,
 	EVP_MD_CTX_free(ctx);
 	must_have_looked();
 	return ok;
+}
+
+/* r and s of what libcrypto calls a signature. */
+static void
+from_der(const unsigned char *der, size_t len, unsigned char *sig)
+{
+	ECDSA_SIG *pair = d2i_ECDSA_SIG(NULL, &der, (long)len);
+
+	must(pair != NULL);
+	must(BN_bn2binpad(ECDSA_SIG_get0_r(pair), sig, CRYPTO_COORDINATE) > 0 &&
+	     BN_bn2binpad(ECDSA_SIG_get0_s(pair), sig + CRYPTO_COORDINATE,
+		 CRYPTO_COORDINATE) > 0);
+	ECDSA_SIG_free(pair);
+}
+
+size_t
+crypto_key_sign(const struct crypto_key *k, const void *p, size_t n,
+    unsigned char sig[CRYPTO_SIGNATURE_MAX])
+{
+	const EVP_MD *md = k->kind != CRYPTO_KEY_ED25519 ? EVP_sha256() : NULL;
+	unsigned char made[CRYPTO_SIGNATURE_MAX];
+	size_t len = sizeof made;
+	EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+	bool ok;
+
+	must(ctx != NULL);
+	ok = EVP_DigestSignInit(ctx, NULL, md, NULL, k->pkey) == 1 &&
+	     EVP_DigestSign(ctx, made, &len, p, n) == 1;
+	EVP_MD_CTX_free(ctx);
+	must_have_looked();
+	if (!ok)
+		return 0;
+	if (k->kind == CRYPTO_KEY_P256)
+		from_der(made, len, sig);
+	else
+		memcpy(sig, made, len);
+	return k->signature_len;
 }

@@ -17,6 +17,9 @@ static const char KINDS[] =
 static const char PRIVATE[] =
     "is a private one: its owner alone may have that, send the public half";
 
+static const char OPENSSH[] =
+    "is in OpenSSH's form: ssh-keygen -e -m PKCS8 makes the common one of it";
+
 static struct public_key *
 from_der(const struct buf *der, const char **why)
 {
@@ -63,6 +66,8 @@ other_text(const char *text, size_t len)
 		const char *word, *why;
 	} others[] = {
 		{ "PRIVATE KEY-", PRIVATE },
+		{ "ssh-", OPENSSH },
+		{ "ecdsa-sha2-", OPENSSH },
 		{ "-BEGIN CERTIFICATE", "is a certificate: take the key out of "
 					"it (openssl x509 -pubkey -noout)" },
 		{ "-BEGIN RSA PUBLIC KEY-",
@@ -110,17 +115,43 @@ member_is(const struct json *jwk, const char *name, const char *value)
 	       len == strlen(value) && memcmp(s, value, len) == 0;
 }
 
+/* RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1 */
+static const char *const private_names[] = { "d", "p", "q", "dp", "dq", "qi",
+	"oth", "k" };
+enum { PRIVATE_NAMES = sizeof private_names / sizeof private_names[0] };
+
 static bool
 has_private(const struct json *jwk)
 {
-	/* RFC 7518 sections 6.2.2, 6.3.2 and 6.4.1 */
-	static const char *const names[] = { "d", "p", "q", "dp", "dq", "qi",
-		"oth", "k" };
 	size_t i;
 
-	for (i = 0; i < sizeof names / sizeof names[0]; i++)
-		if (json_member_kind(jwk, names[i]) != JSON_ABSENT)
+	for (i = 0; i < PRIVATE_NAMES; i++)
+		if (json_member_kind(jwk, private_names[i]) != JSON_ABSENT)
 			return true;
+	return false;
+}
+
+/* The same of a text, at any depth, that no parser has seen yet: json-c leaves
+ * what it read in memory that nobody wipes. */
+static bool
+shows_private(const char *text, size_t len)
+{
+	const char *end = text + len, *p;
+	size_t i, n;
+
+	for (; (p = memchr(text, '"', (size_t)(end - text))) != NULL;
+	     text = p + 1)
+		for (i = 0; i < PRIVATE_NAMES; i++) {
+			n = strlen(private_names[i]);
+			if ((size_t)(end - p) < n + 2 || p[n + 1] != '"' ||
+			    memcmp(p + 1, private_names[i], n) != 0)
+				continue;
+			for (n += 2;
+			     p + n < end && isspace((unsigned char)p[n]);)
+				n++;
+			if (p + n < end && p[n] == ':')
+				return true;
+		}
 	return false;
 }
 
@@ -246,9 +277,14 @@ jwk_key_from_text(const char *text, size_t len, const char **why)
 	}
 	if (len == 0 || *text != '{')
 		return from_pem(text, len, why);
+	*why = PRIVATE;
+	if (shows_private(text, len))
+		return NULL;
 	*why = "is no well-formed JSON, or has a member twice";
 	jwk = json_parse(text, len);
-	if (jwk != NULL)
+	if (jwk != NULL && json_member_kind(jwk, "keys") != JSON_ABSENT)
+		*why = "is a set of keys: pick the one that is meant";
+	else if (jwk != NULL)
 		k = jwk_key(jwk, why);
 	json_free(jwk);
 	return k;

@@ -7,6 +7,7 @@
 #include "base/decimal.h"
 #include "base/hex.h"
 #include "base/name.h"
+#include "base/seal.h"
 #include "cli/app.h"
 #include "data/app_store.h"
 #include "data/schema.h"
@@ -35,6 +36,7 @@ close_call(struct app_call *k)
 	db_free(k->db);
 	buf_free(&k->expires);
 	buf_free(&k->name);
+	public_key_free(k->own);
 	config_free(&k->cfg);
 }
 
@@ -48,9 +50,31 @@ add_row(struct buf *out, const char *name, const char *value)
 	buf_addc(out, '\n');
 }
 
+/* A key by its kind and algorithm, and an own one's thumbprint. */
+static void
+add_key_row(struct buf *out, const char *name, const char *sealed,
+    const struct config *cfg)
+{
+	struct seal_label label;
+	struct buf text = { 0 };
+
+	if (sealed == NULL)
+		return;
+	if (!seal_read_label(sealed, &label))
+		buf_adds(&text, "malformed");
+	else if (label.own)
+		buf_addf(&text, "own %s %s", resource_json_alg(sealed, cfg),
+		    label.kid);
+	else
+		buf_addf(&text, "secret %s", resource_json_alg(sealed, cfg));
+	add_row(out, name, buf_str(&text));
+	buf_free(&text);
+}
+
 /* The rows of an app as people read them, in the order of the API. */
 static void
-add_app_text(struct buf *out, const struct app *a, const struct secret *key)
+add_app_text(struct buf *out, const struct app *a, const struct config *cfg,
+    const struct secret *key)
 {
 	const struct {
 		const char *name;
@@ -70,7 +94,9 @@ add_app_text(struct buf *out, const struct app *a, const struct secret *key)
 	buf_addf(out, "%-22s %" PRId64 "\n", "id:", a->id);
 	add_row(out, "name", a->name);
 	add_row(out, "public_key", a->public_key);
+	add_key_row(out, "key", a->sealed, cfg);
 	add_row(out, "secret_key", key != NULL ? key->data : NULL);
+	add_key_row(out, "previous_key", a->previous_sealed, cfg);
 	for (i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		add_row(out, rows[i].name, date_text(rows[i].at, text));
 }
@@ -89,17 +115,20 @@ add_app_json(struct buf *out, const struct app_call *k, const struct app *a,
 	buf_adds(out, "}\n");
 }
 
-/* Print an app, with its new secret key if there is one. */
+/* Print an app, with its new secret key if there is one: none comes with a key
+ * of its own. */
 static int
 print_app(
     const struct app_call *k, const struct app *a, const struct secret *key)
 {
 	struct buf out = { 0 };
 
+	if (k->own != NULL)
+		key = NULL;
 	if (k->json)
 		add_app_json(&out, k, a, key);
 	else
-		add_app_text(&out, a, key);
+		add_app_text(&out, a, &k->cfg, key);
 	if (cli_write(&out) != CLI_OK) {
 		if (key != NULL)
 			cli_note("The secret key is lost; make another: "
@@ -123,7 +152,7 @@ run_create(struct app_call *k, struct app *a)
 	new.actor = k->actor;
 	new.name = buf_str(&k->name);
 	new.expires_at = k->expires.len > 0 ? buf_str(&k->expires) : NULL;
-	st = app_keys_create(&k->cfg, k->db, &new, NULL, a, &key);
+	st = app_keys_create(&k->cfg, k->db, &new, k->own, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key) : cli_status(k->db, st, NULL);
 	secret_clear(&key);
 	return rc;
@@ -137,7 +166,7 @@ run_rotate(struct app_call *k, struct app *a)
 	int rc;
 
 	st = app_keys_rotate(&k->cfg, k->db, k->actor, k->operand, NULL,
-	    &k->grace, NULL, a, &key);
+	    &k->grace, k->own, a, &key);
 	rc = st == ST_OK ? print_app(k, a, &key)
 			 : cli_status(k->db, st, k->operand);
 	secret_clear(&key);
@@ -298,6 +327,8 @@ take_option(struct app_call *k, int c)
 		    "beginning");
 	else if (c == 's')
 		k->search = optarg;
+	else if (c == 'k')
+		k->key_file = optarg;
 	else if (c == 'a' && !take_number(optarg, 0, INT64_MAX, &k->after))
 		return cli_usage(k->self, "--after is an id, not '%s'", optarg);
 	return CLI_OK;
@@ -350,8 +381,11 @@ run_action(const struct command *self, int argc, char **argv,
 	rc = take_operand(&k, action->operand, argc, argv);
 	if (rc != CLI_OK)
 		return rc;
-	rc = open_call(&k, env, action->need) ? action->run(&k, &a)
-					      : CLI_FAILURE;
+	if (k.key_file != NULL)
+		rc = cli_public_key(k.key_file, &k.own);
+	if (rc == CLI_OK)
+		rc = open_call(&k, env, action->need) ? action->run(&k, &a)
+						      : CLI_FAILURE;
 	app_clear(&a);
 	close_call(&k);
 	return rc;
@@ -360,6 +394,18 @@ run_action(const struct command *self, int argc, char **argv,
 static const struct cli_opt plain_opts[] = { CLI_JSON, CLI_OPTS_END };
 static const struct cli_opt expires_opts[] = {
 	{ "expires", "WHEN", NULL, 'e', CLI_EXPIRES_HELP },
+	CLI_JSON,
+	CLI_OPTS_END,
+};
+/* Its versions differ about braces in a macro. */
+/* clang-format off */
+#define KEY_OPT { "key", "FILE", NULL, 'k', \
+	"bring a public key in place of a secret one: PEM or JWK; - is " \
+	"standard input" }
+/* clang-format on */
+static const struct cli_opt create_opts[] = {
+	{ "expires", "WHEN", NULL, 'e', CLI_EXPIRES_HELP },
+	KEY_OPT,
 	CLI_JSON,
 	CLI_OPTS_END,
 };
@@ -377,6 +423,7 @@ static const struct cli_opt rotate_opts[] = {
 	    "how long the old one stays valid (86400; 0 ends it at once)" },
 	{ "end-previous", NULL, NULL, 'p',
 	    "also end the one before the old one, if it is still valid" },
+	KEY_OPT,
 	CLI_JSON,
 	CLI_OPTS_END,
 };
@@ -389,11 +436,16 @@ static const struct cli_opt events_opts[] = {
 static const struct command *const commands[] = {
 	&(const struct command){
 	    .name = "create",
-	    .synopsis = "app create NAME [--expires WHEN] [--json]",
+	    .synopsis =
+		"app create NAME [--expires WHEN] [--key FILE] [--json]",
 	    .help = "register an app; prints its secret key, once",
-	    .opts = expires_opts,
-	    .details = "Its tokens are signed with the secret key's characters "
-		       "as they stand; 'postern token' mints one to try.",
+	    .opts = create_opts,
+	    .details =
+		"Its tokens are signed with the secret key's characters as "
+		"they stand; 'postern token' mints one to try. With --key "
+		"there is no secret here: they are signed with the private "
+		"half (RS256, ES256 or EdDSA), and name its public_key in "
+		"aud.",
 	    .run = run_action,
 	},
 	&(const struct command){
@@ -414,8 +466,8 @@ static const struct command *const commands[] = {
 	&(const struct command){
 	    .name = "rotate",
 	    .synopsis = "app rotate PUBLIC_KEY [--grace SECONDS] "
-			"[--end-previous] [--json]",
-	    .help = "give an app a new secret key; prints it, once",
+			"[--end-previous] [--key FILE] [--json]",
+	    .help = "give an app a new key; prints a secret one, once",
 	    .opts = rotate_opts,
 	    .details =
 		"'postern app get' tells when the old one was last used, "

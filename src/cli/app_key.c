@@ -60,7 +60,7 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 			      "POSTERN_GOLIAUTH_ROWS=accept lets it be opened");
 	else if (st == ST_OK && seal_read_label(a.sealed, &label) && label.own)
 		rc = cli_fail("the app brought its own key: what signs with it "
-			      "is with its owner, not here");
+			      "is with its owner: --key FILE");
 	else if (st == ST_OK)
 		st = material_open(cfg,
 		    &(struct sealed){ a.public_key, a.key_id, a.sealed }, &m);
@@ -76,20 +76,30 @@ open_app_key(const struct config *cfg, struct db *db, const char *public_key,
 }
 
 int
-cli_fetch_key(
-    const char *public_key, const struct config_env *env, struct secret *key)
+cli_fetch_key(const char *public_key, const struct config_env *env,
+    struct config *cfg, struct secret *key)
 {
-	struct config cfg = { 0 };
 	struct db *db;
 	int rc = CLI_FAILURE;
 
-	db = cli_open(&cfg, env, CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY,
+	db = cli_open(cfg, env, CONFIG_NEED_DATABASE | CONFIG_NEED_MASTER_KEY,
 	    schema_required());
 	if (db != NULL)
-		rc = open_app_key(&cfg, db, public_key, key);
+		rc = open_app_key(cfg, db, public_key, key);
 	db_free(db);
-	config_free(&cfg);
 	return rc;
+}
+
+void
+cli_load_token_rules(struct config *cfg, const struct config_env *env)
+{
+	struct buf err = { 0 };
+
+	if (!cli_load(cfg, env, CONFIG_NEED_NONE, &err))
+		cli_note("The settings can't be read, tokens go by their "
+			 "defaults: %s",
+		    buf_str(&err));
+	buf_free(&err);
 }
 
 /* One line from stdin, without its end; false if it is cut short by a signal

@@ -2,6 +2,7 @@
  * postern app list and postern app events: tables for people, or JSON.
  */
 #include "base/clock.h"
+#include "base/seal.h"
 #include "cli/app.h"
 #include "data/event_store.h"
 #include "http/resource_json.h"
@@ -24,14 +25,26 @@ app_state(const struct app *a)
 	return "active";
 }
 
+/* An own key's algorithm, or that it is none. */
+static const char *
+app_key(const struct app *a)
+{
+	struct seal_label label;
+
+	if (!seal_read_label(a->sealed, &label))
+		return "?";
+	return label.own ? public_key_alg_told(label.alg) : "secret";
+}
+
 /* To the second; JSON has the rest. */
 static void
 add_line(struct buf *out, const struct app *a)
 {
 	char created[DATE_SIZE];
 
-	buf_addf(out, "%8" PRId64 "  %-8s  %.19sZ  %-64s  ", a->id,
-	    app_state(a), date_text(&a->created_at, created), a->public_key);
+	buf_addf(out, "%8" PRId64 "  %-8s  %.19sZ  %-7s  %-64s  ", a->id,
+	    app_state(a), date_text(&a->created_at, created), app_key(a),
+	    a->public_key);
 	cli_add_text(out, a->name);
 	buf_addc(out, '\n');
 }
@@ -106,8 +119,8 @@ app_list(struct app_call *k, struct app *a)
 	if (k->json)
 		buf_adds(&out, "{\"apps\":[");
 	else
-		buf_addf(&out, "%8s  %-8s  %-20s  %-64s  %s\n", "ID", "STATE",
-		    "CREATED", "PUBLIC KEY", "NAME");
+		buf_addf(&out, "%8s  %-8s  %-20s  %-7s  %-64s  %s\n", "ID",
+		    "STATE", "CREATED", "KEY", "PUBLIC KEY", "NAME");
 	rc = cli_write(&out);
 	if (rc == CLI_OK)
 		rc = print_pages(k, &next);

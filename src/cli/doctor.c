@@ -80,14 +80,21 @@ take_url(const struct command *self, struct doctor *d, int argc, char **argv)
 static int
 take_key(struct doctor *d, const struct config_env *env)
 {
+	struct config cfg = { 0 };
 	struct stat st;
 	bool given;
+	int rc;
 
 	given = fstat(STDIN_FILENO, &st) == 0 &&
 		(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
 		    (S_ISREG(st.st_mode) && st.st_size > 0));
-	return given ? cli_read_key(&d->key)
-		     : cli_fetch_key(d->public_key, env, &d->key);
+	if (given)
+		cli_load_token_rules(&cfg, env);
+	rc = given ? cli_read_key(&d->key)
+		   : cli_fetch_key(d->public_key, env, &cfg, &d->key);
+	d->hash = cfg.jwt_algorithm;
+	config_free(&cfg);
+	return rc;
 }
 
 /* Credentials as an app's, of none; and a user whom no app has. */

@@ -50,7 +50,7 @@ mint(const struct doctor *d, const struct ask *a, size_t padding,
 		buf_addc(&claims, '"');
 	}
 	buf_addc(&claims, '}');
-	ok = token_mint(key, buf_str(&claims), token);
+	ok = token_mint(key, d->hash, buf_str(&claims), token);
 	buf_free(&claims);
 	return ok;
 }

@@ -17,12 +17,23 @@ resource_json_add_time(struct buf *b, const char *name, const struct date *d)
 	json_add_member(b, name, date_text(d, text));
 }
 
+const char *
+resource_json_alg(const char *sealed, const struct config *cfg)
+{
+	static const char *const algs[] = { "HS256", "HS384", "HS512" };
+	struct seal_label label;
+	bool good = seal_read_label(sealed, &label);
+
+	if (!label.own)
+		return algs[cfg->jwt_algorithm];
+	return good ? public_key_alg_told(label.alg) : NULL;
+}
+
 /* ,"name":{"kind":…,"alg":…,"kid":…} of what is sealed; null if nothing is. */
 static void
 add_key(struct buf *b, const char *name, const char *sealed,
     const struct config *cfg)
 {
-	static const char *const algs[] = { "HS256", "HS384", "HS512" };
 	struct seal_label label;
 	bool good;
 
@@ -33,11 +44,7 @@ add_key(struct buf *b, const char *name, const char *sealed,
 	good = seal_read_label(sealed, &label);
 	buf_addf(
 	    b, ",\"%s\":{\"kind\":\"%s\"", name, label.own ? "own" : "secret");
-	if (!label.own)
-		json_add_member(b, "alg", algs[cfg->jwt_algorithm]);
-	else
-		json_add_member(
-		    b, "alg", good ? public_key_alg_told(label.alg) : NULL);
+	json_add_member(b, "alg", resource_json_alg(sealed, cfg));
 	json_add_member(b, "kid", label.own && good ? label.kid : NULL);
 	buf_addc(b, '}');
 }

@@ -162,7 +162,7 @@ bad_jwks(void **state)
 			     "\",\"y\":\"" Y "\"}" },
 		{ "none of", "{\"kty\":\"EC\",\"crv\":\"Ed25519\",\"x\":\"" X
 			     "\",\"y\":\"" Y "\"}" },
-		{ "none of", "{\"keys\":[{" RSA "}]}" },
+		{ "set of", "{\"keys\":[{" RSA "}]}" },
 		{ "private", "{\"kty\":\"oct\",\"k\":\"AAAA\"}" },
 		{ "private", "{" RSA ",\"d\":\"AQAB\"}" },
 		{ "private", "{" RSA ",\"p\":\"AQAB\"}" },

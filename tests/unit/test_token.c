@@ -502,8 +502,8 @@ minted(void **state)
 	struct buf text = { 0 };
 
 	(void)state;
-	assert_true(
-	    token_mint(&key, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
+	assert_true(token_mint(
+	    &key, CRYPTO_SHA256, "{" EXP ",\"sub\":\"J\\u00fcrgen\"}", &text));
 	assert_true(token_split(text.data, text.len, &t));
 	assert_true(token_mac_ok(&t, &key, CRYPTO_SHA256));
 	assert_int_equal(token_judge(&t, &by_key, &cfg, NOW, &c), P_NONE);
@@ -511,7 +511,7 @@ minted(void **state)
 	assert_string_equal(buf_str(&c.sub), "J\xc3\xbcrgen");
 	token_claims_clear(&c);
 	buf_reset(&text);
-	assert_false(token_mint(&key, "[]", &text));
+	assert_false(token_mint(&key, CRYPTO_SHA256, "[]", &text));
 	buf_free(&text);
 }
 
