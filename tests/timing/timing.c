@@ -94,7 +94,8 @@ make_key(struct key *k, const char *public_key, const char *secret)
 
 	memcpy(k->public_key, public_key, strlen(public_key) + 1);
 	secret_set(&k->secret, secret, strlen(secret));
-	if (!token_mint(&k->secret, "{\"exp\":4000000000}", &token))
+	if (!token_mint(
+		&k->secret, CRYPTO_SHA256, "{\"exp\":4000000000}", &token))
 		abort();
 	spoil(k, buf_str(&token), 0);
 	spoil(k, buf_str(&token), 1);
