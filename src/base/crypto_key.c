@@ -93,6 +93,52 @@ p256_new(const unsigned char *p, size_t len)
 	return from_params("EC", params);
 }
 
+/*
+ * Is there a point with this y (RFC 8032 section 5.1.3)? x² = u / v is a square
+ * where u v is one; libcrypto doesn't look before it verifies, and then no
+ * signature would do. Its two points with x = 0 are none that anybody holds.
+ */
+static bool
+is_ed25519_point(const unsigned char *point)
+{
+	static const unsigned char constant[CRYPTO_COORDINATE] = { 0x52, 0x03,
+		0x6c, 0xee, 0x2b, 0x6f, 0xfe, 0x73, 0x8c, 0xc7, 0x40, 0x79,
+		0x77, 0x79, 0xe8, 0x98, 0x00, 0x70, 0x0a, 0x4d, 0x41, 0x41,
+		0xd8, 0xab, 0x75, 0xeb, 0x4d, 0xca, 0x13, 0x59, 0x78, 0xa3 };
+	unsigned char text[CRYPTO_COORDINATE];
+	BN_CTX *ctx = BN_CTX_new();
+	BIGNUM *p = BN_new(), *u = BN_new(), *v = BN_new();
+	BIGNUM *d = BN_bin2bn(constant, sizeof constant, NULL), *y;
+	int symbol;
+
+	memcpy(text, point, sizeof text);
+	text[sizeof text - 1] &= 0x7f; /* the sign of x */
+	y = BN_lebin2bn(text, sizeof text, NULL);
+	must(ctx != NULL && p != NULL && u != NULL && v != NULL && d != NULL &&
+	     y != NULL);
+	must(BN_set_bit(p, 255) && BN_sub_word(p, 19) &&
+	     BN_mod_sqr(u, y, p, ctx) && BN_mod_mul(v, d, u, p, ctx) &&
+	     BN_add_word(v, 1) && BN_add(u, u, p) && BN_sub_word(u, 1) &&
+	     BN_mod_mul(u, u, v, p, ctx));
+	symbol = BN_kronecker(u, p, ctx);
+	must(symbol != -2);
+	BN_free(p);
+	BN_free(u);
+	BN_free(v);
+	BN_free(d);
+	BN_free(y);
+	BN_CTX_free(ctx);
+	return symbol == 1;
+}
+
+static EVP_PKEY *
+ed25519_new(const unsigned char *p, size_t len)
+{
+	if (len != CRYPTO_COORDINATE || !is_ed25519_point(p))
+		return NULL;
+	return EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, p, len);
+}
+
 /* Takes pkey; len is that of RSA's signatures. */
 static struct crypto_key *
 wrap(enum crypto_key_kind kind, EVP_PKEY *pkey, size_t len)
@@ -118,8 +164,7 @@ crypto_key_new(enum crypto_key_kind kind, const unsigned char *p, size_t len)
 		pkey = p256_new(p, len);
 		break;
 	case CRYPTO_KEY_ED25519:
-		pkey =
-		    EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, p, len);
+		pkey = ed25519_new(p, len);
 		break;
 	}
 	must_have_looked();

@@ -449,6 +449,38 @@ ed25519_points(void **state)
 	buf_free(&text);
 }
 
+/* By y: which of the smallest have an x, and either sign of it. */
+/* covers: RFC8725-3.4 */
+static void
+ed25519_curve(void **state)
+{
+	static const unsigned char none[] = { 2, 7, 8, 11, 12, 13, 17, 20, 22,
+		31 };
+	unsigned char point[32] = { 0 };
+	struct public_key *k;
+	struct buf text = { 0 };
+	unsigned y, sign;
+
+	(void)state;
+	for (y = 2; y < 34; y++)
+		for (sign = 0; sign < 2; sign++) {
+			point[0] = (unsigned char)y;
+			point[31] = (unsigned char)(sign << 7);
+			buf_reset(&text);
+			buf_adds(&text,
+			    "{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"");
+			base64url_encode(&text, point, sizeof point);
+			buf_adds(&text, "\"}");
+			if (memchr(none, (int)y, sizeof none) != NULL) {
+				assert_refused(buf_str(&text), "curve");
+				continue;
+			}
+			k = must_read(buf_str(&text));
+			public_key_free(k);
+		}
+	buf_free(&text);
+}
+
 /* covers: RFC8725-3.1 */
 static void
 names(void **state)
@@ -490,6 +522,7 @@ main(void)
 		cmocka_unit_test(published),
 		cmocka_unit_test(no_signatures),
 		cmocka_unit_test(ed25519_points),
+		cmocka_unit_test(ed25519_curve),
 		cmocka_unit_test(names),
 	};
 
