@@ -12,6 +12,7 @@ CREATE TABLE IF NOT EXISTS own_keys (
 	app_id bigint NOT NULL REFERENCES apps (id) ON DELETE CASCADE
 );
 CREATE INDEX IF NOT EXISTS own_keys_app_id_idx ON own_keys (app_id);
+REVOKE ALL ON own_keys FROM PUBLIC;
 
 -- With its owner's rights: the server's role has none on the table. Whoever has
 -- the function can attach it to a table of his own, so it asks as
@@ -58,7 +59,9 @@ BEGIN
 END
 $$;
 
-CREATE OR REPLACE TRIGGER postern_own_keys AFTER INSERT OR UPDATE ON apps
+-- Not of other changes: an app can be disabled whatever is in that table.
+CREATE OR REPLACE TRIGGER postern_own_keys AFTER INSERT OR UPDATE OF
+	encrypted_secret_key, previous_encrypted_secret_key ON apps
 	FOR EACH ROW EXECUTE FUNCTION postern_own_keys();
 
 -- What a row of apps (as jsonb) has sealed; null of no row.

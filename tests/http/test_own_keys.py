@@ -349,6 +349,7 @@ def bad_jwks():
         "off the curve": {**es, "y": es["x"]},
         "infinity": {**es, "x": b64(bytes(32)), "y": b64(bytes(32))},
         "Ed448": {**ed, "crv": "Ed448"}, "X25519": {**ed, "crv": "X25519"},
+        "off Ed25519's curve": {**ed, "x": b64(b"\2" + bytes(31))},
         "identity": {**ed, "x": b64(b"\1" + bytes(31))},
         "order 2": {**ed, "x": b64(b"\xec" + b"\xff" * 30 + b"\x7f")},
         "not canonical": {**ed, "x": b64(b"\xee" + b"\xff" * 30 + b"\x7f")},
@@ -430,6 +431,15 @@ def test_key_in_use(s):
     register(s, last)
     assert s.request("DELETE", "/v1/app", one.auth()).status == 204
     register(s, was)
+
+
+def test_disabled_whoever_holds_the_key(s):
+    """After a restore in part, say."""
+    app, other = fresh(s, "ES256"), s.register()
+    s.sql(f"UPDATE own_keys SET app_id = {other.id} WHERE app_id = {app.id}")
+    r = s.request("POST", f"/v1/apps/{app.public}/disable", AUTH)
+    assert r.status == 200, r
+    s.becomes(app, 401)
 
 
 def test_two_at_once(s):
