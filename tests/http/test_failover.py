@@ -185,7 +185,7 @@ def test_standby_alone(pair, make_of):
         "id": 0, "public_key": "ab" * 32, "secret_key": "x" * 64}).auth()))
     pair.primary.kill()
     pair.take_over()
-    wait_until("ready", lambda: s.get("/readyz").status == 200)
+    s.all_workers("ready", "/readyz", 200)
     assert s.register()
 
 
@@ -244,7 +244,7 @@ def test_first_host_never_answers(pair, make_of):
             f" port={silent.getsockname()[1]},5432"})
         assert unavailable(s.get("/readyz"))
         assert s.get("/healthz").status == 200
-        wait_until("ready", lambda: s.get("/readyz").status == 200)
+        s.all_workers("ready", "/readyz", 200)
         print(f"silent: the second host after {time.monotonic() - start:.2f} s")
         assert s.register()
 

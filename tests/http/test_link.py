@@ -595,7 +595,7 @@ def test_what_a_role_must_not_carry(make, name, value, state):
     unavailable(s.get("/readyz"))
     unavailable(put(s, app))
     s.sql(f"ALTER ROLE server IN DATABASE {s.database} RESET {name}")
-    wait_until("ready", lambda: s.get("/readyz").status == 200)
+    s.all_workers("ready", "/readyz", 200)
     assert put(s, app).status == 201
 
 

@@ -376,7 +376,7 @@ def test_database_away_at_start(scratch, pg):
         assert r.status == 503
         assert s.get("/v1/whoami").status == 401
         own.start()
-        wait_until("ready", lambda: s.get("/readyz").status == 200)
+        s.all_workers("ready", "/readyz", 200)
         app = s.register()
         # And again, under way: stopped, and back.
         own.stop()
@@ -427,7 +427,7 @@ def test_schema_missing_and_old(pg, make):
     assert (r.status, r.code) == (503, "database_unavailable")
     assert "schema" in s.log()
     pg.migrate(name)
-    wait_until("ready", lambda: s.get("/readyz").status == 200)
+    s.all_workers("ready", "/readyz", 200)
     s.sql("DELETE FROM postern_migrations WHERE version > 1;"
           "NOTIFY postern_apps, 'schema'")
     wait_until("outdated", lambda: "schema_outdated" in s.get(
@@ -440,13 +440,13 @@ def test_read_only_database(pg, make):
     s.sql(f"ALTER DATABASE {s.database} SET default_transaction_read_only = on")
     s.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
           " WHERE usename = 'server' AND datname = current_database()")
-    wait_until("not ready", lambda: s.get("/readyz").status == 503)
+    s.all_workers("not ready", "/readyz", 503)
     assert s.get("/v1/whoami", app.auth()).status == 503
     c = s.pg.connect("postgres")
     c.cursor().execute(
         f"ALTER DATABASE {s.database} RESET default_transaction_read_only")
     c.close()
-    wait_until("ready", lambda: s.get("/readyz").status == 200)
+    s.all_workers("ready", "/readyz", 200)
 
 
 # -- goliauth
