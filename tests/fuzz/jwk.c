@@ -56,7 +56,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct public_key *k = jwk_key_from_text(text, size, &why);
 
 	if (k != NULL) {
-		FUZZ_MUST(memmem(text, size, "PRIVATE KEY", 11) == NULL ||
+		FUZZ_MUST(memmem(text, size, "PRIVATE KEY-----", 16) == NULL ||
 			  text[strspn(text, " \t\r\n")] == '{');
 		check(k);
 	} else {
