@@ -91,7 +91,8 @@ def test_readme_first_call(scratch, ran):
             ["bash", "-euo", "pipefail", "-c",
              session.replace("VAR=var URL=http://127.0.0.1:8080",
                              f"VAR={d} URL=http://127.0.0.1:{port}")],
-            capture_output=True, text=True, timeout=PATIENCE, cwd=REPO)
+            capture_output=True, text=True, timeout=PATIENCE, cwd=REPO,
+            env=env)
         assert (r.returncode, r.stderr) == (0, "")
         whoami, stored, found = r.stdout.splitlines()
         assert json.loads(whoami)["app"]["name"] == "My first app"
