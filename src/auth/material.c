@@ -1,6 +1,6 @@
 /*
  * An app's material: what it is, sealed and open, and how it verifies. The
- * verdicts that hang on it are kept in verdict.c.
+ * verdicts that hang on it are kept in verdict_table.c.
  */
 #include "auth/material.h"
 
